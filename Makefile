@@ -1,0 +1,49 @@
+# Two commands matter: `make demo` (run everything on the simulated plant) and `make test`.
+# Nothing has to be prepared: the first target that needs it builds .venv from the lock files.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv pip install --python $(BIN)/python -q
+
+.PHONY: setup demo test lint bench lock screenshots clean
+
+setup: $(VENV)/.dev  ## everything a developer needs
+demo: $(VENV)/.demo  ## the whole system on the simulated plant, dashboard at http://127.0.0.1:8080
+	$(BIN)/triflow demo
+
+test: $(VENV)/.dev lint  ## all checks and all tests, against real servers
+	bash tests/install_parts.sh
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## measure, print the table of goals; exits 0 either way
+	bash tests/install_parts.sh
+	$(BIN)/python -m bench
+
+screenshots: $(VENV)/.dev  ## retake the pictures in docs/
+	$(BIN)/python -m tests.screenshots
+
+lock: $(VENV)/bin/uv  ## renew the lock files after a change to pyproject.toml
+	for extra in edge cloud demo dev; do \
+	  $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade \
+	    --extra $$extra pyproject.toml -o requirements/$$extra.lock || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) .demo .pytest_cache .ruff_cache build dist
+
+$(VENV)/bin/uv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Triflow needs Python 3.11 or newer; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check "uv>=0.9"
+
+# A stamp per set of dependencies: made again only when the lock or pyproject.toml changes.
+$(VENV)/.%: requirements/%.lock pyproject.toml | $(VENV)/bin/uv
+	$(UV) --require-hashes -r requirements/$*.lock
+	$(UV) --no-deps -e .
+	touch $@

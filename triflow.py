@@ -1,0 +1,49 @@
+"""The `triflow` command: one name, the parts behind it loaded only when they are asked for.
+
+A gateway installs `triflow[edge]` and never imports the cloud; so each word of the command line is a module
+that is imported when it is spoken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+PARTS = {
+    "edge": ("edge.__main__", "edge", "run, check and look after one gateway"),
+    "cloud": ("cloud.__main__", "cloud", "run and migrate the cloud service"),
+    "demo": ("demo.__main__", "demo", "the simulated plant with everything running"),
+}
+
+
+def usage() -> str:
+    lines = [f"  triflow {name:<6} {what}" for name, (_, _, what) in PARTS.items()]
+    return "\n".join(["usage: triflow PART …", "", *lines, "", "`triflow PART --help` says more."])
+
+
+def main() -> int:
+    """Hand the rest of the command line to the part named first; exit status is that part's."""
+    if len(sys.argv) < 2 or sys.argv[1] in {"-h", "--help"}:
+        print(usage())
+        return 0 if len(sys.argv) > 1 else 64
+    part = PARTS.get(sys.argv[1])
+    if part is None:
+        print(f"triflow: there is no part {sys.argv[1]!r}\n{usage()}", file=sys.stderr)
+        return 64
+    module, extra, _ = part
+    try:
+        command = importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name is not None and missing.name.split(".")[0] in {"edge", "cloud", "demo", "sync", "models"}:
+            raise
+        print(
+            f"triflow {sys.argv[1]}: the library {missing.name!r} is not installed; "
+            f"install this part with: pip install 'triflow[{extra}]'",
+            file=sys.stderr,
+        )
+        return 69
+    return int(command.main(sys.argv[2:]) or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
