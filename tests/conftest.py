@@ -1,0 +1,50 @@
+"""Guards for every test: nothing left running, every seed printed, logs of our own servers kept out of the way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Broker, mosquitto
+
+
+@pytest.fixture(autouse=True)
+def seed(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Seed `random` per test and say the seed when the test fails; TRIFLOW_SEED repeats it."""
+    number = int(os.environ.get("TRIFLOW_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+    random.seed(number)
+    request.node.add_report_section("setup", "seed", f"TRIFLOW_SEED={number}")
+    yield number
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left_running() -> AsyncIterator[None]:
+    """Fail a test that leaves a task, a thread of ours or an open file descriptor behind."""
+    before_tasks = asyncio.all_tasks()
+    before_threads = set(threading.enumerate())
+    yield
+    for _ in range(50):  # what was cancelled may need a few turns to end
+        left = [t for t in asyncio.all_tasks() - before_tasks if not t.done()]
+        threads = [t for t in set(threading.enumerate()) - before_threads if t.is_alive() and not _pool(t)]
+        if not left and not threads:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail(f"left running: tasks {[t.get_name() for t in left]}, threads {[t.name for t in threads]}")
+
+
+def _pool(thread: threading.Thread) -> bool:
+    """Tell whether a thread belongs to the default executor or a library's pool, which live with the process."""
+    return thread.name.startswith(("asyncio_", "ThreadPoolExecutor", "AnyIO", "pytest", "Thread-aiosqlite", "tokio"))
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A real mosquitto on a free port of loopback, MQTT 5, TCP_NODELAY on; `stop`, `kill` and `start` it at will."""
+    with mosquitto(tmp_path / "broker") as running:
+        yield running

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The real parts the tests talk to: a broker, a database server, a browser. Installs what is missing where it can
+# (Debian or Ubuntu, as root or with sudo), and says plainly what is missing where it cannot.
+set -euo pipefail
+missing=()
+command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto)
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+command -v chromium >/dev/null || missing+=(chromium)
+fc-list 2>/dev/null | grep -qi 'cjk' || missing+=(fonts-noto-cjk fontconfig)
+[ ${#missing[@]} -eq 0 ] && exit 0
+run=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null && run=(sudo) || { echo "tests need: ${missing[*]}; install them and run again" >&2; exit 1; }
+fi
+command -v apt-get >/dev/null || { echo "tests need: ${missing[*]}; install them and run again" >&2; exit 1; }
+echo "installing for the tests: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+"${run[@]}" apt-get update -qq
+"${run[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+# The tests start their own servers on free ports; the packages' own services are not wanted.
