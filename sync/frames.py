@@ -65,7 +65,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     session: str
     """16 hex digits, new at every connect."""
     inc: str
-    protocols: list[int] = [PROTOCOL]
+    protocols: tuple[int, ...] = (PROTOCOL,)
     software: str = ""
     wall: int = 0
 
@@ -186,7 +186,9 @@ def seal(header: UpFrame | DownFrame, key: bytes, body: bytes = b"") -> bytes:
     """Give the message that carries this header and body."""
     head = _encoder.encode(header)
     if len(head) > MAX_FRAME_BYTES - 64:
-        raise FrameError(f"a {type(header).__name__} header of {len(head)} bytes does not fit a frame of {MAX_FRAME_BYTES}")
+        raise FrameError(
+            f"a {type(header).__name__} header of {len(head)} bytes does not fit a frame of {MAX_FRAME_BYTES}"
+        )
     plain = MAGIC + struct.pack(">I", len(head)) + head + body
     return plain + hmac.digest(key, plain, hashlib.sha256)
 

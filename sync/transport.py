@@ -12,6 +12,10 @@ class TransportError(Exception):
     """The link is gone or the broker refused. Back off with jitter and connect anew; nothing that counts is lost."""
 
 
+class NobodyListensError(TransportError):
+    """The broker took the message and threw it away: nobody is subscribed. The link itself is well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message as it came in."""
