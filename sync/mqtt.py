@@ -27,18 +27,24 @@ from sync.transport import Message, NobodyListensError, Transport, TransportErro
 CONNECT_TIMEOUT_S: Final = 8.0
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
 
-ADVICE: Final[dict[int, str]] = {
-    0x84: "the broker does not speak MQTT 5; use a listener that does",
-    0x85: "the broker refuses this client id",
-    0x86: "user name or password is wrong",
-    0x87: "check the broker's access list for this gateway",
-    0x88: "the broker is not available now",
-    0x8A: "the broker has banned this client",
-    0x8E: "another client connected with the same id: is a clone of this gateway running?",
-    0x93: "we sent more than the broker's receive maximum",
-    0x95: f"the broker's packet limit is below our frames; allow {MAX_FRAME_BYTES} bytes",
-    0x97: "the broker's quota for this client is exceeded",
+REFUSALS: Final[dict[int, str]] = {
+    0x01: "it speaks MQTT 3 only; use a listener that speaks MQTT 5",
+    0x84: "unsupported protocol version; use a listener that speaks MQTT 5",
+    0x85: "client identifier not valid",
+    0x86: "bad user name or password",
+    0x87: "not authorized; check the broker's password file and access list for this gateway",
+    0x88: "server unavailable",
+    0x89: "server busy",
+    0x8A: "banned; the broker has shut this client out",
+    0x8B: "server shutting down",
+    0x8D: "keep alive timeout; the broker heard nothing from us",
+    0x8E: "session taken over by another client with the same id; is a clone of this gateway running?",
+    0x93: "receive maximum exceeded",
+    0x95: f"packet too large; let the broker accept {MAX_FRAME_BYTES} bytes",
+    0x97: "quota exceeded",
+    0x99: "payload format invalid",
 }
+"""MQTT 5 reason codes as a person needs them."""
 
 
 class Mqtt(Transport):
@@ -193,7 +199,7 @@ class Mqtt(Transport):
         self._watch()
         assert self._greeted is not None  # noqa: S101 - set by __aenter__, for the type checker
         reason = await self._greeted
-        if reason.is_failure:
+        if reason.value != 0:
             raise TransportError(f"broker {self.where}: refused the connection: {_because(reason.value)}")
 
     async def _subscribe(self) -> None:
@@ -202,7 +208,12 @@ class Mqtt(Transport):
         self._granted = asyncio.get_running_loop().create_future()
         options = SubscribeOptions(qos=1)
         self._client.subscribe([(topic, options) for topic in self._subscriptions])
-        for topic, reason in zip(self._subscriptions, await self._granted, strict=True):
+        reasons = await self._granted
+        if len(reasons) != len(self._subscriptions):
+            raise TransportError(
+                f"broker {self.where}: answered {len(reasons)} of {len(self._subscriptions)} subscriptions"
+            )
+        for topic, reason in zip(self._subscriptions, reasons, strict=True):
             if reason.is_failure:
                 raise TransportError(f"broker {self.where}: refused the subscription {topic}: {_because(reason.value)}")
 
@@ -297,12 +308,7 @@ class Mqtt(Transport):
 
 
 def _because(reason: int) -> str:
-    advice = ADVICE.get(reason)
-    try:
-        name = str(ReasonCode(PacketTypes.DISCONNECT, identifier=reason)).lower()
-    except KeyError:
-        name = f"reason 0x{reason:02x}"
-    return f"{name} (0x{reason:02x}); {advice}" if advice else f"{name} (0x{reason:02x})"
+    return REFUSALS.get(reason, f"reason code 0x{reason:02x}")
 
 
 def _no_delay(_client: Any, _data: Any, link: Any) -> None:

@@ -30,7 +30,7 @@ async def nothing_left_running() -> AsyncIterator[None]:
     before_threads = set(threading.enumerate())
     yield
     for _ in range(50):  # what was cancelled may need a few turns to end
-        left = [t for t in asyncio.all_tasks() - before_tasks if not t.done()]
+        left = [t for t in asyncio.all_tasks() - before_tasks - {asyncio.current_task()} if not t.done()]
         threads = [t for t in set(threading.enumerate()) - before_threads if t.is_alive() and not _pool(t)]
         if not left and not threads:
             return
