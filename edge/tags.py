@@ -32,10 +32,13 @@ class TagSpec(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     address: str
-    """OPC UA: `nsu=<uri>;s=<id>` (namespace by URI); Modbus: `holding:100`, `input:3`, `coil:0`, `discrete:7`, base 0."""
+    """OPC UA: `nsu=<uri>;s=<id>` (namespace by URI); Modbus: `holding:100`, `input:3`, `coil:0`, `discrete:7`, base 0;
+    one bit of a register: `holding:100.15` (0 is the least significant)."""
     type: DataType = "float64"
     length: Annotated[int, Field(ge=1, le=125)] = 1
     """Registers of a Modbus string."""
+    word_order: Literal["ABCD", "BADC", "CDAB", "DCBA"] | None = None
+    """Modbus: where this tag's words lie otherwise than the connection's `word_order` says."""
     role: Role = "measurement"
     counter: CounterKind | None = None
     """What a counter counts (role = "counter")."""

@@ -1,0 +1,137 @@
+"""`triflow edge …`: the composition root of a gateway. The one place where its real parts meet."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from edge.flow import Flow
+from edge.health import Health, notify_systemd
+from edge.page.api import page_app
+from edge.page.server import serve
+from edge.site import Site, load
+from edge.store import Store, StoreError, open_store
+from edge.uplink import UplinkState, UplinkVitals, run_uplink
+from sync.clock import Clock, WallClock
+from sync.facts import Audited
+from sync.logs import log_to_stderr
+from sync.mqtt import Mqtt
+from sync.settings import ConfigError
+
+EX_CONFIG = 78
+"""sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
+EX_IOERR = 74
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="triflow edge", description="Run or check one gateway.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, what in (
+        ("run", "run the gateway until stopped"),
+        ("check", "check a site file, its books, rules and credentials"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        command.add_argument("site", type=Path, help="the site file, e.g. site.toml")
+    arguments = parser.parse_args(argv)
+    try:
+        site = load(arguments.site)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        print(f"{len(error.faults)} fault(s); nothing was started", file=sys.stderr)
+        return EX_CONFIG
+    if arguments.command == "check":
+        print(
+            f"{arguments.site}: good: {len(site.file.lines)} lines, {len(site.table)} tags, {len(site.rulesets)} rulesets"
+        )
+        return 0
+    log_to_stderr("triflow-edge", site.file.log.format, site.file.log.level, journal="JOURNAL_STREAM" in os.environ)
+    try:
+        asyncio.run(_run(site))
+    except StoreError as error:
+        print(f"store: {error}", file=sys.stderr)
+        return EX_IOERR
+    return 0
+
+
+async def _run(site: Site) -> None:
+    """Open everything, run until SIGTERM or SIGINT, close everything."""
+    clock = WallClock()
+    gateway, page = site.file.gateway, site.file.page
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_store(
+        site.data,
+        clock=clock,
+        quota_bytes=gateway.quota_mb * 2**20,
+        ballast_bytes=gateway.ballast_mb * 2**20,
+        software=f"triflow {version('triflow')}",
+    ) as store:
+        flow = Flow(site, store, clock)
+        uplink = UplinkState() if site.file.uplink is not None else None
+        await store.commit(facts=[_audited(clock, gateway.id, "gateway.started", incarnation=store.incarnation)])
+        parts = [
+            asyncio.create_task(flow.run(), name="flow"),
+            asyncio.create_task(serve(page_app(Health(flow, uplink)), page.host, page.port), name="page"),
+            asyncio.create_task(_watch(flow, uplink), name="watchdog"),
+        ]
+        if uplink is not None:
+            parts.append(asyncio.create_task(_send(site, store, flow, uplink), name="uplink"))
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        notify_systemd("READY=1")
+        await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
+        notify_systemd("STOPPING=1")
+        for task in (*parts, stopping):
+            task.cancel()
+        results = await asyncio.gather(*parts, return_exceptions=True)
+        for broken in results:
+            if isinstance(broken, Exception):
+                raise broken
+        await store.commit(facts=[_audited(clock, gateway.id, "gateway.stopped")])
+
+
+def _audited(clock: Clock, gateway: str, action: str, **detail: str) -> Audited:
+    return Audited(at=clock.now(), actor="system", action=action, target=gateway, detail=dict(detail))
+
+
+async def _watch(flow: Flow, uplink: UplinkState | None) -> None:
+    """Pet systemd's watchdog while the loop turns, and let the flow know whether the cloud confirms."""
+    while True:
+        flow.online = uplink is not None and uplink.state == "streaming"
+        notify_systemd("WATCHDOG=1")
+        await flow.clock.sleep(0.2)
+
+
+async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> None:
+    """Keep the uplink: one MQTT connection after another, for ever."""
+    uplink = site.file.uplink
+    if uplink is None:
+        return
+    ca = None if uplink.ca is None else site.folder / uplink.ca
+
+    def connect() -> Mqtt:
+        return Mqtt(
+            uplink.host,
+            uplink.port,
+            client_id=f"{site.file.gateway.id}.{store.incarnation[:8]}",
+            subscriptions=[site.address.down("ctl"), site.address.down("ack")],
+            tls=uplink.tls,
+            ca=ca,
+        )
+
+    def vitals() -> UplinkVitals:
+        newest = max((s.newest for s in flow.sources.values()), default=0)
+        return UplinkVitals(
+            disk_free_bytes=shutil.disk_usage(site.data).free,
+            data_at=newest or None,
+            sources={s.name: s.state for s in flow.sources.values()},
+        )
+
+    key = bytes.fromhex(uplink.key.read(site.folder).get_secret_value())
+    await run_uplink(store, connect, site.address, key, flow.clock, vitals, state=state, heartbeat_s=uplink.heartbeat_s)

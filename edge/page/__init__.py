@@ -1,0 +1,1 @@
+"""The gateway's own face: a small page and API that work with the network cut."""

@@ -1,0 +1,97 @@
+"""HTTP of the gateway: status, tags, verdicts, health, metrics, and the page that shows them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from edge.health import Health
+
+HERE: Final = Path(__file__).parent
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+MAX_WATCHERS: Final = 50
+
+
+def page_app(health: Health) -> Starlette:
+    """Give the ASGI application of the gateway's page."""
+    watchers = 0
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse((HERE / "page.html").read_text(encoding="utf-8"), headers=HEADERS)
+
+    async def status(_: Request) -> Response:
+        return JSONResponse(health.status(), headers=HEADERS)
+
+    async def tags(_: Request) -> Response:
+        return JSONResponse({"tags": health.tags()}, headers=HEADERS)
+
+    async def verdicts(request: Request) -> Response:
+        text = request.query_params.get("limit", "50")
+        if not text.isdigit() or not 1 <= int(text) <= 500:
+            return _refused(400, "VALIDATION", f"limit={text!r}: give a number from 1 to 500")
+        recent = await health.flow.store.recent(["verdict"], int(text))
+        return JSONResponse({"verdicts": recent}, headers=HEADERS)
+
+    async def stream(request: Request) -> Response:
+        nonlocal watchers
+        if watchers >= MAX_WATCHERS:
+            return _refused(503, "SERVICE_UNAVAILABLE", f"{MAX_WATCHERS} pages are watching already; close one")
+
+        async def events() -> AsyncIterator[str]:
+            nonlocal watchers
+            watchers += 1
+            try:
+                while not await request.is_disconnected():
+                    yield f"event: status\ndata: {json.dumps(health.status(), ensure_ascii=False)}\n\n"
+                    await asyncio.sleep(1)
+            finally:
+                watchers -= 1
+
+        return StreamingResponse(events(), media_type="text/event-stream", headers=HEADERS)
+
+    async def alive(_: Request) -> Response:
+        return JSONResponse({"status": "alive"}, headers=HEADERS)
+
+    async def ready(_: Request) -> Response:
+        good, parts = health.ready()
+        return JSONResponse({"ready": good, "parts": parts}, status_code=200 if good else 503, headers=HEADERS)
+
+    async def metrics(_: Request) -> Response:
+        return Response(health.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def missing(request: Request, _: Exception) -> Response:
+        return _refused(404, "NOT_FOUND", f"{request.url.path}: there is no such page; the gateway's page is at /")
+
+    handlers: dict[Any, Any] = {404: missing}
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/api/status", status),
+            Route("/api/tags", tags),
+            Route("/api/verdicts", verdicts),
+            Route("/api/stream", stream),
+            Route("/health", alive),
+            Route("/ready", ready),
+            Route("/metrics", metrics),
+            Mount("/static", StaticFiles(directory=HERE / "static", check_dir=False)),
+        ],
+        exception_handlers=handlers,
+    )
+
+
+def _refused(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=HEADERS)

@@ -1,0 +1,233 @@
+"""One work unit's way from readings to facts: columns → window → verdict, and the machine's own tags → production.
+
+No I/O and no clock: time arrives in the data, so that history, a replay and the live line run the very same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.judgment import judge
+from edge.production import Production
+from edge.tags import Tag
+from edge.window import NEVER, TagColumns, rounds
+from models.rulesets import Ruleset
+from models.window import Window
+from sync.facts import Context, Fact, Judged
+from sync.reading import Readings
+
+HEARTBEAT_NS: Final = 60_000_000_000
+"""An unchanged value is recorded again after this long, so that a flat line can be told from silence."""
+GRACE_NS: Final = 500_000_000
+"""How long an open window waits for stragglers when nothing newer comes."""
+
+
+@dataclass(slots=True)
+class Output:
+    """What a step of the pipeline wants on disk, all in one transaction."""
+
+    facts: list[Fact] = field(default_factory=list[Fact])
+    readings: Readings | None = None
+
+    @property
+    def verdicts(self) -> int:
+        return sum(isinstance(fact, Judged) for fact in self.facts)
+
+
+class LinePipeline:
+    """The state of one work unit; every method takes data and gives what is to be recorded."""
+
+    def __init__(
+        self,
+        work_unit: str,
+        tags: Sequence[Tag],
+        ruleset: Ruleset | None,
+        *,
+        window_ns: int,
+        report_ns: int,
+        record_readings: bool = True,
+    ) -> None:
+        self.work_unit = work_unit
+        self.tags = tuple(tags)
+        self.ruleset = ruleset
+        self.production = Production(work_unit, self.tags, report_ns)
+        self.columns = TagColumns(self.tags)
+        self.judged = 0
+        self.last_verdict: Judged | None = None
+        self.newest = NEVER
+        """Newest source time seen, ns."""
+        self.dumped_at = 0
+        """When the state last went into a checkpoint; the owner's monotonic clock, ns."""
+        self._first = self.tags[0].index if self.tags else 0
+        self._window_ns = window_ns
+        self._start = NEVER
+        self._received = 0
+        self._alive_until = NEVER
+        self._connected = False
+        self._judge_state: dict[str, Any] = {}
+        self._record = record_readings
+        self._watched = np.zeros(len(self.tags), np.bool_)
+        self._watched[self.production.watched] = True
+
+    def feed(self, batch: Readings) -> Output:
+        """Take a batch of this work unit's readings (table indexes), as it arrived."""
+        output = Output()
+        if len(batch) == 0:
+            return output
+        self._connected = True
+        local = batch.tag - np.int32(self._first)
+        self._received = batch.received
+        if self._start == NEVER:
+            self._start = int(batch.source_time.min()) // self._window_ns * self._window_ns
+        status = self.columns.judge_range(local, batch)
+        keep = np.zeros(len(batch), np.bool_)
+        rest = np.arange(len(batch))
+        while len(rest):
+            inside = batch.source_time[rest] < self._start + self._window_ns
+            now = rest[inside]
+            self._produce(now, local, batch, output)
+            for k in rounds(local[now]):
+                rows = now[k]
+                part = batch.take(rows)
+                keep[rows] = self.columns.changed(local[rows], part, status[rows], HEARTBEAT_NS)
+                self.columns.add(local[rows], part, status[rows])
+            rest = rest[~inside]
+            if len(rest):
+                begins = int(batch.source_time[rest].min())
+                self._alive_until = max(self._alive_until, begins)
+                self._close(output)
+                self._start = max(self._start, begins // self._window_ns * self._window_ns)
+        self.newest = max(self.newest, int(batch.source_time.max()))
+        if self._record and keep.any():
+            kept = batch.take(keep)
+            output.readings = Readings(
+                tag=kept.tag,
+                value=kept.value,
+                status=status[keep],
+                source_time=kept.source_time,
+                server_time=kept.server_time,
+                received=kept.received,
+                other=kept.other,
+            )
+        return output
+
+    def _produce(
+        self,
+        rows: NDArray[np.intp],
+        local: NDArray[np.int32],
+        batch: Readings,
+        output: Output,
+    ) -> None:
+        watched = rows[self._watched[local[rows]]]
+        if len(watched):
+            ordered = watched[np.argsort(batch.source_time[watched], kind="stable")]
+            output.facts += self.production.take(
+                [
+                    (int(local[i]), batch.scalar(int(i)), int(batch.status[i]), int(batch.source_time[i]))
+                    for i in ordered
+                ]
+            )
+
+    def _close(self, output: Output) -> None:
+        """Close the open window, judge it, and open the next."""
+        end = self._start + self._window_ns
+        tags = self.columns.close(end, max(self._alive_until, end) if self._connected else self._alive_until)
+        now = self.production.now
+        window = Window(
+            work_unit=self.work_unit,
+            start=self._start,
+            end=end,
+            tags=tags,
+            state=now.state,
+            reason=now.reason,
+            context=self.production.context,
+            counts=self.production.window_counts(),
+        )
+        self._start = end
+        if self.ruleset is None:
+            return
+        result = judge(self.ruleset, window, state=self._judge_state)
+        self._judge_state = result.state
+        self.judged += 1
+        self.last_verdict = result.verdict
+        output.facts += [result.verdict, *result.alarms]
+
+    def tick(self, now: int) -> Output:
+        """Let time pass without readings: close windows that are over, report counts that are due.
+
+        now: gateway wall clock, ns. The machine's time is taken to have moved on as ours did since the last batch.
+        """
+        output = Output()
+        if self._start == NEVER:
+            return output
+        estimate = self.newest + max(0, now - self._received)
+        if self._connected:
+            self._alive_until = max(self._alive_until, estimate)
+        output.facts += self.production.tick(estimate - GRACE_NS)
+        behind = (estimate - GRACE_NS - self._start) // self._window_ns
+        if behind > 3:  # we slept, or the clock jumped: what nobody saw is not judged window by window
+            self._close(output)
+            self._start = (estimate - GRACE_NS) // self._window_ns * self._window_ns
+        while estimate - GRACE_NS >= self._start + self._window_ns:
+            self._close(output)
+        return output
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First table index of this work unit's tags, and how many there are; they stand together."""
+        return self._first, len(self.tags)
+
+    def lost(self) -> Output:
+        """The connection is gone: values begin to age, the machine's state is unknown."""
+        if not self._connected or self.newest == NEVER:
+            return Output()
+        self._connected = False
+        self._alive_until = max(self._alive_until, self.newest)
+        return Output(facts=self.production.lost(self._alive_until))
+
+    def tell(self, context: Context, ideal_cycle_ms: dict[str, float], now: int) -> Output:
+        """Take what the MES says is being made."""
+        at = self.newest + max(0, now - self._received) if self.newest != NEVER else now
+        return Output(facts=self.production.tell(context, ideal_cycle_ms, at))
+
+    def dump(self) -> bytes:
+        """Give the whole state for the checkpoint that is committed with the facts it led to."""
+        return msgspec.msgpack.encode(
+            {
+                "tags": [tag.id for tag in self.tags],
+                "columns": self.columns.dump(),
+                "production": self.production.dump(),
+                "judge": self._judge_state,
+                "start": self._start,
+                "window_ns": self._window_ns,
+                "newest": self.newest,
+                "received": self._received,
+                "judged": self.judged,
+            }
+        )
+
+    def restore(self, state: bytes) -> bool:
+        """Take a checkpoint back; windows only if the tags are still the same. Tells whether windows resumed.
+
+        Raises ValueError when it is no checkpoint of ours.
+        """
+        try:
+            saved: dict[str, Any] = msgspec.msgpack.decode(state)
+            self.production.restore(saved["production"])
+            self._judge_state = saved["judge"]
+            self.newest, self._received = int(saved["newest"]), int(saved["received"])
+            self.judged = int(saved["judged"])
+            self._alive_until = self.newest
+            if saved["tags"] != [tag.id for tag in self.tags] or saved["window_ns"] != self._window_ns:
+                return False
+            self.columns.restore(saved["columns"])
+            self._start = int(saved["start"])
+        except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a checkpoint of {self.work_unit}: {error}") from error
+        return True

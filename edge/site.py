@@ -1,0 +1,201 @@
+"""A site file loaded whole: its types, its tag table and its rulesets, or every fault in any of them."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.config import BOOKS, Line, Mes, Modbus, OpcUa, SiteFile
+from edge.tags import Tag, TagBook, TagTable
+from models.rulesets import Ruleset
+from sync.secret import Credential, SecretError
+from sync.settings import ConfigError, Document, Fault, nearest
+from sync.topics import Address
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_MODBUS = re.compile(r"(holding|input|coil|discrete):(\d{1,5})")
+_OPCUA = re.compile(r"nsu=[^;]+;[isgb]=.+|[isgb]=.+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Everything a gateway process is made of."""
+
+    path: Path
+    file: SiteFile
+    table: TagTable
+    rulesets: dict[str, Ruleset]
+    """Work unit → its rules, for the lines that have some."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths in the file start from."""
+        return self.path.parent
+
+    @property
+    def data(self) -> Path:
+        return self.folder / self.file.gateway.data
+
+    @property
+    def address(self) -> Address:
+        gateway = self.file.gateway
+        return Address(gateway.tenant, gateway.site, gateway.id)
+
+
+def load(path: Path) -> Site:
+    """Load and check a site file with its books, rules and credentials. Raises ConfigError with every fault."""
+    path = path.resolve()
+    document = Document(path)
+    file = document.parse(SiteFile)
+    faults = [*_connection_faults(document, file), *_secret_faults(document, file)]
+    try:
+        zoneinfo.ZoneInfo(file.gateway.timezone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        faults.append(
+            document.fault(("gateway", "timezone"), f"{file.gateway.timezone!r} is no time zone; write e.g. Asia/Seoul")
+        )
+    tags: list[Tag] = []
+    rulesets: dict[str, Ruleset] = {}
+    seen: dict[str, int] = {}
+    for i, line in enumerate(file.lines):
+        where = ("line", i)
+        if line.work_unit in seen:
+            faults.append(
+                document.fault((*where, "work_unit"), f"{line.work_unit!r} already is line[{seen[line.work_unit]}]")
+            )
+            continue
+        seen[line.work_unit] = i
+        try:
+            bound = _bind(document, i, line, file, len(tags))
+        except ConfigError as error:
+            faults += error.faults
+            continue
+        tags += bound
+        if line.rules is not None:
+            try:
+                rulesets[line.work_unit] = _rules(document, i, line, path.parent, bound)
+            except ConfigError as error:
+                faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    return Site(path=path, file=file, table=TagTable(tags), rulesets=rulesets)
+
+
+def _connection_faults(document: Document, file: SiteFile) -> list[Fault]:
+    faults: list[Fault] = []
+    names: dict[str, int] = {}
+    for i, connection in enumerate(file.connections):
+        if connection.name in names:
+            faults.append(
+                document.fault(
+                    ("connection", i, "name"), f"{connection.name!r} already is connection[{names[connection.name]}]"
+                )
+            )
+        names.setdefault(connection.name, i)
+    readable = [c.name for c in file.connections if not isinstance(c, Mes)]
+    for i, line in enumerate(file.lines):
+        if line.connection not in readable:
+            faults.append(
+                document.fault(
+                    ("line", i, "connection"),
+                    f"no connection {line.connection!r} with tags; {nearest(line.connection, readable)}",
+                )
+            )
+    return faults
+
+
+def _secret_faults(document: Document, file: SiteFile) -> list[Fault]:
+    wanted: list[tuple[tuple[str | int, ...], Credential]] = []
+    if file.uplink is not None:
+        wanted.append((("uplink", "key"), file.uplink.key))
+    wanted += [
+        (("connection", i, "token"), c.token)
+        for i, c in enumerate(file.connections)
+        if isinstance(c, Mes) and c.token is not None
+    ]
+    faults: list[Fault] = []
+    for path, credential in wanted:
+        try:
+            secret = credential.read(document.path.parent).get_secret_value()
+        except SecretError as error:
+            faults.append(document.fault(path, str(error)))
+            continue
+        if path == ("uplink", "key") and not re.fullmatch(r"[0-9a-f]{64}", secret):
+            faults.append(
+                document.fault(path, "the key must be 64 hex digits (32 bytes), as the cloud's enrolment gave it")
+            )
+    return faults
+
+
+def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) -> list[Tag]:
+    """Bind a line's book to its work unit: tags numbered from `first`, placeholders filled, addresses checked."""
+    book_path = document.path.parent / line.book if line.book.endswith(".toml") else BOOKS / f"{line.book}.toml"
+    if not book_path.is_file():
+        shipped = sorted(p.stem for p in BOOKS.glob("*.toml"))
+        what = (
+            f"no tag book at {book_path}"
+            if line.book.endswith(".toml")
+            else f"no shipped tag book {line.book!r}; {nearest(line.book, shipped)}"
+        )
+        raise ConfigError([document.fault(("line", i, "book"), what)])
+    source = Document(book_path)
+    book = source.parse(TagBook)
+    connection = next((c for c in file.connections if c.name == line.connection), None)
+    tags: list[Tag] = []
+    faults: list[Fault] = []
+    addresses: dict[str, str] = {}
+    for k, spec in enumerate(book.tags):
+        unknown = [name for name in _PLACEHOLDER.findall(spec.address) if name not in line.fill]
+        if unknown:
+            faults.append(
+                document.fault(
+                    ("line", i, "fill"),
+                    f"tag {spec.name!r} of {line.book} needs {{{unknown[0]}}}; add fill.{unknown[0]}",
+                )
+            )
+            continue
+        address = _PLACEHOLDER.sub(lambda m: str(line.fill[m[1]]), spec.address)
+        if isinstance(connection, Modbus):
+            match = _MODBUS.fullmatch(address)
+            if match is None:
+                faults.append(
+                    source.fault(
+                        ("tag", k, "address"),
+                        f"{address!r} is no Modbus address; write holding:100, input:3, coil:0 or discrete:7 (base 0)",
+                    )
+                )
+                continue
+            register = int(match[2]) + line.offset
+            if register > 65_535:
+                faults.append(
+                    source.fault(
+                        ("tag", k, "address"), f"register {register} (with offset {line.offset}) is above 65535"
+                    )
+                )
+            address = f"{match[1]}:{register}"
+        elif isinstance(connection, OpcUa) and not _OPCUA.fullmatch(address):
+            faults.append(
+                source.fault(
+                    ("tag", k, "address"),
+                    f"{address!r} is no node id by namespace URI; write nsu=urn:…;s=… (ns= indexes move when a server restarts)",
+                )
+            )
+        if address in addresses:
+            faults.append(
+                source.fault(("tag", k, "address"), f"duplicate tag: {address!r} already is {addresses[address]!r}")
+            )
+        addresses.setdefault(address, spec.name)
+        tags.append(
+            Tag(
+                index=first + len(tags),
+                work_unit=line.work_unit,
+                connection=line.connection,
+                address=address,
+                spec=spec,
+            )
+        )
+    if faults:
+        raise ConfigError(faults)
+    return tags
