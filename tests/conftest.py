@@ -15,12 +15,12 @@ from tests.servers import Broker, mosquitto
 
 
 @pytest.fixture(autouse=True)
-def seed(request: pytest.FixtureRequest) -> Iterator[int]:
+def seed(request: pytest.FixtureRequest) -> int:
     """Seed `random` per test and say the seed when the test fails; TRIFLOW_SEED repeats it."""
     number = int(os.environ.get("TRIFLOW_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
     random.seed(number)
     request.node.add_report_section("setup", "seed", f"TRIFLOW_SEED={number}")
-    yield number
+    return number
 
 
 @pytest.fixture(autouse=True)

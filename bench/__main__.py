@@ -1,0 +1,42 @@
+"""`make bench`: every goal measured, beside its alternative, in under 25 minutes; exits 0 either way.
+
+`python -m bench NAME …` runs some of them only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from bench.table import Row, show
+
+SUBJECTS = ("acquisition", "judgment", "store", "ingest", "gateway", "recovery", "end_to_end", "page")
+"""Modules of this folder with `run() -> list[Row]`, in the order they run."""
+
+
+def main() -> int:
+    rows: list[Row] = []
+    for subject in sys.argv[1:] or SUBJECTS:
+        began = time.monotonic()
+        try:
+            rows += importlib.import_module(f"bench.{subject}").run()
+        except Exception:  # noqa: BLE001 - one broken measure must not hide the others; it is shown as MISSED
+            traceback.print_exc()
+            rows.append(Row(measure=subject, goal="runs", figure="broke, see above", ok=False))
+        print(f"… {subject}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    table = show(rows)
+    print(f"\n{table}\n\n{machine}")
+    out = Path(__file__).parent / "out"
+    out.mkdir(exist_ok=True)
+    (out / "table.txt").write_text(f"{table}\n\n{machine}\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
