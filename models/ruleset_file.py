@@ -1,0 +1,219 @@
+"""The shape of a ruleset file: its tables and keys, before anything in it is compiled. See `examples/filler.toml`."""
+
+from __future__ import annotations
+
+import string
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Severity = Literal["info", "warning", "critical"]
+ActionType = Literal["alert", "stop", "inspect", "ticket", "workflow", "continue"]
+Priority = Literal["immediate", "high", "medium", "low"]
+
+PLACEHOLDERS: Final = (
+    "value", "threshold", "unit", "title", "work_unit", "state", "order", "product", "lot", "shift",
+)  # fmt: skip
+
+SEVERITY_OF_STATUS: Final[dict[str, Severity]] = {
+    "CRITICAL": "critical",
+    "STOP_LINE": "critical",
+    "ALERT": "critical",
+    "HIGH_DEFECT": "critical",
+    "WARNING": "warning",
+    "HIGH": "warning",
+    "NOTIFY": "warning",
+    "MODERATE_DEFECT": "warning",
+    "OK": "info",
+    "NORMAL": "info",
+    "NONE": "info",
+    "LOG": "info",
+}
+"""What a known domain status means; any other says nothing and needs its severity beside it."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Confidence = Annotated[float, Field(ge=0, le=1)]
+Expression = Annotated[str, Field(min_length=1)]
+
+
+class Model(BaseModel):
+    """A table of the file: a misspelled key is an error on its line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class Text(Model):
+    """A text in Korean and English; a language that is missing borrows the other."""
+
+    ko: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    en: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_both(cls, value: Any) -> Any:
+        return {"ko": value, "en": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _something(self) -> Text:
+        if self.ko is None and self.en is None:
+            raise ValueError("give ko, en or both")
+        return self
+
+    def both(self) -> dict[str, str]:
+        """Give both languages."""
+        return {"ko": self.ko or self.en or "", "en": self.en or self.ko or ""}
+
+
+class Message(Text):
+    """A text with placeholders."""
+
+    @field_validator("ko", "en")
+    @classmethod
+    def _placeholders(cls, value: str | None) -> str | None:
+        for _, name, spec, conversion in string.Formatter().parse(value or ""):
+            if name is not None and (name not in PLACEHOLDERS or spec or conversion):
+                known = ", ".join(f"{{{known}}}" for known in PLACEHOLDERS)
+                raise ValueError(f"{{{name}}} is no placeholder; there are {known}")
+        return value
+
+
+class ActionEntry(Model):
+    """What is recommended; nothing here acts."""
+
+    action_type: ActionType
+    priority: Priority = "medium"
+    target: str | None = None
+    on: Literal["warning", "critical"] = "warning"
+    ko: str | None = None
+    en: str | None = None
+
+    @model_validator(mode="after")
+    def _said(self) -> ActionEntry:
+        if self.ko is None and self.en is None:
+            raise ValueError("say what to do: give ko, en or both")
+        return self
+
+
+class Head(Model):
+    """The table [ruleset]."""
+
+    name: Name
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    title: Text | None = None
+    policy: Literal["rule_only"] = "rule_only"
+    """Policies with a model come with models."""
+
+
+class Entry(Model):
+    """What limits, rules and tables share."""
+
+    name: Name
+    title: Text | None = None
+    only_when: Expression | None = None
+    """Outside this condition the check does not apply and its alarm is cleared."""
+    unit: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,3}$")] | None = None
+    message: Message | None = None
+    alarm: bool = True
+    actions: Annotated[list[ActionEntry], Field(alias="action")] = []
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value == INPUTS_ALARM:
+            raise ValueError(f"{value!r} is the alarm for inputs that cannot be used; take another name")
+        return value
+
+
+INPUTS_ALARM: Final = "inputs"
+"""Raised when a required tag cannot be used: the line cannot be judged."""
+
+
+class LimitEntry(Entry):
+    """A table [[limit]]."""
+
+    value: Expression
+    critical_low: Number | None = None
+    warning_low: Number | None = None
+    warning_high: Number | None = None
+    critical_high: Number | None = None
+    hysteresis: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    delay_s: Seconds = 0.0
+    confidence: Confidence | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LimitEntry:
+        order = ("critical_low", "warning_low", "warning_high", "critical_high")
+        given = [(name, value) for name in order if (value := getattr(self, name)) is not None]
+        if not given:
+            raise ValueError(f"a limit needs a threshold: {', '.join(order)}")
+        for (lower, low), (upper, high) in zip(given, given[1:], strict=False):
+            if low >= high:
+                raise ValueError(f"{lower} {low:g} is not below {upper} {high:g}")
+            if lower.endswith("low") and upper.endswith("high") and 2 * self.hysteresis >= high - low:
+                raise ValueError(
+                    f"hysteresis {self.hysteresis:g} leaves nothing between {lower} {low:g} and {upper} {high:g}"
+                )
+        return self
+
+
+class RuleEntry(Entry):
+    """A table [[rule]]."""
+
+    when: Expression
+    severity: Severity | None = None
+    status: str | None = None
+    delay_s: Seconds = 0.0
+    confidence: Confidence | None = None
+    value: Expression | None = None
+    threshold: Number | None = None
+
+    @model_validator(mode="after")
+    def _severe(self) -> RuleEntry:
+        severity_of(self.severity, self.status)
+        return self
+
+
+class RowEntry(Model):
+    """A table [[table.row]]."""
+
+    when: dict[str, str | int | float | bool] = {}
+    severity: Severity | None = None
+    status: str | None = None
+    confidence: Confidence | None = None
+    message: Message | None = None
+    actions: Annotated[list[ActionEntry], Field(alias="action")] = []
+
+    @model_validator(mode="after")
+    def _severe(self) -> RowEntry:
+        severity_of(self.severity, self.status)
+        return self
+
+
+class TableEntry(Entry):
+    """A table [[table]]; rows are tried from the top, the first that fits answers."""
+
+    inputs: Annotated[dict[Name, Expression], Field(min_length=1, max_length=16)]
+    value: str | None = None
+    """The input that is shown as the value."""
+    hit_policy: Literal["first"] = "first"
+    rows: Annotated[list[RowEntry], Field(alias="row", min_length=1, max_length=64)]
+
+
+def severity_of(severity: Severity | None, status: str | None) -> Severity:
+    """Give the severity that a severity and a domain status mean together; ValueError when they say nothing or differ."""
+    meant = SEVERITY_OF_STATUS.get(status or "")
+    if severity is None and meant is None:
+        said = f"status {status!r} says nothing about it; " if status else ""
+        raise ValueError(f"severity is missing: {said}add severity = 'info', 'warning' or 'critical'")
+    if severity is not None and meant is not None and severity != meant:
+        raise ValueError(f"status {status!r} means {meant}, but severity says {severity}")
+    return severity or meant or "info"
+
+
+FIELD_NAMES: Final = {
+    model: frozenset(field.alias or name for name, field in model.model_fields.items())
+    for model in (Head, LimitEntry, RuleEntry, TableEntry, RowEntry, ActionEntry, Text)
+}
+SEVERITIES: Final = get_args(Severity)
