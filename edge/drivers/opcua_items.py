@@ -121,7 +121,6 @@ class MonitoredItems:
                         ClientHandle=ua.IntegerId(position),
                         SamplingInterval=ua.Duration(self._config.sampling_ms),
                         QueueSize=ua.Counter(self._config.queue_size),
-                        DiscardOldest=ua.Boolean(True),
                     ),
                 )
                 for position, node in chunk
