@@ -1,0 +1,12 @@
+// What every page does: light and dark, live updates, evidence drawer. Each module says its own part.
+import { startClock } from "./ticks.js";
+import { followStream } from "./live.js";
+import { openEvidence } from "./evidence.js";
+import { startTheme } from "./theme.js";
+import { startLink } from "./link.js";
+
+startTheme();
+startClock();
+openEvidence();
+startLink();
+if (document.querySelector("main[data-fragment]")) followStream();

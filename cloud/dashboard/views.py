@@ -1,0 +1,118 @@
+"""What a page needs besides the API's answer: sums, look-ups, and names in the reader's language. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from markupsafe import Markup
+
+from cloud.dashboard import charts, formats
+from cloud.dashboard.render import Reader
+from cloud.dashboard.texts import TEXTS, Words
+
+RANKED: Final = 8
+"""Rows of a ranking; the tail of reasons is longer than anybody reads."""
+
+PERIODS: Final = {"shift": None, "8h": timedelta(hours=8), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
+"""What a line's page can look back on; None is the present shift."""
+
+
+def hall(overview: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """Give the model of the hall page: the overview as it came, names, totals and the health of each gateway.
+
+    The totals add pieces of all lines that have both output and plan; ratios are never averaged.
+    """
+    lines = overview["lines"]
+    planned = [line["output"] for line in lines if line["output"]["planned_now"] is not None]
+    known = [line["output"]["good"] for line in lines if line["output"]["good"] is not None]
+    return {
+        "overview": overview,
+        "names": names(lines, words),
+        "health": {gateway["id"]: gateway for gateway in overview["gateways"]},
+        "total": {
+            "good": sum(known),
+            "planned_now": sum(output["planned_now"] for output in planned),
+            "good_of_planned": sum(output["good"] or 0 for output in planned),
+        },
+        "shift": next((line["shift"] for line in lines if line["shift"]), None),
+    }
+
+
+def names(lines: list[Mapping[str, Any]], words: Words) -> dict[str, str]:
+    """Work unit → the name people use."""
+    return {line["work_unit"]: words.of(line["name"]) for line in lines}
+
+
+def line(detail: Mapping[str, Any], reader: Reader, period: str) -> dict[str, Any]:
+    """Give the model of a line's page; draws its charts, so call it off the event loop."""
+    words, zone = reader.words, reader.zone
+    stops = [
+        (
+            words.label("reason" if f"reason.{stop['reason']}" in TEXTS else "state", stop["reason"]),
+            stop["duration_s"],
+            f"{formats.duration(stop['duration_s'], words)} · {words('line.times', n=stop['stops'])}",
+            charts.TONES.get(stop["time_element"], "var(--unknown)"),
+        )
+        for stop in detail["stops"][:RANKED]
+    ]
+    defects = [
+        (words.label("defect", one["defect"]), one["quantity"], formats.number(one["quantity"]), "var(--warn-mark)")
+        for one in detail["defects"][:RANKED]
+    ]
+    return {
+        "line": detail["line"],
+        "detail": detail,
+        "now": detail["as_of"],
+        "names": names([detail["line"]], words),
+        "range": period,
+        "ranges": list(PERIODS),
+        "captions": charts.captions(words),
+        "elements": elements(detail["timeline"]),
+        "short": short,
+        "last": last,
+        "charts": {
+            "states": _both(lambda width: charts.states(detail, zone, width), words("line.states")),
+            "hourly": _both(lambda width: charts.hourly(detail, zone, width), words("line.hourly")),
+            "stops": charts.svg(charts.ranking(stops), spoken(words("line.stops"), stops)) if stops else None,
+            "defects": charts.svg(charts.ranking(defects), spoken(words("line.defects"), defects)) if defects else None,
+            "trends": [
+                charts.svg(charts.trend(series, zone), words.label("tag", short(series["tag"])))
+                for series in detail["trends"]
+            ],
+        },
+    }
+
+
+def short(tag: str) -> str:
+    """Give a tag's name within its work unit."""
+    return tag.rpartition("/")[2]
+
+
+def last(series: Mapping[str, Any]) -> float | None:
+    """Give the newest known value of a measurement."""
+    return next((point["mean"] for point in reversed(series["points"]) if point["mean"] is not None), None)
+
+
+def _both(draw: Callable[[int], charts.Spec], label: str) -> dict[str, Markup]:
+    return {"wide": charts.svg(draw(charts.WIDE), label), "narrow": charts.svg(draw(charts.NARROW), label)}
+
+
+def spoken(title: str, rows: list[tuple[str, float, str, str]]) -> str:
+    """Give a ranking as a sentence for those who hear the page."""
+    return f"{title}: " + "; ".join(f"{name} {text}" for name, _, text, _ in rows)
+
+
+def elements(timeline: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Sum a timeline by time element: {element, seconds, share of all}, in the order of the standard; none empty."""
+    seconds = dict.fromkeys(charts.ELEMENTS, 0.0)
+    for part in timeline:
+        seconds[part["time_element"]] += formats.age(part["start"], part["end"]) or 0.0
+    whole = sum(seconds.values())
+    return [{"element": name, "seconds": spent, "share": spent / whole} for name, spent in seconds.items() if spent]
+
+
+def gateways(overview: Mapping[str, Any], completeness: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """Give the model of the fleet page."""
+    return hall(overview, words) | {"ledger": completeness["gateways"]}
