@@ -89,6 +89,11 @@ class OrderBook:
         """Give every order, oldest first."""
         return [*self.completed, self.running, *self.planned]
 
+    def recent(self, since: int) -> list[Order]:
+        """Give the orders that had not ended by a time, oldest first."""
+        done = [order for order in self.completed[-60:] if order.end > since]
+        return [*done, self.running, *self.planned]
+
 
 def _whole(at: int) -> int:
     """Cut to whole seconds: an MES does not know more."""

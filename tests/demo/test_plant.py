@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def test_the_bearing_of_line_2_wears_until_it_is_maintained():
         plant.run_to(START + day * DAY)
         wear.append(line.wear)
     assert max(wear) > 0.6
-    drops = sum(b < a for a, b in zip(wear, wear[1:], strict=False))
+    drops = sum(b < a for a, b in itertools.pairwise(wear))
     assert drops == 2, "maintenance is on Wednesdays, and there are two"
 
 
