@@ -1,0 +1,140 @@
+"""Every answer that API and pages give, as plain data: one code path for the figure on the page and in the API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import orjson
+
+from cloud.api.errors import invalid, not_found
+from cloud.api.link import LinkSwitch
+from cloud.bi import lists
+from cloud.bi.completeness import accounts
+from cloud.bi.line import MAX_DAYS, line_detail, verdict_detail
+from cloud.bi.overview import gateways, overview
+from cloud.bi.times import iso, ms_of
+from cloud.bus import Bus
+from cloud.database import Connection, Database
+from cloud.plant import Plant, Plants
+from sync.settings import nearest
+
+FRESH_S: Final = 0.2
+"""How old an overview may be that is given to one more reader."""
+
+Json = dict[str, Any]
+
+
+class Answers:
+    """Reads for one or more tenants; every method names its tenant first."""
+
+    def __init__(self, database: Database, plants: Plants, bus: Bus) -> None:
+        self.database = database
+        self.plants = plants
+        self.bus = bus
+        self.link = LinkSwitch(plants.file.link_control)
+        self.broker: Callable[[], str] = lambda: "not configured"
+        """Says how the connection to the broker is."""
+        self._overviews: dict[str, tuple[float, Json, bytes]] = {}
+
+    async def overview(self, tenant: str) -> Json:
+        """Give GET /overview as data."""
+        return (await self._overview(tenant))[1]
+
+    async def overview_bytes(self, tenant: str) -> bytes:
+        """Give GET /overview as JSON."""
+        return (await self._overview(tenant))[2]
+
+    async def _overview(self, tenant: str) -> tuple[float, Json, bytes]:
+        known = self._overviews.get(tenant)
+        if known is not None and time.monotonic() - known[0] < FRESH_S:
+            return known
+        link = await self.link.state()
+
+        def build(connection: Connection) -> tuple[float, Json, bytes]:
+            answer = overview(connection, self.plants, tenant, now_ms=_now_ms(), link=link)
+            return time.monotonic(), answer, orjson.dumps(answer)
+
+        built = self._overviews[tenant] = await self.database.read(build)
+        return built
+
+    async def set_link(self, cut: bool) -> Json:
+        """Cut or heal the demo's link."""
+        said = await self.link.set(cut)
+        self._overviews.clear()
+        self.bus.changed.set()
+        return said
+
+    async def line(self, tenant: str, work_unit: str, start: datetime | None, end: datetime | None) -> Json:
+        """Give GET /lines/{work_unit}; without a period the present shift, or the last eight hours outside one."""
+        lines = (await self.overview(tenant))["lines"]
+        card = next((line for line in lines if line["work_unit"] == work_unit), None)
+        if card is None:
+            known = [line["work_unit"] for line in lines]
+            raise not_found(f"there is no line {work_unit!r}", nearest(work_unit, known))
+        plant = self.plants[tenant, card["site"]]
+        now_ms = _now_ms()
+        start_ms, end_ms = _period(plant, start, end, now_ms)
+        place = (tenant, card["site"], work_unit)
+        return await self.database.read(
+            lambda connection: line_detail(
+                connection, plant, place, card, start_ms=start_ms, end_ms=end_ms, now_ms=now_ms
+            )
+        )
+
+    async def verdict(self, tenant: str, verdict_id: str) -> Json:
+        """Give GET /verdicts/{id}."""
+        found = await self.database.read(lambda connection: verdict_detail(connection, tenant, verdict_id))
+        if found is None:
+            raise not_found(
+                f"there is no verdict {verdict_id!r}", "it may not have arrived yet; see /api/v1/completeness"
+            )
+        return found
+
+    async def gateways(self, tenant: str) -> Json:
+        """Give GET /gateways."""
+        now_ms = _now_ms()
+        found = await self.database.read(lambda connection: gateways(connection, self.plants, tenant, now_ms))
+        return {"as_of": iso(now_ms), "gateways": found}
+
+    async def completeness(self, tenant: str, *, count: bool) -> Json:
+        """Give GET /completeness; with `count` every row is counted anew."""
+        now_ms = _now_ms()
+
+        def read(connection: Connection) -> list[Json]:
+            counted = lists.count_rows(connection, tenant) if count else {}
+            return [
+                {
+                    **one.total(),
+                    "streams": [
+                        lists.account_answer(a, counted.get((a.inc, a.stream), 0) if count else None)
+                        for a in one.accounts
+                    ],
+                }
+                for one in accounts(connection, tenant)
+            ]
+
+        return {"as_of": iso(now_ms), "gateways": await self.database.read(read)}
+
+    async def page(self, what: Literal["verdicts", "alarms", "facts"], tenant: str, query: lists.Query) -> Json:
+        """Give one page of a list, newest first, with the exact total."""
+        return await self.database.read(lambda connection: lists.page(connection, what, tenant, query))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _period(plant: Plant, start: datetime | None, end: datetime | None, now_ms: int) -> tuple[int, int]:
+    shift = plant.calendar.at(now_ms)
+    if start is None and end is None:
+        return (shift.start_ms, shift.end_ms) if shift.scheduled else (now_ms - 8 * 3_600_000, now_ms)
+    end_ms = now_ms if end is None else ms_of(end)
+    start_ms = end_ms - 8 * 3_600_000 if start is None else ms_of(start)
+    if start_ms >= end_ms:
+        raise invalid("`from` is not before `to`", "give both as ISO 8601 times, `from` the earlier one")
+    if end_ms - start_ms > MAX_DAYS * 86_400_000:
+        raise invalid(f"the period is longer than {MAX_DAYS} days", "ask for a shorter one")
+    return start_ms, end_ms

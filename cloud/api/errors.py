@@ -1,0 +1,70 @@
+"""Errors as the API says them: a code, what is wrong, and what to check; one place renders all of them."""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from cloud.database import DatabaseError
+
+log = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """An answer that is not 2xx; the handler below renders it."""
+
+    def __init__(self, status: int, code: str, message: str, check: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.check = status, code, message, check
+
+
+def not_found(what: str, check: str) -> ApiError:
+    return ApiError(404, "NOT_FOUND", what, check)
+
+
+def invalid(what: str, check: str) -> ApiError:
+    return ApiError(400, "ERR_VALIDATION", what, check)
+
+
+def _answer(status: int, code: str, message: str, check: str) -> Response:
+    body = orjson.dumps({"error": {"code": code, "message": message, "check": check}})
+    return Response(body, status, media_type="application/json")
+
+
+_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 400: "ERR_VALIDATION"}
+
+
+def _api_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)  # noqa: S101 - registered for this type only
+    return _answer(error.status, error.code, error.message, error.check)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
+    code = _CODES.get(error.status_code, "ERROR")
+    return _answer(
+        error.status_code, code, str(error.detail), f"check the address {request.url.path}; see /openapi.json"
+    )
+
+
+def _bad_input(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
+    faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    return _answer(400, "ERR_VALIDATION", faults, "see /openapi.json for names and types of the parameters")
+
+
+def _no_database(_request: Request, error: Exception) -> Response:
+    log.warning("database cannot answer: %s", error)
+    return _answer(503, "SERVICE_UNAVAILABLE", str(error), "look at /ready and at the cloud's log")
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer errors in this form."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _bad_input)
+    app.add_exception_handler(DatabaseError, _no_database)

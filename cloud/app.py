@@ -1,0 +1,74 @@
+"""The web application: API, pages, health; one object put together from what is handed in."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cloud.api import errors, routes, schemas
+from cloud.api.answers import Answers
+from cloud.database import DatabaseError
+
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline';"
+    " base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class SecurityHeaders:
+    """Adds what keeps a browser from loading anything from elsewhere; streams pass through untouched."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def add(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _SECURITY.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, add if scope["type"] == "http" else send)
+
+
+def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
+    """Give the application. /openapi.json is served; FastAPI's own /docs loads scripts from elsewhere and is not."""
+    app = FastAPI(
+        title="Triflow cloud",
+        version="1",
+        description="Lines, verdicts, completeness. All times are UTC.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.answers = answers
+    errors.install(app)
+    app.include_router(routes.router)
+
+    @app.get("/health", response_model=schemas.Health)
+    async def health() -> Response:  # pyright: ignore[reportUnusedFunction] - a route
+        """The process lives."""
+        return Response(b'{"status":"ok"}', media_type="application/json")
+
+    @app.get("/ready", response_model=schemas.Readiness)
+    async def ready(response: Response) -> schemas.Readiness:  # pyright: ignore[reportUnusedFunction] - a route
+        """Whether the database answers; 503 when not. A broker that is away does not make us unready."""
+        try:
+            await answers.database.read(lambda connection: connection.execute("select 1"))
+            database = "ok"
+        except DatabaseError as error:
+            database = str(error)
+            response.status_code = 503
+        return schemas.Readiness(ready=database == "ok", database=database, broker=answers.broker())
+
+    @app.get("/metrics")
+    async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction] - a route
+        """Prometheus metrics."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    app.add_middleware(SecurityHeaders)
+    return app

@@ -1,0 +1,311 @@
+"""The database on the driver's own connections: one writer, a few readers, the same SQL on SQLite and PostgreSQL.
+
+SQLAlchemy keeps the schema and the migrations; records go through the driver, which is 18 times faster. SQL is written
+with `?` marks and `greatest`/`least`. On SQLite only the writer's connection writes or checkpoints, ever, and readers
+are `query_only`: two writers resetting the WAL at once is what some SQLite versions cannot survive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sqlite3
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import psycopg
+from sqlalchemy import URL, make_url
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+READERS: Final = 3
+BUSY_MS: Final = 10_000
+
+
+class DatabaseError(Exception):
+    """The database cannot be used now: unreachable, full, locked, read-only. Nothing was committed; try again later."""
+
+
+class DataError(Exception):
+    """The database refuses these values for ever (too large a number, a NUL in a text). Nothing was committed."""
+
+
+_REFUSED: Final = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    OverflowError,
+    UnicodeEncodeError,
+)
+_UNUSABLE: Final = (sqlite3.OperationalError, sqlite3.DatabaseError, psycopg.OperationalError, psycopg.InternalError)
+
+
+@functools.cache
+def _for_sqlite(sql: str) -> str:
+    return sql.replace("greatest(", "max(").replace("least(", "min(").replace(" for update", "")
+
+
+@functools.cache
+def _for_postgresql(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+class Connection:
+    """One driver connection of either kind."""
+
+    postgresql: bool
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Run one statement and give its rows."""
+        raise NotImplementedError
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for every row."""
+        raise NotImplementedError
+
+    def bulk(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Insert many rows as fast as the driver can; `types` are PostgreSQL's names, for its binary COPY."""
+        raise NotImplementedError
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+    def commit(self) -> None:
+        raise NotImplementedError
+
+    def rollback(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
+        """Give the first row, or None."""
+        rows = self.execute(sql, values)
+        return rows[0] if rows else None
+
+    @contextlib.contextmanager
+    def transaction(self) -> Generator[None]:
+        """Commit at the end of the block, roll back when it raises. Raises DatabaseError and DataError."""
+        try:
+            self.begin()
+            try:
+                yield
+            except BaseException:
+                with contextlib.suppress(*_UNUSABLE):  # a dead connection has nothing to roll back
+                    self.rollback()
+                raise
+            self.commit()
+        except _REFUSED as error:
+            raise DataError(str(error)) from error
+        except _UNUSABLE as error:
+            raise DatabaseError(explain(error)) from error
+
+
+class Sqlite(Connection):
+    """SQLite: WAL, every commit on disk before it returns."""
+
+    postgresql = False
+
+    def __init__(self, path: str, *, writer: bool) -> None:
+        self._raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+        self._raw.execute(f"pragma busy_timeout={BUSY_MS}")
+        self._raw.execute("pragma cache_size=-65536")
+        if writer:
+            self._raw.execute("pragma journal_mode=wal")
+            self._raw.execute("pragma synchronous=full")
+            self._raw.execute("pragma wal_autocheckpoint=4000")
+            self._raw.execute("pragma journal_size_limit=67108864")
+        else:
+            self._raw.execute("pragma query_only=on")
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        return self._raw.execute(_for_sqlite(sql), values).fetchall()
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        self._raw.executemany(_for_sqlite(sql), rows)
+
+    def bulk(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        marks = ",".join("?" * len(types))
+        self._raw.executemany(f"insert into {table}({','.join(columns)}) values({marks})", rows)
+
+    def begin(self) -> None:
+        self._raw.execute("begin immediate")
+
+    def commit(self) -> None:
+        self._raw.execute("commit")
+
+    def rollback(self) -> None:
+        if self._raw.in_transaction:
+            self._raw.execute("rollback")
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class Postgresql(Connection):
+    """PostgreSQL through psycopg; commits wait for the disk (synchronous_commit is the server's default, on)."""
+
+    postgresql = True
+
+    def __init__(self, url: URL, *, writer: bool) -> None:
+        self._raw = psycopg.connect(
+            url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True, connect_timeout=5
+        )
+        if not writer:
+            self._raw.execute("set default_transaction_read_only = on")
+            self._raw.execute("set statement_timeout = '30s'")
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        cursor = self._raw.execute(_for_postgresql(sql).encode(), values)
+        return cursor.fetchall() if cursor.description else []
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        with self._raw.cursor() as cursor:
+            cursor.executemany(_for_postgresql(sql).encode(), rows)
+
+    def bulk(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        command = f"copy {table}({','.join(columns)}) from stdin (format binary)"
+        with self._raw.cursor() as cursor, cursor.copy(command.encode()) as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+
+    def begin(self) -> None:
+        self._raw.execute(b"begin")
+
+    def commit(self) -> None:
+        self._raw.execute(b"commit")
+
+    def rollback(self) -> None:
+        self._raw.execute(b"rollback")
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+def explain(error: Exception) -> str:
+    """Say what a driver's error means and what to check."""
+    text = str(error).strip()
+    advice = {
+        "full": "the disk of the database is full; free space there",
+        "readonly": "the database file is read-only; check its owner and permissions",
+        "unable to open": "check that the folder of the database exists and is writable",
+        "malformed": "the database file is damaged; restore it from a backup",
+        "locked": "another process holds the database; is a second cloud running on this file?",
+        "connection refused": "PostgreSQL does not answer; check that it runs and the host and port in [database] url",
+        "password authentication": "check the user in [database] url and its password credential",
+    }
+    for mark, what in advice.items():
+        if mark in text.lower():
+            return f"{text}; {what}"
+    return text
+
+
+class Database:
+    """One writer thread with one connection, and a few reader threads with one each; nothing blocks the event loop."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.postgresql = self.url.get_backend_name() == "postgresql"
+        self._writer = ThreadPoolExecutor(1, "ThreadPoolExecutor-writer")
+        self._readers = ThreadPoolExecutor(READERS, "ThreadPoolExecutor-reader")
+        self._own = threading.local()
+        self._open: list[Connection] = []
+
+    def _connection(self, *, writer: bool) -> Connection:
+        """Give this thread's connection; make a new one after an error broke the last."""
+        existing: Connection | None = getattr(self._own, "connection", None)
+        if existing is None:
+            try:
+                if self.postgresql:
+                    existing = Postgresql(self.url, writer=writer)
+                else:
+                    existing = Sqlite(self.url.database or ":memory:", writer=writer)
+            except _UNUSABLE as error:
+                raise DatabaseError(explain(error)) from error
+            self._own.connection = existing
+            self._open.append(existing)
+        return existing
+
+    def _forget(self) -> None:
+        broken: Connection = self._own.connection
+        self._own.connection = None
+        self._open.remove(broken)
+        with contextlib.suppress(*_UNUSABLE):  # it is broken already
+            broken.close()
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        connection = self._connection(writer=True)
+        try:
+            with connection.transaction():
+                return work(connection)
+        except DatabaseError:
+            self._forget()
+            raise
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        connection = self._connection(writer=False)
+        try:
+            # One snapshot for all statements of an answer.
+            connection.execute("begin isolation level repeatable read" if self.postgresql else "begin")
+            try:
+                return work(connection)
+            finally:
+                connection.rollback()
+        except _UNUSABLE as error:
+            self._forget()
+            raise DatabaseError(explain(error)) from error
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction on the writer; it is on disk when this returns."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` on a reader, within one snapshot."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def close(self) -> None:
+        """Wait for what runs, then close every connection, the writer's last so that it checkpoints."""
+        self._readers.shutdown(cancel_futures=True)
+        self._writer.shutdown()
+        for connection in reversed(self._open):
+            connection.close()
+
+
+@contextlib.asynccontextmanager
+async def open_database(url: str) -> AsyncGenerator[Database]:
+    """Give the database with its schema brought up to date. Raises DatabaseError."""
+    await asyncio.to_thread(migrate, url)
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def migrate(url: str) -> None:
+    """Bring the schema up to date. Raises DatabaseError, also when the database is newer than this program."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+    from sqlalchemy import exc
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["url"] = url
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise DatabaseError(
+            f"{error}; the database was written by a newer Triflow: install that version, or use another database"
+        ) from error
+    except exc.DBAPIError as error:
+        raise DatabaseError(explain(error)) from error
