@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import string
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -148,7 +149,7 @@ class LimitEntry(Entry):
         given = [(name, value) for name in order if (value := getattr(self, name)) is not None]
         if not given:
             raise ValueError(f"a limit needs a threshold: {', '.join(order)}")
-        for (lower, low), (upper, high) in zip(given, given[1:], strict=False):
+        for (lower, low), (upper, high) in itertools.pairwise(given):
             if low >= high:
                 raise ValueError(f"{lower} {low:g} is not below {upper} {high:g}")
             if lower.endswith("low") and upper.endswith("high") and 2 * self.hysteresis >= high - low:

@@ -1,0 +1,144 @@
+"""A ruleset as it is evaluated: limits, rules and decision tables over one compiled program. `rulesets.load` makes one.
+
+Judging with it is `edge.judgment`; nothing here knows time, hysteresis or confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from models.expression_checker import Value
+from models.expression_compiler import Program
+from models.expression_interpreter import Cause, Result
+from models.ruleset_file import Severity
+from models.ruleset_inputs import Reader
+from models.window import Window
+
+Texts = Mapping[str, str]
+"""Language (ko, en) → text."""
+
+Side = Literal["low", "high"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """A recommendation."""
+
+    action_type: str
+    priority: str
+    target: str | None
+    on: Severity
+    """Recommended from this severity on."""
+    text: Texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a finding says when it applies."""
+
+    severity: Severity
+    status: str | None
+    confidence: float | None
+    message: Texts | None
+    threshold: float | str | None
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What limits, rules and tables share. Numbers named `…_at` are places in the program's results."""
+
+    name: str
+    title: Texts
+    gate_at: int | None
+    """The condition outside which the check does not apply; None = always."""
+    value_at: int | None
+    unit: str | None
+    """UNECE code; None = that of `unit_tag`."""
+    unit_tag: str | None
+    alarm: bool
+    uses: tuple[str, ...]
+    """Names of the inputs it depends on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """One bound of a limit; beyond, not at, it."""
+
+    side: Side
+    severity: Severity
+    bound: float
+
+    def beyond(self, value: float, slack: float = 0.0) -> bool:
+        """Tell whether a value lies beyond the bound moved inwards by `slack`."""
+        return value > self.bound - slack if self.side == "high" else value < self.bound + slack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit(Check):
+    """A number against thresholds, the severest first."""
+
+    thresholds: tuple[Threshold, ...]
+    hysteresis: float
+    delay_ns: int
+    confidence: float | None
+    message: Texts | None
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(Check):
+    """A condition and what it means."""
+
+    when_at: int
+    delay_ns: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table(Check):
+    """A decision table; the program gives the position of the first row that fits, -1 for none."""
+
+    hit_at: int
+    rows: tuple[Outcome, ...]
+
+
+AnyCheck = Limit | Rule | Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ruleset:
+    """A compiled ruleset; immutable, and the same for every line whose tags it knows."""
+
+    name: str
+    version: str
+    title: Texts
+    policy: str
+    hash: str
+    """Hex SHA-256 of the form and the parsed content: spaces and comments do not change it."""
+    checks: tuple[AnyCheck, ...]
+    program: Program
+    readers: tuple[Reader, ...]
+    """One per program variable."""
+    tags: tuple[str, ...]
+    """Tags it reads, in the order first named."""
+
+    def inputs(self, window: Window) -> tuple[list[Value | Cause], bool]:
+        """Give the program's inputs over a window, and whether all of them are known."""
+        found = [read(window) for read in self.readers]
+        return found, Cause not in map(type, found)
+
+    def evaluate(self, window: Window) -> Results:
+        """Give every expression's result over a window."""
+        inputs, known = self.inputs(window)
+        return Results(inputs=inputs, values=tuple(self.program.run(inputs, known=known)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """A ruleset's inputs over one window, in the order of `program.variables`, and what the expressions gave."""
+
+    inputs: list[Value | Cause]
+    values: tuple[Result, ...]
