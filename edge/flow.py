@@ -19,8 +19,7 @@ import msgspec
 
 from edge.config import Connection, Mes
 from edge.drivers import open_driver, open_source
-from edge.drivers.driver import DriverError, DriverHealth
-from edge.drivers.mes import MesSource
+from edge.drivers.driver import DriverError, DriverHealth, FactSource
 from edge.pipeline import LinePipeline, Output
 from edge.site import Site
 from edge.store import Store
@@ -37,7 +36,6 @@ from sync.facts import (
     ProductDefined,
 )
 from sync.reading import Readings
-from sync.secret import Credential
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +243,7 @@ class Flow:
         while True:
             began = self.clock.monotonic()
             try:
-                mes = open_source(connection, self._credential(connection.token), list(self.pipelines), self.clock)
+                mes = open_source(connection, list(self.pipelines), self.clock, beside=self.site.folder)
                 source.health = mes.health
                 async with mes, aclosing(mes.facts()) as batches:
                     async for facts in batches:
@@ -259,11 +257,8 @@ class Flow:
                 delays = backoff()
             await self.clock.sleep(next(delays))
 
-    def _credential(self, credential: Credential | None) -> str | None:
-        return None if credential is None else credential.read(self.site.folder).get_secret_value()
-
     async def _take_mes(
-        self, connection: Mes, source: SourceState, mes: MesSource, facts: list[Fact], known: dict[str, str]
+        self, connection: Mes, source: SourceState, mes: FactSource, facts: list[Fact], known: dict[str, str]
     ) -> None:
         now = self.clock.now()
         new: list[Fact] = []

@@ -28,6 +28,26 @@ def gain(previous: int, now: int, rollover: int | None) -> int:
     return now
 
 
+def counters_of(tags: Sequence[Tag]) -> list[str]:
+    """Give the names of what a work unit counts or what follows from it: produced, good, scrap, …, defect.<type>."""
+    named = [f"defect.{t.spec.defect}" if t.spec.defect else str(t.spec.counter) for t in tags if t.spec.counter]
+    return list(complete(dict.fromkeys(named, 0)))
+
+
+def complete(gains: dict[str, int]) -> dict[str, int]:
+    """Add what follows from the counters there are: of produced, good and scrap two give the third."""
+    found = dict(gains)
+    if not found.keys() & {"produced", "good", "scrap"}:
+        return found
+    if "scrap" not in found:
+        found["scrap"] = max(0, found["produced"] - found["good"]) if {"produced", "good"} <= found.keys() else 0
+    if "produced" not in found:
+        found["produced"] = found.get("good", 0) + found["scrap"]
+    if "good" not in found:
+        found["good"] = max(0, found["produced"] - found["scrap"])
+    return found
+
+
 class ProductionState(msgspec.Struct):
     """What has to survive a restart, so that no piece is counted twice or forgotten."""
 
@@ -59,6 +79,9 @@ class Production:
         self._work_unit = work_unit
         self._tags = tuple(tags)
         self._report_ns = report_ns
+        self._counters = [
+            f"defect.{t.spec.defect}" if t.spec.defect else str(t.spec.counter) for t in self._tags if t.spec.counter
+        ]
         self.now = ProductionState()
         self.watched = [i for i, t in enumerate(self._tags) if t.spec.role in {"state", "reason", "counter", "context"}]
 
@@ -158,22 +181,17 @@ class Production:
         if not any(gains.values()):
             return
         defects = {name.removeprefix("defect."): n for name, n in gains.items() if name.startswith("defect.") and n}
-        good, scrap = gains.get("good"), gains.get("scrap", 0)
-        produced = gains.get("produced")
-        if produced is None:
-            produced = (good or 0) + scrap
-        elif good is None:
-            good = max(0, produced - scrap)
+        whole = complete({name: gains.get(name, 0) for name in self._counters} | gains)
         context = self.context
         facts.append(
             Produced(
                 at=at,
                 work_unit=self._work_unit,
                 start=begin,
-                produced=produced,
-                good=good or 0,
-                scrap=scrap,
-                rework=gains.get("rework", 0),
+                produced=whole.get("produced", 0),
+                good=whole.get("good", 0),
+                scrap=whole.get("scrap", 0),
+                rework=whole.get("rework", 0),
                 defects=defects,
                 ideal_cycle_ms=now.ideal_cycle_ms.get(context.product or ""),
                 energy_wh=gains.get("energy_wh"),
@@ -211,9 +229,9 @@ class Production:
         return facts
 
     def window_counts(self) -> dict[str, int]:
-        """Give the gains since the last call."""
+        """Give the gains since the last call; a counter that did not move gained 0."""
         counts, self.now.window = self.now.window, {}
-        return counts
+        return complete(dict.fromkeys(self._counters, 0) | counts)
 
     def _state_fact(self, at: int) -> StateChanged:
         self.now.state_at = at

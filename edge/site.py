@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.config import BOOKS, Line, Mes, Modbus, OpcUa, SiteFile
+from edge.production import counters_of
 from edge.tags import Tag, TagBook, TagTable
-from models.rulesets import Ruleset
+from models.expression import window_environment
+from models.rulesets import Ruleset, RulesetError, RulesetFault
+from models.rulesets import load as load_ruleset
 from sync.secret import Credential, SecretError
 from sync.settings import ConfigError, Document, Fault, nearest
 from sync.topics import Address
@@ -199,3 +202,22 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
     if faults:
         raise ConfigError(faults)
     return tags
+
+
+def _rules(document: Document, i: int, line: Line, folder: Path, tags: list[Tag]) -> Ruleset:
+    """Load a line's ruleset, compiled against the names its tags have."""
+    path = folder / (line.rules or "")
+    environment = window_environment({tag.spec.name: tag.spec.type for tag in tags}, counters_of(tags))
+    try:
+        return load_ruleset(path, environment)
+    except RulesetError as error:
+        if not path.is_file():
+            raise ConfigError(
+                [document.fault(("line", i, "rules"), f"no ruleset at {path}; check the path")]
+            ) from error
+        raise ConfigError([_ruleset_fault(path, fault) for fault in error.faults]) from error
+
+
+def _ruleset_fault(path: Path, fault: RulesetFault) -> Fault:
+    what = f"{fault.problem}; {fault.hint}" if fault.hint else fault.problem
+    return Fault(path, fault.line, fault.where, what)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
-from sync.facts import Fact
+from sync.facts import Context, Fact
 from sync.reading import Readings
 
 
@@ -65,6 +65,8 @@ class FactSource(Protocol):
     """A source of ready facts rather than readings (MES, ERP); the same life as a driver."""
 
     health: DriverHealth
+    contexts: dict[str, Context]
+    """Work unit → what is being made there now, as of the last asking."""
 
     async def __aenter__(self) -> Self: ...
 
@@ -73,5 +75,8 @@ class FactSource(Protocol):
     ) -> None: ...
 
     def facts(self) -> AsyncGenerator[list[Fact]]:
-        """Give facts that are new or changed, until the connection is lost, then raise DriverError."""
+        """Give what is new or changed each time the source was asked (nothing: an empty list), until it is lost.
+
+        Then raises DriverError.
+        """
         ...

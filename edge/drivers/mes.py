@@ -99,7 +99,7 @@ class MesSource:
         await self._http.aclose()
 
     async def facts(self) -> AsyncGenerator[list[Fact]]:
-        """Give what is new or changed; `contexts` is brought up to date before each batch."""
+        """Give what is new or changed at each poll; `contexts` is brought up to date before each."""
         while True:
             self.health.overruns += await self._beat.wait()
             try:
@@ -109,9 +109,8 @@ class MesSource:
                     unit: msgspec.structs.replace(context, stale=True) for unit, context in self.contexts.items()
                 }
                 raise
-            if news:
-                self.health.notifications += len(news)
-                yield news
+            self.health.notifications += len(news)
+            yield news
 
     async def _poll(self) -> list[Fact]:
         found: list[tuple[tuple[str, ...], Fact]] = []
@@ -125,8 +124,8 @@ class MesSource:
             counted = InventoryCounted(at=now, **msgspec.structs.asdict(stock))
             found.append((("inventory", stock.material, stock.location), counted))
         for unit in self._work_units:
-            for job in await self._get("/api/job-orders", list[_JobOrder], unit) or ():
-                found.append((("job_order", job.order, job.work_unit), self._planned(job, now)))
+            jobs = await self._get("/api/job-orders", list[_JobOrder], unit) or []
+            found += [(("job_order", job.order, job.work_unit), self._planned(job, now)) for job in jobs]
             context = await self._get("/api/context", _Context, unit)
             if context is not None:
                 self.contexts = {**self.contexts, unit: Context(**msgspec.structs.asdict(context))}
