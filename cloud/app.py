@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.api import errors, routes, schemas
 from cloud.api.answers import Answers
+from cloud.dashboard import routes as pages
 from cloud.database import DatabaseError
 
 _SECURITY = {
@@ -70,5 +71,6 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
         """Prometheus metrics."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    pages.install(app)
     app.add_middleware(SecurityHeaders)
     return app

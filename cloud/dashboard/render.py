@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -46,6 +46,12 @@ class Reader:
     """light, dark or auto."""
     zone: tzinfo
     path: str = "/"
+    query: tuple[tuple[str, str], ...] = ()
+    """What the address asked for besides the language."""
+
+    def address(self, **changes: str) -> str:
+        """Give this page's address with something changed."""
+        return "?" + urlencode(dict(self.query) | changes)
 
     @property
     def language(self) -> Language:
