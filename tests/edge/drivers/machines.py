@@ -1,0 +1,176 @@
+"""Real OPC UA and Modbus servers that a test can fill, spoil, stop and start."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from asyncua import Server, ua
+from pymodbus.constants import ExcCodes
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType as Sim
+from pymodbus.simulator import SimData, SimDevice
+
+from edge.config import Modbus, OpcUa
+from edge.drivers.modbus import ModbusDriver
+from edge.drivers.opcua import OpcUaDriver
+from edge.tags import Tag, TagSpec
+from sync.clock import WallClock
+from tests.servers import free_port
+
+URI = "urn:triflow:test:machine"
+WORK_UNIT = "bottling/line-1/filler"
+
+
+def tag(index: int, address: str, **spec: Any) -> Tag:
+    """Give a tag of the test's work unit."""
+    name = spec.pop("name", f"tag_{index}")
+    work_unit = spec.pop("work_unit", WORK_UNIT)
+    return Tag(
+        index=index,
+        work_unit=work_unit,
+        connection="machine",
+        address=address,
+        spec=TagSpec(name=name, address=address, **spec),
+    )
+
+
+class OpcUaMachine:
+    """An asyncua server; nodes are `s=<name>` in the namespace `URI`."""
+
+    def __init__(self, nodes: dict[str, ua.Variant], tags: list[Tag], *, namespaces: tuple[str, ...] = (URI,)) -> None:
+        self.tags = tags
+        self.nodes = nodes
+        self.namespaces = namespaces
+        self.port = free_port()
+        self.server: Server | None = None
+        self.limit: int | None = None
+
+    @property
+    def url(self) -> str:
+        return f"opc.tcp://127.0.0.1:{self.port}/machine"
+
+    def config(self, **more: Any) -> OpcUa:
+        return OpcUa(
+            driver="opcua", name="machine", url=more.pop("url", self.url), security="none", publishing_ms=50, **more
+        )
+
+    def driver(self, **more: Any) -> OpcUaDriver:
+        return OpcUaDriver(self.config(), self.tags, WallClock(), **more)
+
+    def absent(self) -> OpcUaDriver:
+        return OpcUaDriver(self.config(url=f"opc.tcp://127.0.0.1:{free_port()}"), self.tags, WallClock())
+
+    async def start(self) -> None:
+        server = Server()
+        await server.init()
+        server.set_endpoint(self.url)
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        for uri in self.namespaces:
+            await server.register_namespace(uri)
+        self.server = server
+        for name, value in self.nodes.items():
+            await self.add(name, value)
+        await server.start()
+
+    async def add(self, name: str, value: ua.Variant) -> None:
+        index = await self.server.get_namespace_index(URI)
+        await self.server.nodes.objects.add_variable(ua.NodeId(name, index), name, value)
+
+    async def stop(self) -> None:
+        if self.server is not None:
+            server, self.server = self.server, None
+            await server.stop()
+            for task in asyncio.all_tasks():  # sessions whose client never said goodbye outlive asyncua's stop()
+                if task.get_coro().__qualname__ in {
+                    "InternalSession._timeout_loop",
+                    "InternalSubscription._subscription_loop",
+                }:
+                    task.cancel()
+
+    async def write(self, name: str, value: Any, kind: ua.VariantType, **more: Any) -> None:
+        """Write a value as the machine's program would: with status and source time."""
+        index = await self.server.get_namespace_index(URI)
+        more.setdefault("SourceTimestamp", datetime.now(UTC))
+        await self.server.write_attribute_value(
+            ua.NodeId(name, index), ua.DataValue(ua.Variant(value, kind), **more), ua.AttributeIds.Value
+        )
+
+    async def spoil(self) -> int:
+        bad = ua.StatusCode(ua.StatusCodes.BadSensorFailure)
+        await self.write(next(iter(self.nodes)), None, ua.VariantType.Null, StatusCode=bad)
+        return self.tags[0].index
+
+    def connections(self) -> int:
+        return len(self.server.bserver.clients)
+
+
+class ModbusMachine:
+    """A pymodbus server; registers by table, holes where nothing is given, requests counted."""
+
+    def __init__(
+        self,
+        tags: list[Tag],
+        *,
+        holding: dict[int, list[int]] | None = None,
+        registers: dict[int, list[int]] | None = None,
+        coils: dict[int, list[bool]] | None = None,
+        discrete: dict[int, list[bool]] | None = None,
+        **config: Any,
+    ) -> None:
+        self.tags = tags
+        self.blocks = (coils or {0: [False]}, discrete or {0: [False]}, holding or {0: [0]}, registers or {0: [0]})
+        self.port = free_port()
+        self.more = config
+        self.requests: list[tuple[int, int, int]] = []
+        """(function, address, count) of every request that reached the registers."""
+        self.failing: dict[int, ExcCodes] = {}
+        """Address → exception of any request that touches it."""
+        self.most: int | None = None
+        """More registers than this in one request are refused (exception 3)."""
+        self.server: ModbusTcpServer | None = None
+
+    def config(self, **more: Any) -> Modbus:
+        return Modbus(**{
+            "driver": "modbus", "name": "machine", "host": "127.0.0.1", "port": self.port, "period_ms": 50,
+            "timeout_s": 0.5, **self.more, **more,
+        })  # fmt: skip
+
+    def driver(self, **more: Any) -> ModbusDriver:
+        return ModbusDriver(self.config(), self.tags, WallClock(), **more)
+
+    def absent(self) -> ModbusDriver:
+        return ModbusDriver(self.config(port=free_port()), self.tags, WallClock())
+
+    async def start(self) -> None:
+        bits, words = Sim.BITS, Sim.REGISTERS
+        tables = tuple(
+            [SimData(address, values=list(values), datatype=kind) for address, values in sorted(blocks.items())]
+            for blocks, kind in zip(self.blocks, (bits, bits, words, words), strict=True)
+        )
+        device = SimDevice(1, simdata=tables, action=self._act)
+        self.server = ModbusTcpServer(device, address=("127.0.0.1", self.port))
+        await self.server.serve_forever(background=True)
+
+    async def _act(self, function: int, start: int, address: int, count: int, current: list[int], new: Any) -> Any:
+        self.requests.append((function, address, count))
+        if self.most is not None and count > self.most:
+            return ExcCodes.ILLEGAL_VALUE
+        for failing, code in self.failing.items():
+            if address <= failing < address + count:
+                return code
+        return None
+
+    async def stop(self) -> None:
+        if self.server is not None:
+            server, self.server = self.server, None
+            await server.shutdown()
+            await asyncio.sleep(0)
+
+    async def spoil(self) -> int:
+        self.failing[0] = ExcCodes.DEVICE_FAILURE
+        return self.tags[0].index
+
+    def connections(self) -> int:
+        return len(self.server.active_connections)
