@@ -1,0 +1,212 @@
+"""Why a verdict is what it is, in two or three sentences that name values, thresholds and units; Korean and English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edge.judgment.findings import Finding
+from edge.judgment.wording import DECISION, LANGUAGES, WHY, number, symbol, tidy
+from models.ruleset import Limit, Table
+from models.window import Window
+
+OTHERS: Final = 3
+"""Findings beside the main one that are named; the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What an explanation stands on."""
+
+    decision: str
+    findings: Sequence[Finding]
+    faults: Mapping[str, str]
+    """Tag → why it is no fully trusted input."""
+    required: Sequence[str]
+    """Those of them without which there is no verdict."""
+    confidence: float
+    window: Window
+
+
+def summary(ground: Ground) -> dict[str, str]:
+    """Give the explanation in every language."""
+    return {
+        language: " ".join([_first(ground, language), *_second(ground, language), _last(ground, language)])
+        for language in LANGUAGES
+    }
+
+
+def said(finding: Finding, window: Window, language: str) -> str:
+    """Give one finding as a sentence: its own message, or one made from its numbers."""
+    template = finding.message[language] if finding.message is not None else _template(finding, language)
+    context = window.context
+    return tidy(
+        template.format(
+            value=number(finding.value),
+            threshold=number(finding.threshold),
+            unit=symbol(finding.unit, language),
+            title=finding.check.title[language],
+            work_unit=window.work_unit,
+            state=window.state,
+            order=context.order or "–",
+            product=context.product or "–",
+            lot=context.lot or "–",
+            shift=context.shift or "–",
+        )
+    )
+
+
+def cleared(finding: Finding, language: str) -> str:
+    """Say that an alarm went away."""
+    title = finding.check.title[language]
+    if not finding.applied:
+        return tidy({"ko": f"{title}: 지금은 적용되지 않습니다.", "en": f"{title}: does not apply now."}[language])
+    value = "" if finding.value is None else f" ({_amount(finding, language)})"
+    return tidy({"ko": f"{title}: 정상으로 돌아왔습니다{value}.", "en": f"{title}: back to normal{value}."}[language])
+
+
+def blind(faults: Mapping[str, str], required: Sequence[str], window: Window, language: str) -> str:
+    """Say that the line cannot be judged, and which inputs are to blame."""
+    told = _inputs({name: faults[name] for name in required}, window, language)
+    if language == "ko":
+        return f"필수 입력을 쓸 수 없어 판단할 수 없습니다: {told}."
+    return f"The line cannot be judged, required inputs cannot be used: {told}."
+
+
+def _first(ground: Ground, language: str) -> str:
+    decision, findings = ground.decision, ground.findings
+    if decision == "unknown":
+        if ground.required:
+            return blind(ground.faults, ground.required, ground.window, language)
+        causes = _causes(findings, language)
+        return {"ko": f"어떤 검사도 판단할 수 없습니다: {causes}.", "en": f"No check could be made: {causes}."}[
+            language
+        ]
+    if decision == "normal":
+        applied = sum(finding.applied and finding.level == "ok" for finding in findings)
+        if not applied:
+            return {"ko": "정상: 지금 적용되는 검사가 없습니다.", "en": "Normal: no check applies now."}[language]
+        if language == "ko":
+            return f"정상: 적용된 검사 {applied}건이 통과했습니다."
+        return f"Normal: {applied} applied check{'s' if applied > 1 else ''} passed."
+    main = next(finding for finding in findings if finding.level == decision)
+    return f"{DECISION[decision][language]}: {said(main, ground.window, language)}"
+
+
+def _second(ground: Ground, language: str) -> list[str]:
+    """Give the sentence on what else was found: other findings, inputs in doubt, or how near the nearest limit is."""
+    parts: list[str] = []
+    found = [f for level in ("critical", "warning") for f in ground.findings if f.level == level]
+    others = found[1:] if ground.decision in {"warning", "critical"} else found
+    if others:
+        named = ", ".join(_brief(finding, language) for finding in others[:OTHERS])
+        more = len(others) - OTHERS
+        rest = "" if more <= 0 else {"ko": f" 외 {more}건", "en": f" and {more} more"}[language]
+        parts.append(f"{_ALSO[language]}: {named}{rest}")
+    doubtful = {name: why for name, why in ground.faults.items() if name not in ground.required}
+    if doubtful:
+        parts.append(f"{_DOUBTFUL[language]}: {_inputs(doubtful, ground.window, language)}")
+    elif ground.decision != "unknown" and (causes := _causes(ground.findings, language)):
+        parts.append(f"{_UNKNOWN[language]}: {causes}")
+    if not parts and ground.decision == "normal" and (near := _nearest(ground.findings)) is not None:
+        parts.append(f"{_NEAREST[language]}: {_brief(near, language)}")
+    return [tidy("; ".join(parts)) + "."] if parts else []
+
+
+_ALSO: Final = {"ko": "그 밖의 발견", "en": "Also found"}
+_DOUBTFUL: Final = {"ko": "신뢰할 수 없는 입력", "en": "Inputs in doubt"}
+_UNKNOWN: Final = {"ko": "판단하지 못한 검사", "en": "Checks that could not be made"}
+_NEAREST: Final = {"ko": "한계에 가장 가까운 값", "en": "Nearest to its limit"}
+
+
+def _last(ground: Ground, language: str) -> str:
+    total = len(ground.findings)
+    passed = sum(finding.level == "ok" for finding in ground.findings)
+    if language == "ko":
+        return f"검사 {total}건 중 {passed}건 통과, 신뢰도 {ground.confidence:.2f}."
+    return f"{passed} of {total} checks passed, confidence {ground.confidence:.2f}."
+
+
+def _nearest(findings: Sequence[Finding]) -> Finding | None:
+    """Give the passed limit whose value is nearest to its threshold, in proportion."""
+    best: tuple[float, Finding] | None = None
+    for finding in findings:
+        if not (isinstance(finding.check, Limit) and finding.level == "ok"):
+            continue
+        if isinstance(finding.value, float) and isinstance(finding.threshold, float):
+            distance = abs(finding.threshold - finding.value) / (abs(finding.threshold) or 1.0)
+            if best is None or distance < best[0]:
+                best = (distance, finding)
+    return None if best is None else best[1]
+
+
+def _amount(finding: Finding, language: str) -> str:
+    return f"{number(finding.value)} {symbol(finding.unit, language)}".strip()
+
+
+def _brief(finding: Finding, language: str) -> str:
+    """Give `Vibration 5.1 mm/s (limit 4.5 mm/s)`."""
+    title = finding.check.title[language]
+    if finding.value is None:
+        return title
+    told = f"{title} {_amount(finding, language)}"
+    if finding.threshold is None:
+        return told
+    bound = f"{number(finding.threshold)} {symbol(finding.unit, language)}".strip()
+    return f"{told} ({'한계' if language == 'ko' else 'limit'} {bound})"
+
+
+def _inputs(faults: Mapping[str, str], window: Window, language: str) -> str:
+    told: list[str] = []
+    for name, why in list(faults.items())[: OTHERS + 2]:
+        text = WHY[why][language]
+        if why == "stale" and name in window.tags:
+            seconds = number(float(window.tags[name].age_ns // 1_000_000_000))
+            text += {"ko": f" {seconds}초", "en": f" for {seconds} s"}[language]
+        told.append(f"{name} ({text})")
+    more = len(faults) - len(told)
+    return ", ".join(told) + (f" +{more}" if more > 0 else "")
+
+
+def _causes(findings: Sequence[Finding], language: str) -> str:
+    told = [
+        f"{finding.check.title[language]} ({_cause(finding, language)})"
+        for finding in findings
+        if finding.level == "unknown"
+    ]
+    more = len(told) - OTHERS
+    return ", ".join(told[:OTHERS]) + (f" +{more}" if more > 0 else "")
+
+
+def _cause(finding: Finding, language: str) -> str:
+    return ", ".join(f"{cause.variable} {WHY[cause.why][language]}".strip() for cause in finding.causes[:2])
+
+
+def _template(finding: Finding, language: str) -> str:
+    """Give the text of a check that has none of its own."""
+    value = "" if finding.value is None else "{value} {unit}"
+    bound = "" if finding.threshold is None else _HELD_AGAINST[language]
+    match finding.check:
+        case Limit():
+            side, level = finding.side or "high", DECISION[finding.level][language]
+            if language == "ko":
+                over = "상한 {threshold} {unit} 초과" if side == "high" else "하한 {threshold} {unit} 미달"
+                return f"{{title}} {value}, {level} {over}."
+            word = "above" if side == "high" else "below"
+            return f"{{title}} is {value}, {word} the {level.lower()} limit of {{threshold}} {{unit}}."
+        case Table():
+            return f"{{title}} {value}{bound}{_status(finding)}."
+        case _:
+            shown = f" ({value}{bound})" if value else ""
+            return f"{{title}}: {_HOLDS[language]}{shown}{_status(finding)}."
+
+
+_HELD_AGAINST: Final = {"ko": ", 기준 {threshold} {unit}", "en": ", held against {threshold} {unit}"}
+_HOLDS: Final = {"ko": "조건이 성립했습니다", "en": "the condition holds"}
+
+
+def _status(finding: Finding) -> str:
+    if finding.status is None:
+        return ""
+    return f" ({finding.status.replace('{', '{{').replace('}', '}}')})"

@@ -1,0 +1,80 @@
+"""What a ruleset remembers from window to window: hysteresis, delays and which alarms are up. Checkpointed by the flow."""
+
+from __future__ import annotations
+
+import msgspec
+
+from models.ruleset import Limit, Rule, Side
+from models.ruleset_file import Severity
+from models.window import Window
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One limit's or rule's memory."""
+
+    level: Severity | None = None
+    """In force; None = within its limits."""
+    side: Side | None = None
+    since: dict[str, int] = {}
+    """Severity → end (ns) of the first window of the present run that lay beyond it."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line's memory; the empty one is where a line begins."""
+
+    at: int = 0
+    """End of the last judged window, ns."""
+    held: dict[str, Held] = {}
+    alarms: dict[str, Severity] = {}
+    """Alarms that are up, with the severity last told."""
+
+
+NOTHING = Held()
+
+
+def dump(state: State) -> bytes:
+    """Give the checkpoint: JSON, the same bytes for the same state."""
+    return msgspec.json.encode(state, order="sorted")
+
+
+def restore(checkpoint: bytes | None) -> State:
+    """Give the state of a checkpoint; the empty state for None. msgspec.DecodeError when it is none of ours."""
+    return State() if checkpoint is None else msgspec.json.decode(checkpoint, type=State)
+
+
+def step_limit(limit: Limit, value: float, held: Held, window: Window) -> Held:
+    """Advance a limit by one window: beyond for `delay_s` raises, back by more than the hysteresis lowers."""
+    level: Severity | None = None
+    side: Side | None = None
+    since: dict[str, int] = {}
+    for severity in ("critical", "warning"):
+        in_force = held.level in {"critical", severity}
+        for threshold in limit.thresholds:
+            if threshold.severity != severity and not (severity == "warning" and threshold.severity == "critical"):
+                continue  # what is beyond critical is beyond warning too, also when no warning bound is given
+            slack = limit.hysteresis if in_force and held.side == threshold.side else 0.0
+            if not threshold.beyond(value, slack):
+                continue
+            since.setdefault(severity, held.since.get(severity, window.end))
+            if level is None and (in_force or window.end - since[severity] >= limit.delay_ns):
+                level, side = severity, threshold.side
+            break
+    return Held(level=level, side=side, since=since)
+
+
+def step_rule(rule: Rule, holds: bool, held: Held, window: Window) -> Held:
+    """Advance a rule by one window: it must hold for `delay_s` before it counts."""
+    if not holds:
+        return NOTHING
+    severity = rule.outcome.severity
+    since = held.since.get(severity, window.end)
+    in_force = held.level == severity or window.end - since >= rule.delay_ns
+    return Held(level=severity if in_force else None, since={severity: since})
+
+
+def continued(state: State, name: str, window: Window) -> Held:
+    """Give a check's memory; after a gap between windows nothing that was waiting goes on waiting."""
+    held = state.held.get(name, NOTHING)
+    if window.start > state.at and held.since:
+        return Held(level=held.level, side=held.side)
+    return held

@@ -1,0 +1,74 @@
+"""Words, numbers and units of explanations, in Korean and English."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from models.expression_checker import Value
+
+LANGUAGES: Final = ("ko", "en")
+
+UNIT_SYMBOLS: Final[dict[str, str]] = {
+    "2N": "dB", "A97": "hPa", "AMP": "A", "BAR": "bar", "C16": "mm/s", "CEL": "°C", "E32": "L/h", "FAH": "°F",
+    "GRM": "g", "HTZ": "Hz", "HUR": "h", "KEL": "K", "KGM": "kg", "KPA": "kPa", "KWH": "kWh", "KWT": "kW", "L2": "L/min",
+    "LTR": "L", "MBR": "mbar", "MIN": "min", "MLT": "mL", "MMT": "mm", "MPA": "MPa", "MQH": "m³/h", "MSK": "m/s²",
+    "MTR": "m", "MTS": "m/s", "NEW": "N", "NU": "N·m", "P1": "%", "PAL": "Pa", "RPM": "rpm", "SEC": "s", "VLT": "V",
+    "WHR": "Wh", "WTT": "W",
+}  # fmt: skip
+"""UNECE Recommendation 20 code → what people write; a code that is not here is written as it is."""
+
+_PIECES: Final = {"ko": "개", "en": "pcs"}
+
+DECISION: Final = {
+    "normal": {"ko": "정상", "en": "Normal"},
+    "warning": {"ko": "경고", "en": "Warning"},
+    "critical": {"ko": "위험", "en": "Critical"},
+    "unknown": {"ko": "판단 불가", "en": "Unknown"},
+}
+
+WHY: Final[dict[str, dict[str, str]]] = {
+    "missing": {"ko": "없음", "en": "missing"},
+    "bad": {"ko": "불량 신호", "en": "bad signal"},
+    "stale": {"ko": "오래된 값", "en": "stale"},
+    "no_values": {"ko": "값 없음", "en": "no values"},
+    "unknown": {"ko": "알 수 없음", "en": "not known"},
+    "wrong_type": {"ko": "형식이 다름", "en": "of another type"},
+    "zero_division": {"ko": "0으로 나눔", "en": "division by zero"},
+    "overflow": {"ko": "계산 범위 초과", "en": "arithmetic overflow"},
+    "not_finite": {"ko": "유한한 수가 아님", "en": "not a finite number"},
+    "out_of_range": {"ko": "계측 범위 밖", "en": "outside its range"},
+    "uncertain": {"ko": "불확실", "en": "uncertain"},
+}
+
+_SPACE_BEFORE_STOP: Final = re.compile(r"\s+([.,;:)])")
+_SPACES: Final = re.compile(r"  +")
+
+
+def number(value: Value | None) -> str:
+    """Write a value as people do: no exponent, no digits that mean nothing."""
+    if value is None:
+        return "?"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    size = abs(value)
+    if size >= 1e15 or size < 1e-4:
+        return f"{value:.3g}"
+    digits = 0 if size >= 10_000 else 1 if size >= 1000 else 2 if size >= 1 else 4
+    return f"{value:,.{digits}f}".rstrip("0").rstrip(".")
+
+
+def symbol(unit: str | None, language: str) -> str:
+    """Write a unit; empty without one."""
+    if unit is None:
+        return ""
+    return _PIECES[language] if unit == "C62" else UNIT_SYMBOLS.get(unit, unit)
+
+
+def tidy(sentence: str) -> str:
+    """Remove the holes an empty unit leaves."""
+    return _SPACE_BEFORE_STOP.sub(r"\1", _SPACES.sub(" ", sentence)).strip()
