@@ -79,8 +79,13 @@ def run_embedded(port: int, folder: Path) -> None:
     config = folder / "iotcore.toml"
     config.write_text(EMBEDDED_CONF.format(port=port), encoding="utf-8")
     stop = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        del number, frame
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     with Broker(config_path=str(config)):
         stop.wait()
 
