@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -124,11 +124,11 @@ class Document:
         here: Any = self.data
         path: list[str | int] = []
         for i, part in enumerate(loc):
-            inside = (isinstance(here, dict) and part in here) or (
-                isinstance(here, list) and isinstance(part, int) and part < len(here)
-            )
-            if inside:
-                here = here[part]
+            if isinstance(here, dict) and part in here:
+                here = cast("dict[str | int, Any]", here)[part]
+                path.append(part)
+            elif isinstance(here, list) and isinstance(part, int) and part < len(cast("list[Any]", here)):
+                here = cast("list[Any]", here)[part]
                 path.append(part)
             elif i == len(loc) - 1:
                 path.append(part)
