@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.judgment import judge
+from edge.judgment import State, dump, judge, judged, restore
 from edge.production import Production
 from edge.tags import Tag
 from edge.window import NEVER, TagColumns, rounds
@@ -70,7 +70,7 @@ class LinePipeline:
         self._received = 0
         self._alive_until = NEVER
         self._connected = False
-        self._judge_state: dict[str, Any] = {}
+        self._memory = State()
         self._record = record_readings
         self._watched = np.zeros(len(self.tags), np.bool_)
         self._watched[self.production.watched] = True
@@ -152,11 +152,11 @@ class LinePipeline:
         self._start = end
         if self.ruleset is None:
             return
-        result = judge(self.ruleset, window, state=self._judge_state)
-        self._judge_state = result.state
+        verdict = judge(self.ruleset, window, state=self._memory)
+        self._memory = verdict.state
         self.judged += 1
-        self.last_verdict = result.verdict
-        output.facts += [result.verdict, *result.alarms]
+        self.last_verdict = judged(verdict)
+        output.facts += [self.last_verdict, *verdict.alarms]
 
     def tick(self, now: int) -> Output:
         """Let time pass without readings: close windows that are over, report counts that are due.
@@ -203,7 +203,7 @@ class LinePipeline:
                 "tags": [tag.id for tag in self.tags],
                 "columns": self.columns.dump(),
                 "production": self.production.dump(),
-                "judge": self._judge_state,
+                "judge": dump(self._memory),
                 "start": self._start,
                 "window_ns": self._window_ns,
                 "newest": self.newest,
@@ -220,7 +220,7 @@ class LinePipeline:
         try:
             saved: dict[str, Any] = msgspec.msgpack.decode(state)
             self.production.restore(saved["production"])
-            self._judge_state = saved["judge"]
+            self._memory = restore(saved["judge"])
             self.newest, self._received = int(saved["newest"]), int(saved["received"])
             self.judged = int(saved["judged"])
             self._alive_until = self.newest

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
@@ -44,7 +45,7 @@ def page_app(health: Health) -> Starlette:
         if not text.isdigit() or not 1 <= int(text) <= 500:
             return _refused(400, "VALIDATION", f"limit={text!r}: give a number from 1 to 500")
         recent = await health.flow.store.recent(["verdict"], int(text))
-        return JSONResponse({"verdicts": recent}, headers=HEADERS)
+        return JSONResponse({"verdicts": msgspec.to_builtins(recent)}, headers=HEADERS)
 
     async def stream(request: Request) -> Response:
         nonlocal watchers
