@@ -16,6 +16,8 @@ from demo.site_plan import GATEWAYS
 HERE: Final = Path(__file__).parent
 STATE: Final = "demo.json"
 """Where `triflow demo cut` and friends find the running demo."""
+HISTORY: Final = "history.done"
+"""Stands when the back-fill is complete."""
 FAST: Final = 60.0
 """From this speed on Modbus is polled faster, so that no 16-bit counter turns over unseen."""
 
