@@ -48,7 +48,7 @@ class Places:
 
 def places(text: str) -> Places:
     """Give the places of a text that `tomllib` has read without complaint."""
-    scanner = _Scanner(text.replace("\r\n", " \n"))  # same offsets; tomllib reads \r\n as a line end
+    scanner = _Scanner(text)
     scanner.run()
     return scanner.found
 
@@ -122,7 +122,11 @@ class _Scanner:
         rest = self.text[self.at : self.at + 3]
         if rest in {'"""', "'''"}:
             self._skip(_LONG_BASIC if rest[0] == '"' else _LONG_QUOTED)
-            start += 4 if self.text[start + 3 : start + 4] == "\n" else 3  # a first line break is not part of the text
+            start += 3
+            for line_end in ("\n", "\r\n"):  # a first line break is not part of the text
+                if self.text.startswith(line_end, start):
+                    start += len(line_end)
+                    break
         elif rest[:1] in {'"', "'"}:
             self._skip(_BASIC if rest[0] == '"' else _QUOTED)
             start += 1

@@ -124,8 +124,8 @@ def _last(ground: Ground, language: str) -> str:
     total = len(ground.findings)
     passed = sum(finding.level == "ok" for finding in ground.findings)
     if language == "ko":
-        return f"검사 {total}건 중 {passed}건 통과, 신뢰도 {ground.confidence:.2f}."
-    return f"{passed} of {total} checks passed, confidence {ground.confidence:.2f}."
+        return f"검사 {total}건 중 {passed}건 통과, 신뢰도 {number(ground.confidence)}."
+    return f"{passed} of {total} checks passed, confidence {number(ground.confidence)}."
 
 
 def _nearest(findings: Sequence[Finding]) -> Finding | None:
