@@ -59,7 +59,8 @@ class TagColumns:
             value = value.copy()
             other = {row: held for row, held in other.items() if not self._shorten(row, held, position, value)}
         if self._scaled:
-            value = value * self._scale[position] + self._offset[position]
+            with np.errstate(over="ignore", invalid="ignore"):  # what becomes infinite is bad, below
+                value = value * self._scale[position] + self._offset[position]
         bad = (status & np.uint32(BAD)) != 0
         empty = ~np.isfinite(value)
         if other:

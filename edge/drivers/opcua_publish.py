@@ -268,8 +268,8 @@ def _objects(items: list[Any]) -> Changes:
     n = len(items)
     rows = [_object(item.Value) for item in items]
     other: dict[int, str | int] = {}
-    for row, (_, value, _, _, _) in enumerate(rows):
-        if isinstance(value, str) or (isinstance(value, int) and abs(value) > EXACT):
+    for row, (kind, value, _, _, _) in enumerate(rows):
+        if isinstance(value, str) or (kind in _LONG and isinstance(value, int) and abs(value) > EXACT):
             other[row] = value
     column: Callable[[int, Any], Any] = lambda at, dtype: np.fromiter((row[at] for row in rows), dtype, n)  # noqa: E731  # one line, five uses
     return Changes(

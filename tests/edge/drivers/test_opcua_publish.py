@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from asyncua import ua
+from asyncua.ua.ua_binary import struct_to_binary
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.drivers.opcua_publish import UNKNOWN, Changes, Publish, UndecodableError, decode, decode_fast, decode_slow
+
+T = ua.VariantType
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+MOMENTS = st.none() | st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(lambda t: t.replace(tzinfo=UTC))  # noqa: DTZ001  # bounds only
+
+
+def integers(bits: int, *, signed: bool) -> st.SearchStrategy[int]:
+    return st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else st.integers(0, 2**bits - 1)
+
+
+HELD = {
+    T.Boolean: st.booleans(),
+    T.SByte: integers(8, signed=True),
+    T.Byte: integers(8, signed=False),
+    T.Int16: integers(16, signed=True),
+    T.UInt16: integers(16, signed=False),
+    T.Int32: integers(32, signed=True),
+    T.UInt32: integers(32, signed=False),
+    T.Int64: integers(64, signed=True),
+    T.UInt64: integers(64, signed=False),
+    T.Float: st.floats(width=32),
+    T.Double: st.floats(),
+    T.String: st.none() | st.text(max_size=8),
+    T.ByteString: st.binary(max_size=8),
+    T.DateTime: st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1)).map(lambda t: t.replace(tzinfo=UTC)),  # noqa: DTZ001
+    T.LocalizedText: st.builds(ua.LocalizedText, st.none() | st.text(max_size=8), st.none() | st.just("ko")),
+    T.Null: st.none(),
+}
+STATUSES = st.sampled_from([0, 0, 0x40000000, 0x80310000, 0x00000480, 0x808C0000])
+
+
+def variants(kinds: list[ua.VariantType]) -> st.SearchStrategy[ua.Variant]:
+    return st.sampled_from(kinds).flatmap(lambda kind: HELD[kind].map(lambda held: ua.Variant(held, kind)))
+
+
+@st.composite
+def data_values(draw, kinds) -> ua.DataValue:
+    return ua.DataValue(
+        draw(variants(kinds)),
+        StatusCode=draw(st.none() | STATUSES.map(ua.StatusCode)),
+        SourceTimestamp=draw(MOMENTS),
+        ServerTimestamp=draw(MOMENTS),
+    )
+
+
+def message(*lists: list[ua.DataValue], more: list[object] | None = None, sequence: int = 4) -> bytes:
+    notifications: list[object] = []
+    for values in lists:
+        change = ua.DataChangeNotification()
+        change.MonitoredItems = [ua.MonitoredItemNotification(201 + i, value) for i, value in enumerate(values)]
+        notifications.append(change)
+    response = ua.PublishResponse()
+    response.Parameters = ua.PublishResult(
+        7,
+        AvailableSequenceNumbers=[3, 4],
+        NotificationMessage=ua.NotificationMessage(
+            SequenceNumber=sequence, NotificationData=[*notifications, *(more or [])]
+        ),
+        Results=[ua.StatusCode(0)],
+    )
+    return struct_to_binary(response)
+
+
+def same(one: Publish, two: Publish) -> None:
+    assert (one.subscription, one.sequence, one.ended) == (two.subscription, two.sequence, two.ended)
+    assert len(one.changes) == len(two.changes)
+    for a, b in zip(one.changes, two.changes, strict=True):
+        for column in ("handle", "kind", "status", "source", "server"):
+            assert getattr(a, column).tolist() == getattr(b, column).tolist(), column
+            assert getattr(a, column).dtype == getattr(b, column).dtype, column
+        assert np.array_equal(a.value, b.value, equal_nan=True)
+        assert a.value.dtype == b.value.dtype == np.float64
+        assert a.other == b.other
+
+
+@given(st.lists(data_values(sorted(HELD, key=lambda kind: kind.value)), max_size=12))
+def test_a_mixed_message_reads_as_the_librarys_own_decoder_reads_it(values) -> None:
+    body = message(values)
+    fast = decode_fast(body)
+    assert fast is not None
+    assert fast.fast
+    same(fast, decode_slow(body))
+
+
+@given(st.data(), st.sampled_from([kind for kind in HELD if kind.value <= 11]), st.booleans(), st.booleans())
+def test_a_uniform_message_reads_as_the_librarys_own_decoder_reads_it(data, kind, sourced, served) -> None:
+    held = data.draw(st.lists(HELD[kind], min_size=1, max_size=40))
+    values = [
+        ua.DataValue(
+            ua.Variant(value, kind),
+            StatusCode=None,
+            SourceTimestamp=MOMENT if sourced else None,
+            ServerTimestamp=MOMENT + timedelta(milliseconds=1) if served else None,
+        )
+        for value in held
+    ]
+    body = message(values, values[:1])
+    fast = decode_fast(body)
+    assert fast is not None
+    same(fast, decode_slow(body))
+
+
+@given(st.binary(max_size=60), st.integers(0, 200))
+def test_a_broken_message_is_an_error_and_never_a_value(noise, cut) -> None:
+    whole = message([ua.DataValue(ua.Variant(1.5, T.Double), SourceTimestamp=MOMENT)] * 3)
+    for body in (noise, whole[: min(cut, len(whole) - 1)]):
+        try:
+            published = decode(body)
+        except UndecodableError:
+            continue
+        assert sum(len(changes.handle) for changes in published.changes) <= 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ua.Variant([1.0, 2.0], T.Double),
+        ua.Variant(ua.NodeId("x", 2), T.NodeId),
+        ua.Variant(ua.Range(0.0, 1.0), T.ExtensionObject),
+    ],
+    ids=["array", "node id", "structure"],
+)
+def test_what_is_no_scalar_goes_through_the_librarys_decoder_and_has_no_value(value) -> None:
+    body = message([ua.DataValue(ua.Variant(7, T.Int32)), ua.DataValue(value)])
+    assert decode_fast(body) is None
+    published = decode(body)
+    assert not published.fast
+    (changes,) = published.changes
+    assert changes.value[0] == 7
+    assert np.isnan(changes.value[1])
+    assert changes.other == {}
+    assert changes.kind[0] == T.Int32.value
+    assert changes.kind[1] in {UNKNOWN, T.NodeId.value, T.ExtensionObject.value}
+
+
+def test_a_keep_alive_has_no_changes() -> None:
+    published = decode(message(sequence=9))
+    assert published == Publish(subscription=7, sequence=9, changes=[], fast=True)
+
+
+def test_the_end_of_a_subscription_is_said_with_its_status() -> None:
+    ended = ua.StatusChangeNotification(Status=ua.StatusCode(ua.StatusCodes.BadTimeout))
+    assert decode(message(more=[ended])).ended == ua.StatusCodes.BadTimeout
+
+
+def test_picoseconds_stand_where_the_standard_puts_them() -> None:
+    # Part 6: source time, its picoseconds, server time, its picoseconds. asyncua 2.1 writes and reads both times first.
+    plain = message([ua.DataValue(ua.Variant(1.5, T.Double), SourceTimestamp=MOMENT, ServerTimestamp=MOMENT)])
+    (expected,) = decode(plain).changes
+    ticks = int(expected.source[0]).to_bytes(8, "little")
+    at = plain.index(ticks + ticks)
+    fine = plain[:at] + ticks + b"\x0f\x27" + ticks + b"\x0f\x27" + plain[at + 16 :]
+    fine = fine.replace(bytes([0x0F, 11]) + np.float64(1.5).tobytes(), bytes([0x3F, 11]) + np.float64(1.5).tobytes())
+    start = fine.index(b"\x01\x00\x2b\x03\x01") + 5
+    length = int.from_bytes(fine[start : start + 4], "little") + 4
+    published = decode_fast(fine[:start] + length.to_bytes(4, "little") + fine[start + 4 :])
+    assert published is not None
+    (changes,) = published.changes
+    assert (changes.value[0], changes.source[0], changes.server[0]) == (1.5, expected.source[0], expected.server[0])
+
+
+def test_integers_beyond_a_float_stay_exact() -> None:
+    held = [2**53, 2**53 + 1, -(2**62) - 1]
+    (changes,) = decode(message([ua.DataValue(ua.Variant(number, T.Int64)) for number in held])).changes
+    assert isinstance(changes, Changes)
+    assert changes.other == {1: 2**53 + 1, 2: -(2**62) - 1}
+    assert changes.value[0] == 2.0**53
