@@ -13,7 +13,7 @@ from cloud.dashboard import routes as pages
 from cloud.database import DatabaseError
 
 _SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline';"
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self';"
     " base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -49,6 +49,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     app.state.answers = answers
     errors.install(app)
     app.include_router(routes.router)
+    pages.install(app)
 
     @app.get("/health", response_model=schemas.Health)
     async def health() -> Response:  # pyright: ignore[reportUnusedFunction] - a route

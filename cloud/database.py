@@ -42,9 +42,9 @@ _REFUSED: Final = (
     psycopg.DataError,
     psycopg.IntegrityError,
     OverflowError,
-    UnicodeEncodeError,
+    UnicodeError,
 )
-_UNUSABLE: Final = (sqlite3.OperationalError, sqlite3.DatabaseError, psycopg.OperationalError, psycopg.InternalError)
+_UNUSABLE: Final = (sqlite3.DatabaseError, psycopg.OperationalError, psycopg.InternalError)
 
 
 @functools.cache
@@ -72,6 +72,10 @@ class Connection:
 
     def bulk(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Insert many rows as fast as the driver can; `types` are PostgreSQL's names, for its binary COPY."""
+        raise NotImplementedError
+
+    def merge(self, sql: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Run an insert for every row in as few statements as can be; `{rows}` stands where its rows go."""
         raise NotImplementedError
 
     def begin(self) -> None:
@@ -103,6 +107,8 @@ class Connection:
                     self.rollback()
                 raise
             self.commit()
+        except sqlite3.ProgrammingError:  # a bug of ours, and a DatabaseError by its family only
+            raise
         except _REFUSED as error:
             raise DataError(str(error)) from error
         except _UNUSABLE as error:
@@ -135,6 +141,9 @@ class Sqlite(Connection):
     def bulk(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         marks = ",".join("?" * len(types))
         self._raw.executemany(f"insert into {table}({','.join(columns)}) values({marks})", rows)
+
+    def merge(self, sql: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self.many(sql.replace("{rows}", f"values({','.join('?' * len(types))})"), rows)
 
     def begin(self) -> None:
         self._raw.execute("begin immediate")
@@ -177,6 +186,12 @@ class Postgresql(Connection):
             copy.set_types(types)
             for row in rows:
                 copy.write_row(row)
+
+    def merge(self, sql: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            arrays = ",".join(f"?::{name}[]" for name in types)
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            self.execute(sql.replace("{rows}", f"select * from unnest({arrays})"), columns)  # noqa: S608 - our own types
 
     def begin(self) -> None:
         self._raw.execute(b"begin")

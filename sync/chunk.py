@@ -121,6 +121,12 @@ def encode_facts(facts: Sequence[Fact]) -> bytes:
 
 def decode(body: bytes, count: int) -> list[AnyFact | UnknownFact] | DecodedReadings:
     """Decode a body that announces `count` records. Raises ChunkError; nothing is decompressed past the limits."""
+    decoded = decode_raw(body, count)
+    return decoded if isinstance(decoded, DecodedReadings) else [fact for fact, _ in decoded]
+
+
+def decode_raw(body: bytes, count: int) -> list[tuple[AnyFact | UnknownFact, bytes]] | DecodedReadings:
+    """As `decode`, each fact with its own JSON object as it came: fields we do not know yet are still in there."""
     if len(body) > MAX_BODY_BYTES:
         raise ChunkError(f"body of {len(body)} bytes; at most {MAX_BODY_BYTES} are accepted")
     try:
@@ -135,7 +141,7 @@ def decode(body: bytes, count: int) -> list[AnyFact | UnknownFact] | DecodedRead
         decoded = _columns_to_readings(parsed.readings)
         found = len(decoded.readings)
     elif parsed.facts is not None and parsed.readings is None:
-        decoded = [_decode_fact(raw) for raw in parsed.facts]
+        decoded = [(_decode_fact(raw), bytes(raw)) for raw in parsed.facts]
         found = len(decoded)
     else:
         raise ChunkError("a body holds either readings or facts")

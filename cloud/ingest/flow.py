@@ -1,0 +1,265 @@
+"""The listening side: frames in, transactions, receipts out; one broker connection, found again whenever it is lost.
+
+Three tasks and two bounded queues: `_listen` opens frames and hands on what has to be stored, `_store` gathers what is
+waiting into one transaction, `_answer` publishes. The broker's acknowledgements mean nothing here: what is lost on
+the way, in a queue or with this process is sent again from the watermark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Final
+
+import orjson
+
+from cloud.bus import Bus
+from cloud.database import Database, DatabaseError, DataError
+from cloud.ingest.metrics import Metrics
+from cloud.ingest.store import Committed, Gone, Ingest, Item
+from cloud.plant import Plants
+from sync import failpoint
+from sync.frames import Batch, DownFrame, FrameError, Heartbeat, Hello, Resume, Stale, Welcome, open_up, seal
+from sync.receiver import HeaderError, Session, check_batch, check_incarnations
+from sync.topics import Address, parse
+from sync.transport import Message, NobodyListensError, Transport, TransportError
+
+log = logging.getLogger(__name__)
+
+GATHER_S: Final = 0.02
+MAX_RECORDS_AT_ONCE: Final = 10_000
+MAX_ITEMS_AT_ONCE: Final = 256
+QUEUE: Final = 256
+MAX_BACKOFF_S: Final = 10.0
+WINDOW: Final = 4
+SAID_ONCE: Final = 1_000
+
+
+class Flow:
+    """Ingest of one process: sessions, queues, and what was said already."""
+
+    def __init__(self, database: Database, plants: Plants, bus: Bus, metrics: Metrics) -> None:
+        self._database = database
+        self._plants = plants
+        self._bus = bus
+        self._metrics = metrics
+        self._ingest = Ingest(plants)
+        self._sessions: dict[Address, Session] = {}
+        self._said: dict[str, None] = {}
+        self._inbox: asyncio.Queue[Item] = asyncio.Queue(QUEUE)
+        self._outbox: asyncio.Queue[tuple[Address, str, DownFrame]] = asyncio.Queue(QUEUE * 4)
+        self._database_broken = False
+        self.broker = "connecting"
+        """How the connection to the broker is, in words."""
+
+    async def run(self, connect: Callable[[], Transport]) -> None:
+        """Listen for ever; `connect` makes a new transport for every attempt."""
+        wait_s = 0.5
+        while True:
+            began = time.monotonic()
+            try:
+                async with connect() as transport:
+                    log.info("broker connected")
+                    self.broker = "connected"
+                    await self._serve(transport)
+            except* TransportError as errors:
+                why = str(errors.exceptions[0])
+                if self.broker != why:
+                    log.warning("no broker: %s; pages and API go on, trying again", why)
+                self.broker = why
+            if time.monotonic() - began > 30:
+                wait_s = 0.5
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that many do not come at once
+            wait_s = min(MAX_BACKOFF_S, wait_s * 2)
+
+    async def _serve(self, transport: Transport) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen(transport), name="ingest listen")
+            tasks.create_task(self._store(), name="ingest store")
+            tasks.create_task(self._answer(transport), name="ingest answer")
+
+    # --- in ---
+
+    async def _listen(self, transport: Transport) -> None:
+        messages = transport.messages()
+        async with aclosing(messages) as arriving:  # pyright: ignore[reportArgumentType] - an async generator in all but name
+            async for message in arriving:
+                item = self._open(message)
+                if item is not None:
+                    await self._inbox.put(item)
+
+    def _open(self, message: Message) -> Item | None:
+        """Turn a message into what has to be stored; what is none of ours is counted and said once."""
+        self._metrics.messages.inc()
+        where = parse(message.topic)
+        if where is None or where[1] != "up":
+            return self._foreign("topic", f"a message on {message.topic!r}, which is no topic of a gateway")
+        address, _, what = where
+        key = self._plants.keys.get(address)
+        if key is None:
+            return self._foreign(
+                "stranger", f"gateway {address} is not enrolled; add [[gateway]] to cloud.toml if it is yours"
+            )
+        if what == "state":
+            return self._state(address, message.payload)
+        try:
+            header, body = open_up(message.payload, key)
+            return self._take(address, header, body)
+        except FrameError as error:
+            return self._foreign("frame", f"gateway {address}: {error}; check that both sides have the same key")
+        except HeaderError as error:
+            return self._foreign("header", f"gateway {address}: impossible numbers: {error}; update its software")
+
+    def _take(self, address: Address, header: Hello | Resume | Batch | Heartbeat, body: bytes) -> Item | None:
+        session = self._sessions.setdefault(address, Session())
+        match header:
+            case Hello():
+                self._say(address, "ctl", session.hello(header, time.time_ns()))
+                return None
+            case Resume():
+                check_incarnations(header.incarnations)
+                if not session.resume(header):
+                    self._say(address, "ctl", Stale(why="that is not the newest challenge"))
+                    return None
+                return Item(address, header)
+            case Batch():
+                if not session.takes(header.nonce):
+                    self._stale(address, session)
+                    return None
+                check_batch(header)
+                return Item(address, header, body)
+            case Heartbeat():
+                if not session.takes(header.nonce):
+                    self._stale(address, session)
+                    return None
+                check_incarnations(header.holdings)
+                return Item(address, header)
+
+    def _stale(self, address: Address, session: Session) -> None:
+        self._metrics.stale.inc()
+        if not session.resuming:  # else it is saying hello already
+            self._say(address, "ctl", Stale(why="the cloud has no such session; say hello again"))
+
+    def _state(self, address: Address, payload: bytes) -> Item | None:
+        """Read birth and will; they are hints, the heartbeat is what counts."""
+        try:
+            said = orjson.loads(payload)
+        except orjson.JSONDecodeError:
+            return self._foreign("state", f"gateway {address}: its state message is no JSON")
+        if isinstance(said, dict) and said.get("online") is False and address in self._sessions:
+            return Item(address, Gone())
+        return None
+
+    def _foreign(self, kind: str, what: str) -> None:
+        self._metrics.foreign.labels(kind).inc()
+        if what not in self._said and len(self._said) < SAID_ONCE:
+            self._said[what] = None
+            log.warning("foreign message, nothing stored (said once, counted always): %s", what)
+
+    # --- storing ---
+
+    async def _store(self) -> None:
+        while True:
+            items = await self._gather()
+            try:
+                await self._commit(items)
+            except DataError:
+                await self._one_by_one(items)
+            except DatabaseError as error:
+                self._ingest.forget()
+                if not self._database_broken:
+                    log.warning("database cannot store; gateways keep what they have and send it again: %s", error)
+                self._database_broken = True
+                await asyncio.sleep(1.0)
+
+    async def _gather(self) -> list[Item]:
+        """Give what is waiting, and what comes within a moment: small transactions are dear."""
+        items = [await self._inbox.get()]
+        records = _records(items[0])
+        deadline = time.monotonic() + GATHER_S
+        while records < MAX_RECORDS_AT_ONCE and len(items) < MAX_ITEMS_AT_ONCE:
+            if self._inbox.empty():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                try:
+                    async with asyncio.timeout(left):
+                        item = await self._inbox.get()
+                except TimeoutError:
+                    break
+            else:
+                item = self._inbox.get_nowait()
+            items.append(item)
+            records += _records(item)
+        return items
+
+    async def _one_by_one(self, items: list[Item]) -> None:
+        """Find the item that the database refuses, and set that one aside."""
+        self._ingest.forget()
+        for item in items:
+            try:
+                await self._commit([item])
+            except DataError as error:
+                self._ingest.forget()
+                if not isinstance(item.frame, Batch):
+                    self._foreign("header", f"gateway {item.address}: the database refuses its numbers: {error}")
+                    continue
+                refused = Item(item.address, item.frame, item.body, refused=str(error))
+                try:
+                    await self._commit([refused])
+                except DataError as again:
+                    self._ingest.forget()
+                    self._foreign("header", f"gateway {item.address}: the database refuses its numbers: {again}")
+
+    async def _commit(self, items: list[Item]) -> None:
+        began = time.monotonic()
+        done = await self._database.write(lambda connection: self._ingest.store(connection, items))
+        if done.chunks:
+            failpoint.reach("cloud.after_commit_before_receipt")
+        if self._database_broken:
+            log.info("database stores again")
+            self._database_broken = False
+        self._metrics.committed(done, time.monotonic() - began)
+        self._report(done)
+        for address, answer in done.answers.items():
+            session = self._sessions[address]
+            marks = list(answer.watermarks.values())
+            if answer.welcome is not None and session.takes(answer.welcome):
+                self._say(address, "ctl", Welcome(nonce=answer.welcome, watermarks=marks, window=WINDOW))
+            if answer.receipt and (receipt := session.receipt(marks, answer.rejected)) is not None:
+                self._say(address, "ack", receipt)
+        for tenant, values in done.newest.items():
+            self._bus.readings(tenant, values)
+        self._bus.changed.set()
+
+    def _report(self, done: Committed) -> None:
+        for what in done.conflicts:
+            log.error("conflict, kept apart: %s; was this gateway cloned or its disk restored?", what)
+        for what in done.dead_letters:
+            log.error("chunk set aside in dead_letter: %s", what)
+        for what in done.lost:
+            log.warning("declared lost: %s", what)
+
+    # --- out ---
+
+    def _say(self, address: Address, what: str, frame: DownFrame) -> None:
+        try:
+            self._outbox.put_nowait((address, what, frame))
+        except asyncio.QueueFull:  # the gateway asks again
+            self._metrics.unanswered.inc()
+
+    async def _answer(self, transport: Transport) -> None:
+        while True:
+            address, what, frame = await self._outbox.get()
+            try:
+                await transport.publish(address.down(what), seal(frame, self._plants.keys[address]))
+            except NobodyListensError:  # it went away meanwhile, and resumes when it is back
+                self._metrics.unanswered.inc()
+
+
+def _records(item: Item) -> int:
+    return item.frame.count if isinstance(item.frame, Batch) else 1

@@ -1,0 +1,265 @@
+"""From facts to the columns that queries need, and to what holds now; collected over one transaction, then written.
+
+A fact that cannot be projected (no line named, a path that is none) is still kept whole in `fact`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from cloud.database import Connection
+from cloud.marts.ledger import Ledger
+from cloud.plant import Place
+from sync import facts as f
+from sync.equipment import equipment
+
+NS: Final = 1_000_000
+FUTURE_NS: Final = 300 * 1_000_000_000
+"""A machine's clock may be this far ahead before its times stop counting as "newest data"."""
+
+EARLIEST_NS: Final = 946_684_800 * 1_000_000_000
+LATEST_NS: Final = 4_102_444_800 * 1_000_000_000
+"""2000 to 2100: a fact with a time outside is kept and takes no part in any figure."""
+
+Key = tuple[int, int, int]
+"""(incarnation, stream, seq)."""
+
+_json = msgspec.json.Encoder()
+
+
+@lru_cache(maxsize=10_000)
+def is_line(path: str) -> bool:
+    """Tell whether a fact's work unit is an ISA-95 path."""
+    try:
+        equipment(path)
+    except ValueError:
+        return False
+    return True
+
+
+def _text(value: Any) -> str:
+    return _json.encode(value).decode()
+
+
+class Projection:
+    """What one transaction's facts come to."""
+
+    def __init__(self, ledger: Ledger, now_ns: int) -> None:
+        self._ledger = ledger
+        self._newest_allowed = now_ns + FUTURE_NS
+        self._rows: dict[str, list[tuple[Any, ...]]] = {}
+        self._data_at: dict[Place, tuple[int, int]] = {}
+        """Line → (newest data in ns, gateway)."""
+        self._state: dict[Place, tuple[Any, ...]] = {}
+        self._context: dict[Place, tuple[Any, ...]] = {}
+        self._verdict: dict[Place, tuple[Any, ...]] = {}
+        self._alarm: dict[tuple[Place, str], tuple[Any, ...]] = {}
+        self._order: dict[tuple[Place, str], tuple[Any, ...]] = {}
+        self._product: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+        self._state_times: dict[Place, list[int]] = {}
+
+    def data(self, place: Place, at: int, gateway: int) -> None:
+        """Note that good data of this time was seen."""
+        if at <= self._newest_allowed and at > self._data_at.get(place, (0, 0))[0]:
+            self._data_at[place] = (at, gateway)
+
+    def add(self, key: Key, tenant: str, site: str, gateway: int, fact: f.Fact) -> None:
+        """Take one fact in."""
+        if not (EARLIEST_NS <= fact.at < LATEST_NS and EARLIEST_NS <= getattr(fact, "start", fact.at) < LATEST_NS):
+            return
+        if isinstance(fact, f.ProductDefined):
+            known = self._product.get((tenant, site, fact.product))
+            if known is None or known[3] <= fact.at:
+                row = (tenant, site, fact.product, fact.at, _text(fact.name), _text(fact.ideal_cycle_ms))
+                self._product[tenant, site, fact.product] = row
+            return
+        if isinstance(fact, f.InventoryCounted):
+            row = (tenant, site, fact.material, fact.location, fact.at, fact.quantity, fact.unit, fact.daily_usage)
+            self._rows.setdefault("inventory", []).append(row)
+            return
+        if not is_line(fact.work_unit):
+            return
+        place: Place = (tenant, site, fact.work_unit)
+        self._data_at.setdefault(place, (0, gateway))
+        match fact:
+            case f.StateChanged():
+                self._add_state(key, place, gateway, fact)
+            case f.Produced():
+                self._add_production(key, place, gateway, fact)
+            case f.Judged():
+                self._add_verdict(key, place, fact)
+            case f.AlarmChanged():
+                self._add_alarm(key, place, fact)
+            case f.Gap():
+                row = (*key, *place, fact.start, fact.at, fact.source, fact.tags, fact.reason)
+                self._rows.setdefault("gap", []).append(row)
+                self._ledger.span(place, fact.start // NS, fact.at // NS)
+            case f.JobOrderPlanned():
+                self._add_order(place, fact)
+            case _:
+                pass
+
+    def _add_state(self, key: Key, place: Place, gateway: int, fact: f.StateChanged) -> None:
+        made = (fact.context.order, fact.context.product, fact.context.lot)
+        row = (*key, *place, fact.at, fact.state, fact.reason, fact.status, *made)
+        self._rows.setdefault("equipment_state", []).append(row)
+        self._state_times.setdefault(place, []).append(fact.at)
+        if place not in self._state or self._state[place][0] <= fact.at:
+            self._state[place] = (fact.at, fact.state, fact.reason)
+        self._add_context(place, fact.at, fact.context)
+        if fact.status >> 30 == 0:
+            self.data(place, fact.at, gateway)
+
+    def _add_context(self, place: Place, at: int, context: f.Context) -> None:
+        if place not in self._context or self._context[place][0] <= at:
+            self._context[place] = (at, context.order, context.product, context.lot, context.stale)
+
+    def _add_production(self, key: Key, place: Place, gateway: int, fact: f.Produced) -> None:
+        counted_ms = max(fact.start, fact.at - 1) // NS
+        cycle = fact.ideal_cycle_ms
+        ideal = None if cycle is None else round(fact.produced * cycle * 1000)
+        ideal_good = None if cycle is None else round(fact.good * cycle * 1000)
+        context = fact.context
+        made = (context.order, context.product, context.lot)
+        pieces = (fact.produced, fact.good, fact.scrap, fact.rework)
+        self._rows.setdefault("production", []).append(
+            (*key, *place, fact.start, fact.at, counted_ms, *pieces, ideal, ideal_good, fact.energy_wh or 0, *made)
+        )
+        defects = self._rows.setdefault("production_defect", [])
+        for defect, quantity in sorted(fact.defects.items()):
+            defects.append((*key, defect, *place, counted_ms, context.product, quantity))
+        self._add_context(place, fact.at, context)
+        self._ledger.touch(place, counted_ms)
+        self._ledger.touch_hour(place, counted_ms)
+        if fact.produced > 0:
+            self.data(place, fact.at, gateway)
+
+    def _add_verdict(self, key: Key, place: Place, fact: f.Judged) -> None:
+        summary = _text(fact.summary)
+        said = (fact.decision, fact.severity, fact.confidence)
+        made = (fact.context.order, fact.context.product, fact.context.lot)
+        row = (*key, *place, fact.verdict_id, fact.start, fact.at, *said, fact.ruleset, summary, *made)
+        self._rows.setdefault("judgment", []).append(row)
+        if place not in self._verdict or self._verdict[place][0] <= fact.at:
+            self._verdict[place] = (fact.at, fact.verdict_id, *said, summary)
+        self._ledger.touch(place, (fact.at - 1) // NS)  # a window belongs to the shift in which it lies, not begins
+
+    def _add_alarm(self, key: Key, place: Place, fact: f.AlarmChanged) -> None:
+        what = (fact.active, fact.severity, _text(fact.summary), fact.verdict_id)
+        self._rows.setdefault("alarm_change", []).append((*key, *place, fact.at, fact.alarm, *what))
+        known = self._alarm.get((place, fact.alarm))
+        if known is None or known[4] <= fact.at:
+            self._alarm[place, fact.alarm] = (*place, fact.alarm, fact.at, *what)
+
+    def _add_order(self, place: Place, fact: f.JobOrderPlanned) -> None:
+        known = self._order.get((place, fact.order))
+        if known is None or known[4] <= fact.at:
+            plan = (fact.product, fact.lot, fact.quantity, fact.start, fact.end, fact.state, fact.ideal_cycle_ms)
+            self._order[place, fact.order] = (*place, fact.order, fact.at, *plan)
+
+    # --- writing ---
+
+    def write(self, connection: Connection) -> None:
+        """Write everything; called once, at the end of the transaction."""
+        for table, rows in self._rows.items():
+            connection.many(_INSERT[table], rows)
+        self._write_lines(connection)
+        connection.many(_UPSERT_ALARM, sorted(self._alarm.values(), key=lambda row: row[:4]))
+        connection.many(_UPSERT_ORDER, sorted(self._order.values(), key=lambda row: row[:4]))
+        connection.many(_UPSERT_PRODUCT, sorted(self._product.values(), key=lambda row: row[:3]))
+        self._mark_states(connection)
+
+    def _write_lines(self, connection: Connection) -> None:
+        for place, (at, gateway) in sorted(self._data_at.items()):
+            known = connection.one("select data_at from work_unit where tenant=? and site=? and work_unit=?", place)
+            if known is None:
+                connection.execute(
+                    "insert into work_unit(tenant, site, work_unit, gateway, data_at) values(?,?,?,?,?)"
+                    " on conflict do nothing",
+                    (*place, gateway, at or None),
+                )
+            elif at > (known[0] or 0):
+                connection.execute(
+                    "update work_unit set data_at=?, gateway=? where tenant=? and site=? and work_unit=?",
+                    (at, gateway, *place),
+                )
+            before = at if known is None or known[0] is None else known[0]
+            if at and at >= before:
+                self._ledger.span(place, before // NS, at // NS, clock=True)
+        for sql, newest in ((_SET_STATE, self._state), (_SET_CONTEXT, self._context), (_SET_VERDICT, self._verdict)):
+            connection.many(sql, [(*values, *place, values[0]) for place, values in sorted(newest.items())])
+
+    def _mark_states(self, connection: Connection) -> None:
+        """A state counts until the next one: what it touches reaches that far."""
+        for place, times in self._state_times.items():
+            times.sort()
+            following = connection.one(
+                "select min(at) from equipment_state where tenant=? and site=? and work_unit=? and at>?",
+                (*place, times[-1]),
+            )
+            horizon = connection.one("select data_at from work_unit where tenant=? and site=? and work_unit=?", place)
+            end = following[0] if following is not None else None
+            if end is None:
+                end = max(times[-1], (horizon[0] if horizon else None) or 0)
+            for start, stop in zip(times, [*times[1:], end], strict=True):
+                self._ledger.span(place, start // NS, -(-stop // NS))
+
+
+def _insert(table: str, columns: str) -> str:
+    names = columns.split()
+    return f"insert into {table}({','.join(names)}) values({','.join('?' * len(names))})"
+
+
+_KEY: Final = "inc stream seq tenant site work_unit"
+_INSERT: Final = {
+    "equipment_state": _insert("equipment_state", f"{_KEY} at state reason status job_order product lot"),
+    "production": _insert(
+        "production",
+        f"{_KEY} start at counted_ms produced good scrap rework ideal_us ideal_good_us energy_wh job_order product lot",
+    ),
+    "production_defect": _insert(
+        "production_defect", "inc stream seq defect tenant site work_unit counted_ms product quantity"
+    ),
+    "judgment": _insert(
+        "judgment",
+        f"{_KEY} verdict_id start at decision severity confidence ruleset summary job_order product lot",
+    ),
+    "alarm_change": _insert("alarm_change", f"{_KEY} at alarm active severity summary verdict_id"),
+    "gap": _insert("gap", f"{_KEY} start at source tags reason"),
+    "inventory": _insert("inventory", "tenant site material location at quantity unit daily_usage")
+    + " on conflict(tenant, site, material, location, at) do update set quantity=excluded.quantity,"
+    " unit=excluded.unit, daily_usage=excluded.daily_usage",
+}
+
+_SET_STATE: Final = (
+    "update work_unit set state_at=?, state=?, reason=? where tenant=? and site=? and work_unit=? and state_at<=?"
+)
+_SET_CONTEXT: Final = "update work_unit set context_at=?, job_order=?, product=?, lot=?, context_stale=? where tenant=? and site=? and work_unit=? and context_at<=?"
+_SET_VERDICT: Final = (
+    "update work_unit set verdict_at=?, verdict_id=?, decision=?, severity=?, confidence=?, summary=?"
+    " where tenant=? and site=? and work_unit=? and verdict_at<=?"
+)
+_UPSERT_ALARM: Final = (
+    _insert("alarm", "tenant site work_unit alarm changed_at active severity summary verdict_id")
+    + " on conflict(tenant, site, work_unit, alarm) do update set changed_at=excluded.changed_at,"
+    " active=excluded.active, severity=excluded.severity, summary=excluded.summary, verdict_id=excluded.verdict_id"
+    " where alarm.changed_at<=excluded.changed_at"
+)
+_UPSERT_ORDER: Final = (
+    _insert(
+        "job_order",
+        "tenant site work_unit job_order changed_at product lot quantity start end_at state ideal_cycle_ms",
+    )
+    + " on conflict(tenant, site, work_unit, job_order) do update set changed_at=excluded.changed_at,"
+    " product=excluded.product, lot=excluded.lot, quantity=excluded.quantity, start=excluded.start,"
+    " end_at=excluded.end_at, state=excluded.state, ideal_cycle_ms=excluded.ideal_cycle_ms"
+    " where job_order.changed_at<=excluded.changed_at"
+)
+_UPSERT_PRODUCT: Final = (
+    _insert("product", "tenant site product changed_at name ideal_cycle_ms")
+    + " on conflict(tenant, site, product) do update set changed_at=excluded.changed_at, name=excluded.name,"
+    " ideal_cycle_ms=excluded.ideal_cycle_ms where product.changed_at<=excluded.changed_at"
+)

@@ -1,0 +1,74 @@
+"""The dirty-bucket ledger: which buckets of which marts a fact touches, noted in the transaction that stores it.
+
+A set of buckets, never a range of time: one late fact costs one bucket, not everything since.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cloud.database import Connection
+from cloud.plant import Place, Plants
+
+DEBOUNCE_MS: Final = 500
+"""A bucket that still changes is recomputed at most this often."""
+CLOCK_MS: Final = 3_000
+"""… and this often when only time went by."""
+MAX_SPAN_MS: Final = 400 * 86_400_000
+
+SHIFT: Final = "shift"
+HOUR: Final = "hour"
+
+Bucket = tuple[str, int]
+"""(mart, begin in ms)."""
+
+
+class Ledger:
+    """Collects what one transaction touches, then writes it."""
+
+    def __init__(self, plants: Plants, now_ms: int) -> None:
+        self._plants = plants
+        self._now_ms = now_ms
+        self._due: dict[tuple[Place, Bucket], int] = {}
+
+    def touch(self, place: Place, ms: int) -> None:
+        """A measure of the shift that holds this instant changed."""
+        instance = self._plants[place[:2]].calendar.at(ms)
+        self._mark(place, (SHIFT, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
+
+    def touch_hour(self, place: Place, ms: int) -> None:
+        """Pieces of the hour that holds this instant changed."""
+        hour = self._plants[place[:2]].calendar.hour(ms)
+        self._mark(place, (HOUR, hour), hour + 3_600_000, DEBOUNCE_MS)
+
+    def span(self, place: Place, start_ms: int, end_ms: int, *, clock: bool = False) -> None:
+        """Time elements between two instants changed; `clock` when only the newest data moved on."""
+        end_ms = min(max(end_ms, start_ms + 1), self._now_ms + 86_400_000)
+        start_ms = max(start_ms, end_ms - MAX_SPAN_MS)
+        for instance in self._plants[place[:2]].calendar.between(start_ms, end_ms):
+            self._mark(place, (SHIFT, instance.start_ms), instance.end_ms, CLOCK_MS if clock else DEBOUNCE_MS)
+
+    def _mark(self, place: Place, bucket: Bucket, end_ms: int, wait_ms: int) -> None:
+        due = self._now_ms + wait_ms if end_ms > self._now_ms else self._now_ms
+        key = (place, bucket)
+        known = self._due.get(key)
+        self._due[key] = due if known is None else min(known, due)
+
+    @property
+    def touched(self) -> int:
+        return len(self._due)
+
+    def write(self, connection: Connection) -> None:
+        """Note everything; sorted, so that two writers never wait for each other in a circle."""
+        connection.merge(
+            "insert into dirty_bucket(tenant, site, work_unit, mart, start_ms, gen, due_ms) {rows}"
+            " on conflict(tenant, site, work_unit, mart, start_ms) do update set gen=dirty_bucket.gen+1,"
+            " due_ms=least(dirty_bucket.due_ms, excluded.due_ms)",
+            ("text", "text", "text", "text", "bigint", "bigint", "bigint"),
+            sorted((*place, *bucket, 1, due) for (place, bucket), due in self._due.items()),
+        )
+
+
+def pending(connection: Connection, now_ms: int) -> int:
+    """Count the buckets that should have been recomputed by now."""
+    return int(connection.execute("select count(*) from dirty_bucket where due_ms<=?", (now_ms,))[0][0])
