@@ -1,0 +1,339 @@
+"""The gateway's store: what was committed is on disk, and leaves it only when the cloud has it.
+
+`commit` returns when the disk has it (write-ahead log, synchronous=FULL); facts, readings, audit chain, checkpoints
+and the outbox are one transaction. Behind this face one thread owns the file (`edge.store_writer`); nothing else can
+reach it. Everything else about the file has a module by its subject: `edge.store_chunks` (encoding), `edge.store_rows`
+(SQL), `edge.store_lanes` (the books, pure), `edge.store_shed` (no room), `edge.store_salvage` (damage).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from edge import store_rows
+from edge.store_chunks import CommitError, decode_shown, request
+from edge.store_file import StoreError, StoreRefusedError
+from edge.store_lanes import Books
+from edge.store_rows import DigestError, StoredChunk
+from edge.store_salvage import Recovery
+from edge.store_writer import Commit, Job, Writer
+from sync.clock import Clock
+from sync.facts import AnyFact, Fact, Stream, TagDictionary
+from sync.frames import Incarnation, Loss, Rejection, Watermark
+from sync.reading import Readings
+
+__all__ = [
+    "CommitError",
+    "Next",
+    "Recovery",
+    "Store",
+    "StoreCounts",
+    "StoreError",
+    "StoreRefusedError",
+    "StoredChunk",
+    "open_store",
+]
+
+HOLDINGS: Final = 100
+"""Incarnations named to the cloud at once: a gateway that restarted a thousand times offline still fits a frame."""
+RATE_STEP_NS: Final = 2_000_000_000
+RATE_STEPS: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCounts:
+    """The store in numbers, all incarnations unless said otherwise: produced = confirmed by the cloud + waiting + lost."""
+
+    produced: int = 0
+    """Records ever assigned a number."""
+    waiting: int = 0
+    """On disk and not confirmed by the cloud."""
+    lost: int = 0
+    """Declared lost."""
+    waiting_bytes: int = 0
+    oldest_at: int | None = None
+    """Commit time of the oldest waiting record, ns."""
+    last: Mapping[Stream, int] = field(default_factory=dict[Stream, int])
+    """Of the present incarnation."""
+    used_bytes: int = 0
+    quota_bytes: int = 0
+    disk_free_bytes: int = 0
+    autonomy_hours: float | None = None
+    """Until the quota (or the disk) is full at the rate of the last minutes; None while nothing is produced."""
+    commits: int = 0
+    commit_p50_ms: float | None = None
+    commit_p99_ms: float | None = None
+    """Of the last 1,024 commits, from call to disk; readings wait up to 100 ms for company."""
+    blocked: str | None = None
+    """Why nothing can be committed at present."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """What follows in a lane."""
+
+    chunk: StoredChunk | None
+    losses: list[Loss]
+    """Between what was asked for and the chunk (or the end)."""
+    last: int
+    """Highest number assigned in the lane."""
+
+
+class Store:
+    """The face of the store; made by `open_store`. Every method may raise StoreError: let the process end."""
+
+    def __init__(self, writer: Writer, folder: Path, incarnation: str, clock: Clock, quota_bytes: int) -> None:
+        self.incarnation = incarnation
+        self.ord = 0
+        self.grown = asyncio.Event()
+        """Set after every transaction; who waits for more to send clears it first."""
+        self._writer, self._folder, self._clock, self._quota_bytes = writer, folder, clock, quota_bytes
+        self._dictionary_known = False
+        self._totals = _Totals()
+        self._latencies: deque[int] = deque(maxlen=1024)
+        self._commits = 0
+        self._rate: deque[tuple[int, int]] = deque(maxlen=RATE_STEPS)
+
+    @property
+    def recovered(self) -> Recovery | None:
+        """What became of a damaged file at open; on record as an audit fact and as losses."""
+        return self._writer.recovery
+
+    async def commit(
+        self,
+        *,
+        facts: Sequence[Fact] = (),
+        readings: Sequence[Readings] = (),
+        dictionary: TagDictionary | None = None,
+        checkpoints: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Put it all on disk, in one transaction; return when it is there.
+
+        Readings refer to the newest dictionary committed in this incarnation (one given here comes first). Raises
+        CommitError (nothing was recorded: a bug of the caller) and StoreError. Blocks while the disk is full and
+        nothing may be shed.
+        """
+        began = self._clock.monotonic()
+        call = request(facts, readings, dictionary, checkpoints or {}, self._dictionary_known)
+        item = Commit(call)
+        self._dictionary_known = self._dictionary_known or dictionary is not None
+        self._writer.put(item)
+        await asyncio.wrap_future(item.done)
+        self._latencies.append(self._clock.monotonic() - began)
+        self._commits += 1
+
+    def checkpoint(self, name: str) -> bytes | None:
+        """Give a checkpoint as it was found at open; None if there is none or it was damaged."""
+        return self._writer.checkpoints.get(name)
+
+    def counts(self) -> StoreCounts:
+        """Give the numbers as of the last transaction; reads nothing but the free space of the disk."""
+        totals = self._totals
+        free = shutil.disk_usage(self._folder).free
+        latencies = sorted(self._latencies)
+        return StoreCounts(
+            produced=totals.produced,
+            waiting=totals.waiting,
+            lost=totals.lost,
+            waiting_bytes=totals.waiting_bytes,
+            oldest_at=totals.oldest_at,
+            last=totals.last,
+            used_bytes=totals.used_bytes,
+            quota_bytes=self._quota_bytes,
+            disk_free_bytes=free,
+            autonomy_hours=self._autonomy_hours(min(self._quota_bytes - totals.used_bytes, free)),
+            commits=self._commits,
+            commit_p50_ms=latencies[len(latencies) // 2] / 1e6 if latencies else None,
+            commit_p99_ms=latencies[len(latencies) * 99 // 100] / 1e6 if latencies else None,
+            blocked=self._writer.blocked,
+        )
+
+    def _autonomy_hours(self, left_bytes: int) -> float | None:
+        now, written = self._clock.monotonic(), self._writer.written_bytes
+        if not self._rate or now - self._rate[-1][0] >= RATE_STEP_NS:
+            self._rate.append((now, written))
+        since, before = self._rate[0]
+        if now - since < RATE_STEP_NS or written == before:
+            return None
+        return max(0, left_bytes) * (now - since) / (written - before) / 3.6e12
+
+    async def recent(self, kinds: Sequence[str], limit: int) -> list[AnyFact]:
+        """Give the newest facts of some kinds ("state", "verdict", "alarm"), newest first; earlier starts included."""
+        rows = await self._ask(lambda connection, _books: store_rows.recent(connection, kinds, limit))
+        return [decode_shown(raw) for raw in rows]
+
+    # --- for the uplink ---
+
+    async def holdings(self, limit: int = HOLDINGS) -> list[Incarnation]:
+        """Give what is held and lost, oldest incarnation first, the present one last; at most `limit` of them."""
+
+        def read(_connection: apsw.Connection, books: Books) -> list[Incarnation]:
+            starts = [books.starts[ord_] for ord_ in sorted(books.starts)]
+            named = starts if len(starts) <= limit else [*starts[: limit - 1], starts[-1]]
+            return [start.holdings() for start in named]
+
+        return await self._ask(read)
+
+    async def next_chunk(self, inc: str, stream: Stream, after: int) -> Next:
+        """Give the first chunk of a lane above a number, with the losses before it. It counts as handed out.
+
+        A chunk whose bytes no longer match their digest is put aside and declared lost, and the next one given.
+        """
+
+        def read(connection: apsw.Connection, books: Books) -> Next:
+            start = books.by_inc().get(inc)
+            lane = None if start is None else start.lanes.get(stream)
+            if start is None or lane is None:
+                return Next(chunk=None, losses=[], last=0)
+            found = store_rows.next_chunk(connection, start, lane, after)
+            end = lane.last + 1 if found is None else found.first
+            if found is not None:
+                lane.offered = max(lane.offered, found.first + found.count - 1)
+            return Next(chunk=found, losses=lane.losses_between(after, end), last=lane.last)
+
+        while True:
+            try:
+                return await self._ask(read)
+            except DigestError as error:
+                bad = error.chunk
+                rejection = Rejection(
+                    inc=bad.inc, stream=bad.stream, first=bad.first, count=bad.count, why="digest does not match"
+                )
+                await self._set_aside([rejection], "quarantine")
+
+    async def apply(self, watermarks: Sequence[Watermark], rejected: Sequence[Rejection] = ()) -> None:
+        """Take what the cloud has confirmed: chunks at or below `safe` leave the disk; refused ones are put aside."""
+        if rejected:
+            await self._set_aside(rejected, "rejected")
+
+        def write(connection: apsw.Connection, books: Books) -> None:
+            starts = books.by_inc()
+            for mark in watermarks:
+                start = starts.get(mark.inc)
+                if start is not None and mark.stream in start.lanes:
+                    store_rows.confirm(connection, start.lanes[Stream(mark.stream)], mark)
+            store_rows.seal(connection, books)
+
+        await self._change(write)
+
+    async def _set_aside(self, rejected: Sequence[Rejection], reason: str) -> None:
+        at = self._clock.now()
+
+        def write(connection: apsw.Connection, books: Books) -> None:
+            starts = books.by_inc()
+            for rejection in rejected:
+                start = starts.get(rejection.inc)
+                if start is not None and rejection.stream in start.lanes:
+                    lane = start.lanes[Stream(rejection.stream)]
+                    store_rows.set_aside(connection, lane, rejection, at=at, reason=reason)
+
+        await self._change(write)
+
+    # --- the thread ---
+
+    async def _ask(self, read: Callable[[apsw.Connection, Books], Any]) -> Any:
+        item = Job(read, writes=False)
+        self._writer.put(item)
+        return await asyncio.wrap_future(item.done)
+
+    async def _change(self, write: Callable[[apsw.Connection, Books], None]) -> None:
+        item = Job(write, writes=True)
+        self._writer.put(item)
+        await asyncio.wrap_future(item.done)
+
+    def take(self, totals: _Totals, ord_: int) -> None:
+        """Take the sums of a transaction; called by the writer on the event loop."""
+        self._totals, self.ord = totals, ord_
+        self.grown.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    """The books, summed."""
+
+    produced: int = 0
+    waiting: int = 0
+    lost: int = 0
+    waiting_bytes: int = 0
+    oldest_at: int | None = None
+    last: Mapping[Stream, int] = field(default_factory=dict[Stream, int])
+    used_bytes: int = 0
+
+    @staticmethod
+    def of(books: Books, ords: Sequence[int]) -> _Totals:
+        lanes = [lane for ord_ in ords for lane in books.starts[ord_].lanes.values()]
+        return _Totals(
+            produced=sum(lane.last for lane in lanes),
+            waiting=sum(lane.waiting() for lane in lanes),
+            lost=sum(lane.lost for lane in lanes),
+            waiting_bytes=sum(lane.waiting_bytes for lane in lanes),
+            oldest_at=min((lane.oldest_at for lane in lanes if lane.oldest_at is not None), default=None),
+        )
+
+
+class _Summing:
+    """Sums the books after each transaction, in the writer's thread; earlier incarnations only when they changed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[_Totals, int], None]) -> None:
+        self._loop, self._take = loop, take
+        self._old = _Totals()
+
+    def __call__(self, books: Books, used_bytes: int, old_changed: bool) -> None:
+        current = books.current
+        if old_changed:
+            self._old = _Totals.of(books, [ord_ for ord_ in books.starts if ord_ != current.ord])
+        old, new = self._old, _Totals.of(books, [current.ord])
+        oldest = [at for at in (old.oldest_at, new.oldest_at) if at is not None]
+        totals = _Totals(
+            produced=books.sealed_produced + old.produced + new.produced,
+            waiting=old.waiting + new.waiting,
+            lost=books.sealed_lost + old.lost + new.lost,
+            waiting_bytes=old.waiting_bytes + new.waiting_bytes,
+            oldest_at=min(oldest, default=None),
+            last={lane.stream: lane.last for lane in current.lanes.values()},
+            used_bytes=used_bytes,
+        )
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is interested any more
+            self._loop.call_soon_threadsafe(self._take, totals, current.ord)
+
+
+@contextlib.asynccontextmanager
+async def open_store(
+    folder: Path, *, clock: Clock, quota_bytes: int, ballast_bytes: int, software: str
+) -> AsyncGenerator[Store]:
+    """Open the store of a folder and begin a new incarnation; close it in order at the end.
+
+    Raises StoreRefusedError (in use, not ours, too new, no permission: a person must look) and StoreError. A damaged
+    file is put aside, salvaged and reported in `recovered`.
+    """
+    incarnation = secrets.token_hex(16)
+    writer = Writer(
+        folder,
+        clock,
+        quota_bytes=quota_bytes,
+        ballast_bytes=ballast_bytes,
+        software=software,
+        incarnation=incarnation,
+    )
+    store = Store(writer, folder, incarnation, clock, quota_bytes)
+    writer.changed = _Summing(asyncio.get_running_loop(), store.take)
+    thread = threading.Thread(target=writer.run, name="store", daemon=True)
+    thread.start()
+    try:
+        await asyncio.wrap_future(writer.opened)
+        yield store
+    finally:
+        with contextlib.suppress(StoreError):  # it has ended already, and said so to whoever waited
+            writer.put(None)
+        await asyncio.to_thread(thread.join)

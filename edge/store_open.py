@@ -1,0 +1,72 @@
+"""From whatever stands in the folder to a sound, migrated file that is open; a damaged one is salvaged on the way."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from edge import store_file, store_rows
+from edge.store_file import DamagedError
+from edge.store_lanes import Books
+from edge.store_salvage import Recovery, salvage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The file and what was read of it."""
+
+    connection: apsw.Connection
+    books: Books
+    audit_head: str
+    checkpoints: dict[str, bytes]
+    recovery: Recovery | None
+
+
+def open_sound(path: Path, at: int) -> Opened:
+    """Open the store, or what can be saved of it. Raises StoreRefusedError, StoreError."""
+    recovery = None
+    kept = store_file.unfinished(path)
+    if kept is None:
+        try:
+            store_file.examine(path)
+            return _open(path, None)
+        except DamagedError as damage:
+            kept, why = store_file.put_aside(path, at), str(damage)
+    else:
+        why = "an earlier salvage was cut short"
+    log.error("the store is damaged and was put aside: kept=%s why=%s", kept, why)
+    new = path.with_name(path.name + ".new")
+    recovery = salvage(kept, new, why)
+    log.error("the store was salvaged: records=%d lost=%d", recovery.records, recovery.lost)
+    store_file.replace(path, new)
+    return _open(path, recovery)
+
+
+def _open(path: Path, recovery: Recovery | None) -> Opened:
+    new = not path.exists()
+    connection = store_file.connect(path)
+    try:
+        store_file.migrate(connection, path)
+        if not store_rows.meta(connection, "clean", 1):
+            store_file.verify(connection)
+        opened = Opened(
+            connection=connection,
+            books=store_rows.read_books(connection),
+            audit_head=str(store_rows.meta(connection, "audit_head", "")),
+            checkpoints=store_rows.read_checkpoints(connection),
+            recovery=recovery,
+        )
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, ValueError, KeyError) as error:
+        connection.close()
+        raise DamagedError(str(error)) from error  # a table or a column that is not there is damage, too
+    except BaseException:
+        connection.close()
+        raise
+    if new:
+        store_file.sync_folder(path.parent)
+    return opened

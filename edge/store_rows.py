@@ -1,0 +1,314 @@
+"""The store's SQL, as functions on a connection inside the writer's transaction; the books are changed alongside."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import apsw
+
+from edge.store_chunks import NewChunk
+from edge.store_lanes import Books, Lane, Start, gaps
+from sync.chunk import digest
+from sync.facts import Stream
+from sync.frames import Loss, Rejection, Watermark
+
+log = logging.getLogger(__name__)
+
+RECENT_ROWS: Final = 2_000
+ASIDE_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredChunk:
+    """A chunk as it goes out: the body is byte for byte what was written at commit."""
+
+    inc: str
+    stream: Stream
+    first: int
+    count: int
+    digest: bytes
+    body: bytes
+
+
+def meta(connection: apsw.Connection, key: str, default: Any) -> Any:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return default if row is None else row[0]
+
+
+def set_meta(connection: apsw.Connection, key: str, value: Any) -> None:
+    connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+    )
+
+
+def read_books(connection: apsw.Connection) -> Books:
+    """Read all incarnations with something left; no chunk is read, only the index that covers them."""
+    books = Books(
+        sealed_produced=int(meta(connection, "sealed_produced", 0)), sealed_lost=int(meta(connection, "sealed_lost", 0))
+    )
+    for ord_, inc, previous, closed in connection.execute(
+        "SELECT ord, inc, previous, closed FROM incarnation ORDER BY ord"
+    ):
+        books.starts[int(ord_)] = Start(int(ord_), str(inc), str(previous), bool(closed))
+    for ord_, stream, last, stored, safe, floor, lost in connection.execute(
+        "SELECT ord, stream, last, stored, safe, floor, lost FROM lane"
+    ):
+        lane = Lane(int(ord_), Stream(stream), int(last), int(stored), int(safe), int(floor), int(lost))
+        books.starts[lane.ord].lanes[lane.stream] = lane
+    for ord_, stream, *loss in connection.execute(
+        "SELECT ord, stream, first, last, reason, t0, t1 FROM loss ORDER BY ord, stream, first"
+    ):
+        books.starts[int(ord_)].lanes[Stream(stream)].losses.append(Loss(*loss))
+    return books
+
+
+def reconcile(connection: apsw.Connection, books: Books) -> list[tuple[Lane, Loss]]:
+    """Compare the books with the chunks that are there; what is missing is declared lost, and nothing is hidden."""
+    found: list[tuple[Lane, Loss]] = []
+    seen = {
+        (int(ord_), Stream(stream)): (int(count), int(last))
+        for ord_, stream, count, last in connection.execute(
+            "SELECT ord, stream, sum(count), max(first + count - 1) FROM chunk INDEXED BY chunk_place GROUP BY ord, stream"
+        )
+    }
+    for lane in books.lanes():
+        count, last = seen.get((lane.ord, lane.stream), (0, 0))
+        if count == lane.held_count() and last <= lane.last:
+            continue
+        log.error("the store's counters and its chunks differ: lane=%s/%s", lane.ord, lane.stream.name.lower())
+        lane.last = max(lane.last, last)
+        here: list[Loss] = []
+        for first, n in connection.execute(
+            "SELECT first, count FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? ORDER BY first",
+            (lane.ord, lane.stream),
+        ):
+            here.append(Loss(int(first), int(first) + int(n) - 1, ""))
+        for first, last_ in _without(lane.held(), here):
+            found.append((lane, declare(connection, lane, Loss(first, last_, "quarantine"))))
+        save_lane(connection, lane)
+    return found
+
+
+def _without(ranges: Iterable[tuple[int, int]], there: Sequence[Loss]) -> list[tuple[int, int]]:
+    return [gap for first, last in ranges for gap in gaps(first - 1, last, there)]
+
+
+def open_start(connection: apsw.Connection, books: Books, inc: str, opened: int, software: str) -> Start:
+    """Close every earlier incarnation, drop those that never said anything, and begin a new one."""
+    for start in [s for s in books.starts.values() if not s.lanes]:
+        connection.execute("DELETE FROM incarnation WHERE ord = ?", (start.ord,))
+        del books.starts[start.ord]
+    connection.execute("UPDATE incarnation SET closed = 1")
+    for start in books.starts.values():
+        start.closed = True
+    newest = connection.execute("SELECT ord, inc FROM incarnation ORDER BY ord DESC LIMIT 1").fetchone()
+    previous = str(newest[1]) if newest else str(meta(connection, "newest_inc", ""))
+    ord_ = max(int(newest[0]) if newest else 0, int(meta(connection, "newest_ord", 0))) + 1
+    start = Start(ord_, inc, previous, closed=False)
+    connection.execute(
+        "INSERT INTO incarnation VALUES (?, ?, ?, ?, ?, 0)", (start.ord, start.inc, start.previous, opened, software)
+    )
+    set_meta(connection, "newest_ord", start.ord)
+    set_meta(connection, "newest_inc", start.inc)
+    books.starts[start.ord] = start
+    return start
+
+
+def save_lane(connection: apsw.Connection, lane: Lane) -> None:
+    connection.execute(
+        "INSERT INTO lane VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ord, stream) DO UPDATE SET last = excluded.last, "
+        "stored = excluded.stored, safe = excluded.safe, floor = excluded.floor, lost = excluded.lost",
+        (lane.ord, lane.stream, lane.last, lane.stored, lane.safe, lane.floor, lane.lost),
+    )
+
+
+def append(connection: apsw.Connection, lane: Lane, new: NewChunk, at: int) -> None:
+    """Give a chunk its place and write it."""
+    first = lane.last + 1
+    connection.execute(
+        "INSERT INTO chunk (ord, stream, first, count, at, bytes, keep, t0, t1, digest, body) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (lane.ord, lane.stream, first, new.count, at, len(new.body), new.keep, new.t0, new.t1, new.digest, new.body),
+    )  # fmt: skip
+    lane.last += new.count
+    lane.waiting_bytes += len(new.body)
+    if lane.oldest_at is None:
+        lane.oldest_at = at
+
+
+def declare(connection: apsw.Connection, lane: Lane, loss: Loss) -> Loss:
+    """Write a loss, grown into its neighbour where it can."""
+    row, replaced = lane.declare(loss)
+    if replaced is not None:
+        connection.execute(
+            "DELETE FROM loss WHERE ord = ? AND stream = ? AND first = ?", (lane.ord, lane.stream, replaced.first)
+        )
+    connection.execute("INSERT INTO loss VALUES (?, ?, ?, ?, ?, ?, ?)",
+                       (lane.ord, lane.stream, row.first, row.last, row.reason, row.t0, row.t1))  # fmt: skip
+    return row
+
+
+def measure(connection: apsw.Connection, lane: Lane) -> None:
+    """Take what waits in a lane from the covering index."""
+    (total,) = connection.execute(
+        "SELECT sum(bytes) FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ?",
+        (lane.ord, lane.stream, max(lane.stored, lane.floor)),
+    ).fetchone() or (0,)
+    lane.waiting_bytes = int(total or 0)
+    age(connection, lane)
+
+
+def age(connection: apsw.Connection, lane: Lane) -> None:
+    """Take the commit time of the oldest chunk that waits in a lane."""
+    row = connection.execute(
+        "SELECT at FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? ORDER BY first LIMIT 1",
+        (lane.ord, lane.stream, max(lane.stored, lane.floor)),
+    ).fetchone()
+    lane.oldest_at = None if row is None else int(row[0])
+
+
+def next_chunk(connection: apsw.Connection, start: Start, lane: Lane, after: int) -> StoredChunk | None:
+    """Read the first chunk above `after`, as it was written; one whose digest no longer fits raises ValueError."""
+    row = connection.execute(
+        "SELECT first, count, digest, body FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? "
+        "ORDER BY first LIMIT 1",
+        (lane.ord, lane.stream, after),
+    ).fetchone()
+    if row is None:
+        return None
+    first, count, mark, body = row
+    found = StoredChunk(
+        inc=start.inc, stream=lane.stream, first=int(first), count=int(count), digest=bytes(mark), body=bytes(body)
+    )
+    if digest(found.body) != found.digest:
+        raise DigestError(found)
+    return found
+
+
+class DigestError(Exception):
+    """A chunk is not what was written: a bit has turned on the disk. Put it aside and declare it lost."""
+
+    def __init__(self, chunk: StoredChunk) -> None:
+        self.chunk = chunk
+        super().__init__(f"chunk {chunk.stream.name.lower()}/{chunk.first} does not match its digest")
+
+
+def set_aside(connection: apsw.Connection, lane: Lane, rejection: Rejection, *, at: int, reason: str) -> bool:
+    """Move a chunk out of the outbox, keep it for a person, and declare its records lost; False if it is not there."""
+    row = connection.execute(
+        "SELECT id, t0, t1, bytes FROM chunk WHERE ord = ? AND stream = ? AND first = ? AND count = ?",
+        (lane.ord, lane.stream, rejection.first, rejection.count),
+    ).fetchone()
+    if row is None:
+        return False
+    connection.execute(
+        "INSERT INTO aside (inc, stream, first, count, why, at, digest, body) "
+        "SELECT ?, stream, first, count, ?, ?, digest, body FROM chunk WHERE id = ?",
+        (rejection.inc, rejection.why, at, row[0]),
+    )
+    connection.execute("DELETE FROM chunk WHERE id = ?", (row[0],))
+    kept = int((connection.execute("SELECT sum(length(body)) FROM aside").fetchone() or (0,))[0] or 0)
+    while kept > ASIDE_BYTES:
+        gone = connection.execute(
+            "DELETE FROM aside WHERE id = (SELECT min(id) FROM aside) RETURNING length(body)"
+        ).fetchone()
+        kept -= int(gone[0]) if gone else kept
+    last = rejection.first + rejection.count - 1
+    declare(connection, lane, Loss(rejection.first, last, reason, int(row[1]), int(row[2])))
+    if rejection.first > lane.stored:
+        lane.waiting_bytes -= int(row[3])
+        age(connection, lane)
+    save_lane(connection, lane)
+    return True
+
+
+def confirm(connection: apsw.Connection, lane: Lane, mark: Watermark) -> None:
+    """Take a watermark of the cloud: forget what is safe, and know again what the cloud no longer has."""
+    if mark.stored > lane.last:
+        log.warning("the cloud says it has records we never made: lane=%s/%s stored=%d last=%d",
+                    lane.ord, lane.stream.name.lower(), mark.stored, lane.last)  # fmt: skip
+    before, lane.stored = lane.stored, min(mark.stored, lane.last)
+    lane.safe = min(mark.safe, lane.stored)
+    if lane.stored < lane.floor:
+        # The cloud went back in time past what we still keep: these records exist nowhere any more.
+        for first, last in gaps(lane.stored, lane.floor, lane.losses):
+            declare(connection, lane, Loss(first, last, "retention"))
+    if lane.stored < before:
+        measure(connection, lane)
+    elif lane.stored > before:
+        confirmed = connection.execute(
+            "SELECT sum(bytes) FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? AND first <= ?",
+            (lane.ord, lane.stream, before, lane.stored),
+        ).fetchone() or (0,)
+        lane.waiting_bytes -= int(confirmed[0] or 0)
+        age(connection, lane)
+    forget(connection, lane, lane.safe)
+    save_lane(connection, lane)
+
+
+def forget(connection: apsw.Connection, lane: Lane, upto: int) -> None:
+    """Delete the chunks that end at or below a seq the cloud has confirmed, and the losses with them."""
+    if upto <= lane.floor:
+        return
+    nearest = connection.execute(
+        "SELECT first, count FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first <= ? "
+        "ORDER BY first DESC LIMIT 1",
+        (lane.ord, lane.stream, upto),
+    ).fetchone()
+    straddles = nearest is not None and int(nearest[0]) + int(nearest[1]) - 1 > upto
+    floor = int(nearest[0]) - 1 if nearest is not None and straddles else upto
+    connection.execute("DELETE FROM chunk WHERE ord = ? AND stream = ? AND first <= ?", (lane.ord, lane.stream, floor))
+    connection.execute("DELETE FROM loss WHERE ord = ? AND stream = ? AND last <= ?", (lane.ord, lane.stream, floor))
+    lane.floor = max(lane.floor, floor)
+    lane.losses = [loss for loss in lane.losses if loss.last > lane.floor]
+
+
+def seal(connection: apsw.Connection, books: Books) -> None:
+    """Drop the rows of incarnations that are done; their sums stay."""
+    if done := books.seal():
+        for start in done:
+            connection.execute("DELETE FROM lane WHERE ord = ?", (start.ord,))
+            connection.execute("DELETE FROM incarnation WHERE ord = ?", (start.ord,))
+        set_meta(connection, "sealed_produced", books.sealed_produced)
+        set_meta(connection, "sealed_lost", books.sealed_lost)
+
+
+def save_checkpoints(connection: apsw.Connection, checkpoints: Mapping[str, bytes]) -> None:
+    connection.executemany(
+        "INSERT INTO checkpoint VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value, digest = excluded.digest",
+        [(name, value, hashlib.sha256(value).digest()) for name, value in checkpoints.items()],
+    )
+
+
+def read_checkpoints(connection: apsw.Connection) -> dict[str, bytes]:
+    """Read those that are as they were written."""
+    found: dict[str, bytes] = {}
+    for name, value, mark in connection.execute("SELECT name, value, digest FROM checkpoint"):
+        if hashlib.sha256(bytes(value)).digest() == bytes(mark):
+            found[str(name)] = bytes(value)
+        else:
+            log.error("a checkpoint is damaged and left out: name=%s; its owner starts from nothing", name)
+    return found
+
+
+def show(connection: apsw.Connection, facts: Sequence[tuple[str, bytes]]) -> None:
+    """Put facts into the page's ring and let the oldest go."""
+    connection.executemany("INSERT INTO recent (kind, fact) VALUES (?, ?)", facts)
+    connection.execute("DELETE FROM recent WHERE id <= (SELECT max(id) FROM recent) - ?", (RECENT_ROWS,))
+
+
+def recent(connection: apsw.Connection, kinds: Sequence[str], limit: int) -> list[bytes]:
+    """Read the newest facts of some kinds, newest first."""
+    rows: list[tuple[int, bytes]] = []
+    for kind in kinds:
+        rows.extend(
+            (int(id_), bytes(fact))
+            for id_, fact in connection.execute(
+                "SELECT id, fact FROM recent WHERE kind = ? ORDER BY id DESC LIMIT ?", (kind, limit)
+            )
+        )
+    return [fact for _, fact in sorted(rows, reverse=True)[:limit]]
