@@ -49,7 +49,6 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     app.state.answers = answers
     errors.install(app)
     app.include_router(routes.router)
-    pages.install(app)
 
     @app.get("/health", response_model=schemas.Health)
     async def health() -> Response:  # pyright: ignore[reportUnusedFunction] - a route
