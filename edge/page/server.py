@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import uvicorn
 from starlette.applications import Starlette
@@ -18,7 +18,7 @@ class PortTakenError(OSError):
 class _Server(uvicorn.Server):
     @override
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """Leave signals to the composition root, which has more to close than this server."""
         yield
 

@@ -41,7 +41,7 @@ tag = [
 """
 RULES = """
 [ruleset]
-name = "test-machine"
+name = "test_machine"
 version = "1.0.0"
 title = { ko = "시험 규칙", en = "Test rules" }
 policy = "rule_only"
