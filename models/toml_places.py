@@ -29,7 +29,7 @@ class Places:
 
     def key(self, path: Path) -> tuple[int, int]:
         """Give line and column of a key or table; of the nearest table around it when there is no such key."""
-        return self._nearest(self.keys, path)
+        return self._nearest(self.keys, path if path in self.keys or (*path, 0) not in self.keys else (*path, 0))
 
     def value(self, path: Path) -> tuple[int, int]:
         """Give line and column of a value's first character; of the nearest thing around it when there is none."""

@@ -80,7 +80,7 @@ def judge(
     inputs = _inputs(ruleset, results, faults, before)
     verdict_id = _verdict_id(ruleset, window, inputs)
     severity = _severity(found, decision)
-    deciding = next((f for f in found if f.matched and f.level == severity), None)
+    deciding = next((f for f in found if f.matched and f.level == ("ok" if severity == "info" else severity)), None)
     blinded = {} if not blinding else {lang: blind(faults, blinding, window, lang) for lang in LANGUAGES}
     alarms, up = _alarms(found, blinded, before, window, verdict_id)
     return Verdict(
