@@ -76,8 +76,11 @@ def choose_ports(wanted: dict[str, int]) -> Ports:
     return Ports(**chosen)
 
 
-def write(folder: Path, ports: Ports, speed: float) -> None:
-    """Write all files; keys are made once and kept, everything else is written anew."""
+def write(folder: Path, ports: Ports, speed: float, *, quick: bool = False) -> None:
+    """Write all files; keys are made once and kept, everything else is written anew.
+
+    quick: short windows, for who has only a minute.
+    """
     (folder / "credentials").mkdir(parents=True, exist_ok=True)
     (folder / "credentials").chmod(0o700)
     for name in ("books", "rules"):
@@ -88,25 +91,37 @@ def write(folder: Path, ports: Ports, speed: float) -> None:
             key.touch(mode=0o600)
             key.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
     period = 50 if speed >= FAST else 200
+    windows = {"window": 2, "packer_window": 4} if quick else {"window": 10, "packer_window": 20}
     for name, own in (
         ("gw-opcua", {"page": ports.page_opcua}),
         ("gw-modbus", {"page": ports.page_modbus, "period": period}),
         ("cloud", {}),
     ):
         template = Template((HERE / "site" / f"{name}.toml").read_text(encoding="utf-8"))
-        text = template.substitute(asdict(ports) | own)
+        text = template.substitute(asdict(ports) | windows | own)
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
 
 
-def write_state(folder: Path, ports: Ports, pid: int) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The demo that was started in a folder last; whether it still runs is for its pid to tell."""
+
+    pid: int
+    ports: Ports
+    parts: dict[str, int]
+    """Part → process."""
+
+
+def write_state(folder: Path, ports: Ports, pid: int, parts: dict[str, int]) -> None:
     """Say where the running demo is."""
-    (folder / STATE).write_text(json.dumps({"pid": pid, "ports": asdict(ports)}, indent=1), encoding="utf-8")
+    state = {"pid": pid, "parts": parts, "ports": asdict(ports)}
+    (folder / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
 
 
-def read_state(folder: Path) -> tuple[int, Ports] | None:
-    """Give (pid, ports) of the demo that was started in this folder last, or None."""
+def read_state(folder: Path) -> Running | None:
+    """Give the demo that was started in this folder last, or None."""
     path = folder / STATE
     if not path.is_file():
         return None
     state = json.loads(path.read_text(encoding="utf-8"))
-    return int(state["pid"]), Ports(**state["ports"])
+    return Running(pid=int(state["pid"]), ports=Ports(**state["ports"]), parts=dict(state["parts"]))
