@@ -13,7 +13,6 @@ watermark tells the gateway where to begin again. Declared losses carry the wate
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -154,13 +153,13 @@ class Session:
         """A challenge is out and not answered."""
         return self._offered is not None
 
-    def hello(self, frame: Hello, wall: int) -> Challenge | Stale:
-        """Answer a hello; the nonce of an earlier, unanswered one is void."""
+    def hello(self, frame: Hello, *, nonce: str, wall: int) -> Challenge | Stale:
+        """Answer a hello with a nonce (32 random hex digits); that of an earlier, unanswered one is void."""
         if PROTOCOL not in frame.protocols:
             return Stale(
                 why=f"the cloud speaks protocol {PROTOCOL}, the gateway {sorted(frame.protocols)}; update one of them"
             )
-        self._offered = secrets.token_hex(16)
+        self._offered = nonce
         return Challenge(session=frame.session, nonce=self._offered, protocol=PROTOCOL, wall=wall)
 
     def resume(self, frame: Resume) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -118,7 +119,7 @@ class Flow:
         session = self._sessions.setdefault(address, Session())
         match header:
             case Hello():
-                self._say(address, "ctl", session.hello(header, time.time_ns()))
+                self._say(address, "ctl", session.hello(header, nonce=secrets.token_hex(16), wall=time.time_ns()))
                 return None
             case Resume():
                 check_incarnations(header.incarnations)
