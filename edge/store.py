@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import shutil
 import threading
@@ -24,7 +25,7 @@ import apsw
 from edge import store_rows
 from edge.store_chunks import CommitError, decode_shown, request
 from edge.store_file import StoreError, StoreRefusedError
-from edge.store_lanes import Books
+from edge.store_lanes import Books, Start
 from edge.store_rows import DigestError, StoredChunk
 from edge.store_salvage import Recovery
 from edge.store_writer import Commit, Job, Writer
@@ -32,6 +33,8 @@ from sync.clock import Clock
 from sync.facts import AnyFact, Fact, Stream, TagDictionary
 from sync.frames import Incarnation, Loss, Rejection, Watermark
 from sync.reading import Readings
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "CommitError",
@@ -45,8 +48,6 @@ __all__ = [
     "open_store",
 ]
 
-HOLDINGS: Final = 100
-"""Incarnations named to the cloud at once: a gateway that restarted a thousand times offline still fits a frame."""
 RATE_STEP_NS: Final = 2_000_000_000
 RATE_STEPS: Final = 300
 
@@ -137,6 +138,11 @@ class Store:
         """Give a checkpoint as it was found at open; None if there is none or it was damaged."""
         return self._writer.checkpoints.get(name)
 
+    @property
+    def last(self) -> Mapping[Stream, int]:
+        """Highest number assigned in each stream of this incarnation."""
+        return self._totals.last
+
     def counts(self) -> StoreCounts:
         """Give the numbers as of the last transaction; reads nothing but the free space of the disk."""
         totals = self._totals
@@ -175,13 +181,13 @@ class Store:
 
     # --- for the uplink ---
 
-    async def holdings(self, limit: int = HOLDINGS) -> list[Incarnation]:
-        """Give what is held and lost, oldest incarnation first, the present one last; at most `limit` of them."""
+    async def holdings(self, limit: int = 128) -> tuple[list[Incarnation], bool]:
+        """Give what is held and lost, oldest incarnation first, the present one last; and whether that is all of them."""
 
-        def read(_connection: apsw.Connection, books: Books) -> list[Incarnation]:
+        def read(_connection: apsw.Connection, books: Books) -> tuple[list[Incarnation], bool]:
             starts = [books.starts[ord_] for ord_ in sorted(books.starts)]
             named = starts if len(starts) <= limit else [*starts[: limit - 1], starts[-1]]
-            return [start.holdings() for start in named]
+            return [start.holdings() for start in named], len(named) == len(starts)
 
         return await self._ask(read)
 
@@ -210,33 +216,27 @@ class Store:
                 rejection = Rejection(
                     inc=bad.inc, stream=bad.stream, first=bad.first, count=bad.count, why="digest does not match"
                 )
-                await self._set_aside([rejection], "quarantine")
+                at = self._clock.now()
+
+                def write(
+                    connection: apsw.Connection, books: Books, rejection: Rejection = rejection, at: int = at
+                ) -> None:
+                    _set_aside(connection, books.by_inc(), [rejection], at, "quarantine")
+
+                await self._change(write)
 
     async def apply(self, watermarks: Sequence[Watermark], rejected: Sequence[Rejection] = ()) -> None:
         """Take what the cloud has confirmed: chunks at or below `safe` leave the disk; refused ones are put aside."""
-        if rejected:
-            await self._set_aside(rejected, "rejected")
+        at = self._clock.now()
 
         def write(connection: apsw.Connection, books: Books) -> None:
             starts = books.by_inc()
+            _set_aside(connection, starts, rejected, at, "rejected")  # before the watermark passes over them
             for mark in watermarks:
                 start = starts.get(mark.inc)
                 if start is not None and mark.stream in start.lanes:
                     store_rows.confirm(connection, start.lanes[Stream(mark.stream)], mark)
             store_rows.seal(connection, books)
-
-        await self._change(write)
-
-    async def _set_aside(self, rejected: Sequence[Rejection], reason: str) -> None:
-        at = self._clock.now()
-
-        def write(connection: apsw.Connection, books: Books) -> None:
-            starts = books.by_inc()
-            for rejection in rejected:
-                start = starts.get(rejection.inc)
-                if start is not None and rejection.stream in start.lanes:
-                    lane = start.lanes[Stream(rejection.stream)]
-                    store_rows.set_aside(connection, lane, rejection, at=at, reason=reason)
 
         await self._change(write)
 
@@ -256,6 +256,19 @@ class Store:
         """Take the sums of a transaction; called by the writer on the event loop."""
         self._totals, self.ord = totals, ord_
         self.grown.set()
+
+
+def _set_aside(
+    connection: apsw.Connection, starts: Mapping[str, Start], rejected: Sequence[Rejection], at: int, reason: str
+) -> None:
+    for rejection in rejected:
+        start = starts.get(rejection.inc)
+        if start is not None and rejection.stream in start.lanes:
+            store_rows.set_aside(connection, start.lanes[Stream(rejection.stream)], rejection, at=at, reason=reason)
+            log.error(
+                "chunk put aside and declared lost: stream=%s first=%d count=%d reason=%s why=%s",
+                Stream(rejection.stream).name.lower(), rejection.first, rejection.count, reason, rejection.why,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -66,7 +67,7 @@ class Mqtt(Transport):
         keepalive_s: int = 20,
         username: str | None = None,
         password: str | None = None,
-        ca: str | None = None,
+        ca: str | Path | None = None,
         tls: bool = False,
         inbox: int = 1000,
     ) -> None:
