@@ -126,14 +126,16 @@ class ModbusDriver:
         self._unanswered = 0
         """Requests in a row without an answer."""
         self._patience = max(1, min(SILENT_REQUESTS, int(5 / config.timeout_s)))
+        self._client: AsyncModbusTcpClient
+        self._beat = Beat(clock, config.period_ms / 1000)
+
+    async def __aenter__(self) -> Self:
+        config = self._config
         self._client = AsyncModbusTcpClient(
             config.host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0, name=config.name
         )
         for answer in (_CoilsAnswer, _DiscreteAnswer, _HoldingAnswer, _InputAnswer):
             self._client.register(answer)
-        self._beat = Beat(clock, config.period_ms / 1000)
-
-    async def __aenter__(self) -> Self:
         try:
             async with asyncio.timeout(CONNECT_S):
                 connected = await self._client.connect()
