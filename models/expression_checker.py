@@ -43,8 +43,14 @@ class Environment:
             near = difflib.get_close_matches(last, fields, 1, 0.5)
             meant = f"nearest is {head}.{near[0]}; " if near else ""
             return f"{meant}{head} has {', '.join(fields)}"
-        near = difflib.get_close_matches(name, list(self.types), 1, 0.6)
-        return f"nearest is {near[0]}" if near else ""
+        # `speeed.mean`: the head is what is wrong, so heads are compared with it, not whole names.
+        heads = {known.partition(".")[0] for known in self.types}
+        first, dot, rest = name.partition(".")
+        near = difflib.get_close_matches(first, sorted(heads), 1, 0.6)
+        if not near:
+            return ""
+        meant = f"{near[0]}{dot}{rest}"
+        return f"nearest is {meant if self.type_of(meant) else near[0]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,11 @@ def _tag(name: str, tag_name: str, field: str, kind: ValueType) -> Reader:
         if tag is None:
             return causes["missing"]
         value = getattr(tag, field)
-        return causes[tag_fault(tag) or "no_values"] if value is None else typed(value)
+        if value is not None and tag.count > 0:
+            return typed(value)
+        # Without a value in this window the statistics are the last known one's, and as good as it is.
+        fault = tag_fault(tag) or ("no_values" if value is None else None)
+        return typed(value) if fault is None else causes[fault]
 
     def told(window: Window) -> Value | Cause:
         tag = window.tags.get(tag_name)

@@ -120,6 +120,13 @@ def test_a_stale_tag_nobody_requires_costs_confidence_and_is_named(filler):
     assert verdict.inputs["filling_pressure.fault"] == "stale"
 
 
+def test_statistics_of_a_window_without_values_are_as_stale_as_the_last_one(filler):
+    stale = tag("vibration", 2.0, count=0, age_ns=95 * S)
+    assert judge(filler, window(tags=[stale])).inputs["vibration.max"] is None
+    quiet = tag("vibration", 2.0, count=0)
+    assert judge(filler, window(tags=[quiet])).inputs["vibration.max"] == 2.0
+
+
 def test_a_value_outside_its_range_or_uncertain_is_used_but_trusted_less(filler):
     for doubtful in (
         tag("vibration", 2.0, status=UNCERTAIN),
