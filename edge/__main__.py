@@ -24,6 +24,7 @@ from sync.logs import log_to_stderr
 from sync.mqtt import Mqtt
 from sync.settings import ConfigError
 
+SOFTWARE = f"triflow {version('triflow')}"
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
 EX_IOERR = 74
@@ -71,7 +72,7 @@ async def _run(site: Site) -> None:
         clock=clock,
         quota_bytes=gateway.quota_mb * 2**20,
         ballast_bytes=gateway.ballast_mb * 2**20,
-        software=f"triflow {version('triflow')}",
+        software=SOFTWARE,
     ) as store:
         flow = Flow(site, store, clock)
         uplink = UplinkState() if site.file.uplink is not None else None
@@ -113,7 +114,7 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> Non
     uplink = site.file.uplink
     if uplink is None:
         return
-    ca = None if uplink.ca is None else site.folder / uplink.ca
+    ca = None if uplink.ca is None else str(site.folder / uplink.ca)
 
     def connect() -> Mqtt:
         return Mqtt(
@@ -134,4 +135,14 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> Non
         )
 
     key = bytes.fromhex(uplink.key.read(site.folder).get_secret_value())
-    await run_uplink(store, connect, site.address, key, flow.clock, vitals, state=state, heartbeat_s=uplink.heartbeat_s)
+    await run_uplink(
+        store,
+        connect,
+        site.address,
+        key,
+        flow.clock,
+        vitals,
+        state=state,
+        heartbeat_s=uplink.heartbeat_s,
+        software=SOFTWARE,
+    )

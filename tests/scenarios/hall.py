@@ -1,6 +1,6 @@
 """A whole system on loopback for the scenarios: plant, broker, two gateways and the cloud, each a real process.
 
-Nothing here trusts the product's own totals: `ledger` counts rows in the gateways' and the cloud's databases, and
+Nothing here trusts the product's own totals: `account` counts rows in the gateways' and the cloud's databases, and
 `truth` is what the plant says it made.
 """
 
@@ -10,14 +10,13 @@ import json
 import os
 import secrets
 import signal
-import sqlite3
 import subprocess
 import sys
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demo.ledger import Account, account, made
 from tests.servers import ROOT, Broker, free_port, listens, wait_until
 
 LINES = {"gw-opcua": "hall/line-1/filler", "gw-modbus": "hall/line-2/filler"}
@@ -54,21 +53,6 @@ unit = "CEL"
 warning_high = 63
 critical_high = 90
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """Records of one gateway, counted in the databases."""
-
-    produced: int
-    stored: int
-    waiting: int
-    lost: int
-    twice: int
-
-    @property
-    def balanced(self) -> bool:
-        return self.produced == self.stored + self.waiting + self.lost and self.twice == 0
 
 
 class Hall:
@@ -218,13 +202,8 @@ shift = [{{ code = "A", start = "00:00:00", end = "12:00:00" }}, {{ code = "B", 
 
     # ── what the databases say ──
 
-    def _rows(self, database: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
-        try:
-            return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
+    def account(self, gateway: str) -> Account:
+        return account(self.folder / gateway / "edge.db", self.folder / "cloud.db", gateway)
 
     def made_in_cloud(self, work_unit: str) -> int:
-        sql = "SELECT coalesce(sum(produced), 0) FROM production WHERE work_unit = ?"
-        return int(self._rows(self.folder / "cloud.db", sql, work_unit)[0][0])
+        return made(self.folder / "cloud.db").get(work_unit, {}).get("produced", 0)
