@@ -22,16 +22,17 @@ from prometheus_client import CollectorRegistry
 
 from cloud import config
 from cloud.api.answers import Answers
+from cloud.api.pulse import run_pulse
 from cloud.app import create_app
-from cloud.bi.times import iso
 from cloud.bus import Bus
-from cloud.database import Database, open_database
+from cloud.database import Connection, Database, open_database
 from cloud.ingest.store import Ingest, Item
+from cloud.marts.refresh import refresh
 from cloud.plant import Plants
 from sync import facts as f
-from sync.chunk import digest, encode_facts
-from sync.frames import Batch, Heartbeat, Incarnation, Loss, Resume, StreamHoldings
+from sync.frames import Loss
 from sync.topics import Address
+from tests.cloud.gateway import Start
 from tests.servers import free_port
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -76,68 +77,37 @@ LINE_1, LINE_2 = "bottling/line-1/filler", "bottling/line-2/filler"
 
 @dataclass
 class Hall:
-    """A cloud that serves on `url`, and the pen that writes records into it as a gateway would."""
+    """A cloud that serves on `url`, and the pen that writes records into it as its gateway would."""
 
     url: str
     database: Database
-    answers: Answers
-    ingest: Ingest
     plants: Plants
-    inc: str = field(default_factory=lambda: secrets.token_hex(16))
-    last: int = 0
-    lost: list[Loss] = field(default_factory=list)
-    address: Address = field(default_factory=lambda: Address("demo", "seoul", "gw-opcua"))
+    bus: Bus
+    start: Start = field(default_factory=lambda: Start(address=Address("demo", "seoul", "gw-opcua")))
 
     async def say(self, *facts: f.Fact) -> None:
-        """Store facts as a chunk of the event stream, recompute what they touch, and tell the open pages."""
-        body = encode_facts(facts)
-        first, self.last = self.last + 1, self.last + len(facts)
-        batch = Batch(
-            nonce="n",
-            inc=self.inc,
-            stream=int(f.Stream.EVENT),
-            first=first,
-            count=len(facts),
-            last=self.last,
-            digest=digest(body).hex(),
-        )
-        await self.database.write(lambda c: self.ingest.store(c, [Item(self.address, batch, body)]))
-        await self.tell()
+        """Store facts as a chunk of the event stream and recompute what they touch."""
+        await self._store(self.start.facts(*facts))
 
-    def holdings(self, *, last: int, held: list[tuple[int, int]], losses: list[Loss]) -> list[Incarnation]:
-        streams = {str(int(f.Stream.EVENT)): StreamHoldings(last=last, held=held, losses=losses)}
-        return [Incarnation(inc=self.inc, ord=1, closed=False, streams=streams)]
+    async def beat(self, *, waiting: int = 0, losses: list[Loss] | None = None) -> None:
+        """Beat as a gateway that holds `waiting` records more than it sent, and has lost some for ever."""
+        stream, start = int(f.Stream.EVENT), self.start
+        sent = start.last.get(stream, 0)
+        start.losses[stream] = losses or []
+        gone = sum(loss.last - loss.first + 1 for loss in start.losses[stream])
+        last = start.last[stream] = sent + gone + waiting
+        start.held[stream] = [(last - waiting + 1, last)] if waiting else []
+        await self._store((start.resume(), b""), (start.heartbeat(), b""))
 
-    async def greet(self, *, waiting: int = 0, losses: list[Loss] | None = None) -> None:
-        """Resume and beat as a gateway that holds `waiting` records more than we have."""
-        last = self.last + waiting + sum(loss.last - loss.first + 1 for loss in losses or [])
-        held = [(last - waiting + 1, last)] if waiting else []
-        holdings = self.holdings(last=last, held=held, losses=losses or [])
-        beat = Heartbeat(
-            nonce="n",
-            inc=self.inc,
-            wall=time.time_ns(),
-            holdings=holdings,
-            waiting=waiting,
-            waiting_bytes=waiting * 90,
-            oldest_at=time.time_ns() - 42 * SECOND if waiting else None,
-            lost=0,
-            produced=last,
-            disk_free_bytes=48_000_000_000,
-            autonomy_hours=412.5,
-            data_at=time.time_ns(),
-            sources={"hall": "connected"},
-        )
-        items = [Item(self.address, Resume(nonce="n", incarnations=holdings)), Item(self.address, beat)]
-        await self.database.write(lambda c: self.ingest.store(c, items))
-        await self.tell()
+    async def _store(self, *frames: tuple[Any, bytes]) -> None:
+        items = [Item(self.start.address, frame, body) for frame, body in frames]
 
-    async def tell(self) -> None:
-        """Tell the open pages, as soon as the overview is one from after the commit."""
-        committed = iso(time.time_ns() // 1_000_000)
-        while (await self.answers.overview("demo"))["as_of"] <= committed:
-            await asyncio.sleep(0.01)
-        self.answers.bus.overview("demo", await self.answers.overview_bytes("demo"))
+        def work(connection: Connection) -> None:
+            Ingest(self.plants).store(connection, items)
+            refresh(connection, self.plants, time.time_ns() // 1_000_000 + 10_000)  # what is due in a moment, too
+
+        await self.database.write(work)
+        self.bus.changed.set()
 
     async def get(self, path: str) -> Any:
         async with httpx.AsyncClient(base_url=self.url) as client:
@@ -202,13 +172,16 @@ async def running_cloud(folder: Path, link: str | None = None) -> AsyncIterator[
         answers = Answers(database, plants, bus)
         app = create_app(answers, CollectorRegistry())
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off", ws="none"))
-        serving = asyncio.create_task(server.serve(), name="the cloud")
-        while not server.started:
-            await asyncio.sleep(0.01)
-        yield Hall(f"http://127.0.0.1:{port}", database, answers, Ingest(plants), plants)
-        bus.closing.set()
-        server.should_exit = True
-        await serving
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.serve(), name="http")
+            pulse = tasks.create_task(run_pulse(answers), name="pulse")
+            while not server.started:
+                await asyncio.sleep(0.01)
+            yield Hall(f"http://127.0.0.1:{port}", database, plants, bus)
+            bus.closing.set()
+            server.should_exit = True
+            await serving
+            pulse.cancel()
 
 
 @pytest.fixture

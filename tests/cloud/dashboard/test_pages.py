@@ -23,7 +23,8 @@ async def field(page: Page, scope: str, name: str) -> str:
 @pytest.mark.parametrize("language", ["en-GB", "ko-KR"])
 async def test_every_figure_of_the_hall_equals_the_api(cloud: Hall, door: Door, language: str) -> None:
     await cloud.say(*shift_of_work(time.time_ns()))
-    await cloud.greet(waiting=7, losses=[Loss(cloud.last + 1, cloud.last + 3, "shed")])
+    sent = cloud.start.last[2]
+    await cloud.beat(waiting=7, losses=[Loss(sent + 1, sent + 3, "shed")])
     words = Words("ko" if language == "ko-KR" else "en")
     async with door.visitor(language=language) as visitor:
         page = await visitor.open("/")
@@ -79,7 +80,7 @@ async def test_what_happens_while_the_page_is_open_appears_and_is_said_aloud(clo
 
 async def test_the_network_is_cut_only_after_asking_and_healed_at_once(cloud: Hall, door: Door, switch: Switch) -> None:
     await cloud.say(*shift_of_work(time.time_ns()))
-    await cloud.greet()
+    await cloud.beat()
     async with door.visitor() as visitor:
         page = await visitor.open("/")
         await page.get_by_role("button", name="Cut the network").click()
@@ -119,10 +120,10 @@ async def test_a_lost_stream_is_shown_and_the_page_comes_back_with_it(cloud: Hal
     async with door.visitor() as visitor:
         page = await visitor.open("/")
         await visitor.context.set_offline(True)
-        cloud.answers.bus.closing.set()  # the streams end, as they do when the cloud stops
+        cloud.bus.closing.set()  # the streams end, as they do when the cloud stops
         await expect(page.locator("#lost")).to_contain_text("The connection to the cloud is lost.")
         assert await page.locator("body").get_attribute("data-stream") == "lost"
-        cloud.answers.bus.closing.clear()
+        cloud.bus.closing.clear()
         await visitor.context.set_offline(False)
         await page.wait_for_selector("body[data-stream=live]")
         await expect(page.locator("#lost")).not_to_be_visible()
@@ -158,7 +159,7 @@ async def test_the_language_chosen_once_is_kept_on_every_page(cloud: Hall, door:
 @pytest.mark.parametrize("path", ["/", f"/lines/{LINE_2}", "/gateways", "/nowhere"])
 async def test_nothing_scrolls_sideways_on_a_phone(cloud: Hall, door: Door, path: str) -> None:
     await cloud.say(*shift_of_work(time.time_ns()))
-    await cloud.greet(waiting=123_456)
+    await cloud.beat(waiting=123_456)
     for language in ("ko-KR", "en-GB"):
         async with door.visitor(width=360, height=740, language=language) as visitor:
             await visitor.page.goto(door.home + path)
@@ -186,7 +187,7 @@ async def test_a_lines_page_shows_its_day(cloud: Hall, door: Door) -> None:
 
 async def test_the_fleet_page_accounts_for_every_stream(cloud: Hall, door: Door) -> None:
     await cloud.say(*shift_of_work(time.time_ns()))
-    await cloud.greet(waiting=5)
+    await cloud.beat(waiting=5)
     async with door.visitor() as visitor:
         page = await visitor.open("/gateways")
         ledger = (await cloud.get("/api/v1/completeness"))["gateways"][0]["streams"]
@@ -194,7 +195,7 @@ async def test_the_fleet_page_accounts_for_every_stream(cloud: Hall, door: Door)
         assert await rows.count() == len(ledger) == 1
         cells = await rows.first.locator("td").all_inner_texts()
         terms = [formats.number(ledger[0][term]) for term in ("produced", "stored", "waiting", "lost")]
-        assert cells == [cloud.inc[:8], "Events", *terms, "Balanced"]
+        assert cells == [cloud.start.inc[:8], "Events", *terms, "Balanced"]
         visitor.check()
 
 
@@ -255,7 +256,7 @@ async def test_pages_forbid_scripts_and_styles_from_anywhere_else(cloud: Hall) -
 
 async def test_everything_on_the_hall_page_can_be_reached_with_the_tab_key(cloud: Hall, door: Door) -> None:
     await cloud.say(*shift_of_work(time.time_ns()))
-    await cloud.greet()
+    await cloud.beat()
     async with door.visitor() as visitor:
         page = await visitor.open("/")
         seen: list[str] = []
