@@ -106,7 +106,9 @@ class Production:
             self._one(tag, value, status, at, facts)
             last_of_moment = k + 1 == len(rows) or rows[k + 1][3] != at
             if last_of_moment and (after := self._situation()) != before:  # what changed at one moment is one fact
-                facts.append(self._state_fact(at))
+                # A machine seen again may say that its state is older than our losing sight of it: then it never changed,
+                # and the newest word must not stand before the last one.
+                facts.append(self._state_fact(max(at, self.now.state_at)))
                 before = after
         return facts
 
