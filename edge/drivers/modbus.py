@@ -190,7 +190,8 @@ class ModbusDriver:
         source_time = self._at.copy()
         for clock, members in self._clocks:
             spec = self._columns.tags[clock].spec
-            milliseconds = float(value[clock]) * spec.scale + spec.offset
+            held = other.get(clock)
+            milliseconds = (held if isinstance(held, int) else float(value[clock])) * spec.scale + spec.offset
             if 0 < milliseconds < 2**63 / 1e6:
                 source_time[members] = round(milliseconds * 1000) * 1000  # exact to the microsecond
         return self._columns.readings(

@@ -97,7 +97,7 @@ class OpcUaDriver:
         self._seen = np.zeros(len(tags), np.bool_)
         self._last_status = np.zeros(len(tags), np.uint32)
         self._items = MonitoredItems(config, self._columns, self.health)
-        self._mistyped: set[int] = set()
+        self._mistyped = np.zeros(len(tags), np.bool_)
 
     async def __aenter__(self) -> Self:
         try:
@@ -232,6 +232,8 @@ class OpcUaDriver:
 
     def _batch(self, changes: Changes, received: int) -> Readings:
         position = changes.handle.astype(np.intp)
+        if int(position.max(initial=0)) >= len(self._columns):
+            raise UndecodableError("a value for an item nobody asked for")
         kind, status, value, other = changes.kind, changes.status, changes.value, changes.other
         self.health.notifications += len(position)
         self._seen[position] = True
@@ -239,8 +241,10 @@ class OpcUaDriver:
         self.health.overflows += int(np.count_nonzero((status & np.uint32(0xC80)) == np.uint32(0x480)))
         said_bad = (status & np.uint32(BAD)) != 0
         mistyped = ~self._accepts[position, kind] & ~said_bad
-        if mistyped.any() or self._mistyped:
-            self._note_types(position, kind, mistyped)
+        turned = mistyped != self._mistyped[position]
+        if turned.any():
+            self._note_types(position[turned], kind[turned], mistyped[turned])
+        if other and mistyped.any():
             other = {row: held for row, held in other.items() if not mistyped[row]}
         status = np.where(mistyped, np.uint32(BAD_TYPE_MISMATCH), status)
         absent = np.isnan(value) & ((kind == NULL) | (kind == TEXT) | (kind == LOCALIZED))
@@ -261,14 +265,14 @@ class OpcUaDriver:
         )
 
     def _note_types(self, position: NDArray[np.intp], kind: NDArray[np.uint8], mistyped: NDArray[np.bool_]) -> None:
+        """Note which tags give another type than before, and say it."""
+        self._mistyped[position] = mistyped
         for place, at, wrong in zip(position.tolist(), kind.tolist(), mistyped.tolist(), strict=True):
             tag = self._columns.tags[place]
             if wrong:
-                self._mistyped.add(place)
                 given = ua.VariantType(at).name if at < KINDS - 1 else "an array or structure"
                 self.health.bad_items[tag.index] = f"{tag.address} gives {given}, the book says {tag.spec.type}"
-            elif place in self._mistyped:
-                self._mistyped.discard(place)
+            else:
                 self.health.bad_items.pop(tag.index, None)
 
     async def _next(self) -> Readings:

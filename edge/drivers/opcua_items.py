@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -83,7 +84,8 @@ class MonitoredItems:
         if gone:
             ids = [ua.IntegerId(self._ids.pop(p)) for p in gone]
             call = ua.DeleteMonitoredItemsParameters(SubscriptionId=ua.IntegerId(subscription), MonitoredItemIds=ids)
-            await session.delete_monitored_items(call)
+            with contextlib.suppress(ua.UaStatusCodeError):  # a server that cannot has forgotten the item with its node
+                await session.delete_monitored_items(call)
         before = dict(self.refused)
         again = [*before, *gone]
         if not again:
@@ -142,8 +144,8 @@ def resolve(address: str, namespaces: dict[str, int]) -> ua.NodeId | Refusal:
             known = ", ".join(namespaces)
             return Refusal(BAD_NODE_ID_UNKNOWN, f"{address}: the server has no namespace {uri!r}; it has {known}")
         index = namespaces[uri]
-    elif rest.startswith("ns="):
-        why = f"{address}: write nsu=<namespace uri>;…, because a server may number its namespaces anew"
+    if rest[:2] not in {"s=", "i=", "g=", "b="}:
+        why = f"{address}: write nsu=<namespace uri>;s=<id>; ns=<number> will not do, a server may number them anew"
         return Refusal(BAD_CONFIGURATION_ERROR, why)
     try:
         return ua.NodeId.from_string(f"ns={index};{rest}")

@@ -292,3 +292,41 @@ async def test_a_server_that_stops_dead_is_noticed_and_left(tmp_path) -> None:
         with pytest.raises(DriverError, match="silent for 5 s"):
             async with asyncio.timeout(15):
                 await read_on(server, machine)
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["silent", "not OPC UA"])
+async def test_what_listens_and_is_no_opcua_server_is_an_error_in_time(greeting) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1000):
+                writer.write(greeting)
+        writer.close()
+
+    machine = small_machine()
+    async with await asyncio.start_server(serve, "127.0.0.1", machine.port):
+        with pytest.raises(DriverError, match="check"):
+            async with asyncio.timeout(6), machine.driver():
+                pass
+
+
+async def test_a_node_that_is_deleted_and_made_anew_with_the_right_type_is_read_again() -> None:
+    machine = OpcUaMachine({"free": ua.Variant("text", T.String)}, [tag(0, f"nsu={URI};s=free")])
+    await machine.start()
+    node = ua.NodeId("free", await machine.server.get_namespace_index(URI))
+    try:
+        async with machine.driver(retry_s=0.1) as driver, aclosing(driver.readings()) as readings:
+            assert rows([await anext(readings)]) == {0: (None, BAD_TYPE_MISMATCH)}
+            assert set(driver.health.bad_items) == {0}
+            # asyncua's delete_nodes forgets to tell the subscribers (it never awaits them), so the server is made to
+            unknown = ua.StatusCode(ua.StatusCodes.BadNodeIdUnknown)
+            await machine.write("free", None, T.Null, StatusCode=unknown)
+            del machine.server.iserver.aspace._nodes[node]
+            assert rows([await anext(readings)]) == {0: (None, BAD_NODE_ID_UNKNOWN)}
+            await machine.add("free", ua.Variant(7.5, T.Double))
+            found: dict[int, tuple[object, int]] = {}
+            async with asyncio.timeout(10):
+                while found.get(0) != (7.5, GOOD):
+                    found = rows([await anext(readings)])
+            assert driver.health.bad_items == {}
+    finally:
+        await machine.stop()
