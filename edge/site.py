@@ -18,7 +18,7 @@ from sync.settings import ConfigError, Document, Fault, nearest
 from sync.topics import Address
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_MODBUS = re.compile(r"(holding|input|coil|discrete):(\d{1,5})")
+_MODBUS = re.compile(r"(holding|input|coil|discrete):(\d{1,5})(\.\d{1,2})?")
 _OPCUA = re.compile(r"nsu=[^;]+;[isgb]=.+|[isgb]=.+")
 
 
@@ -177,7 +177,7 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
                         ("tag", k, "address"), f"register {register} (with offset {line.offset}) is above 65535"
                     )
                 )
-            address = f"{match[1]}:{register}"
+            address = f"{match[1]}:{register}{match[3] or ''}"
         elif isinstance(connection, OpcUa) and not _OPCUA.fullmatch(address):
             faults.append(
                 source.fault(

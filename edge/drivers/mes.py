@@ -8,7 +8,7 @@ The agreed JSON, all times ISO 8601 with Z or an offset:
 `GET /api/job-orders?work_unit=…` → [{order, product, lot, work_unit, quantity, start, end, state, ideal_cycle_ms}]
 `GET /api/products` → [{product, name: {ko, en}, ideal_cycle_ms: {work unit: ms}}]
 `GET /api/inventory` → [{material, location, quantity, unit, daily_usage}]
-`GET /api/context?work_unit=…` → {order, product, lot, shift}, null where there is none
+`GET /api/context?work_unit=…` → {order, product, lot, shift}, null where there is none; 404 when nothing runs there
 """
 
 from __future__ import annotations
@@ -170,6 +170,9 @@ class MesSource:
                 pass
             case 401 | 403:
                 raise self._lost(f"{path}: {answer.status_code}, the MES refuses us; check the connection's token")
+            case 404 if shape is _Context:  # nothing runs there
+                self._etags.pop(key, None)
+                return msgspec.convert({}, shape)
             case 404:
                 raise self._lost(f"{path}: 404, no such resource; check the url, it must end before /api")
             case code:

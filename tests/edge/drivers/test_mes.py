@@ -76,6 +76,8 @@ class MesServer:
             "inventory": self.inventory,
             "context": self.contexts.get(unit or ""),
         }[request.path_params["what"]]
+        if content is None:
+            return Response(status_code=404)
         body = self.raw if self.raw is not None else json.dumps(content).encode()
         etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         status = 304 if self.status == 200 and request.headers.get("if-none-match") == etag else self.status
@@ -151,6 +153,17 @@ async def test_an_answer_that_is_of_no_use_is_an_error_that_says_what_to_check(s
         with pytest.raises(DriverError, match=said):
             async with mes.source():
                 pass
+
+
+async def test_a_work_unit_where_nothing_runs_has_an_empty_context() -> None:
+    async with MesServer().running() as mes, mes.source() as source, aclosing(source.facts()) as facts:
+        await anext(facts)
+        running = mes.contexts.pop(FILLER)
+        await anext(facts)
+        assert source.contexts[FILLER] == Context()
+        mes.contexts[FILLER] = running
+        await anext(facts)
+        assert source.contexts[FILLER].order == "A-1"
 
 
 async def test_a_time_without_a_zone_is_refused() -> None:
