@@ -169,9 +169,9 @@ class Production:
 
     def _report_if_due(self, at: int, facts: list[Fact]) -> None:
         begin = self.now.reported_until
-        if begin and at // self._report_ns > begin // self._report_ns:
-            boundary = at // self._report_ns * self._report_ns
-            self.flush(boundary, facts)
+        newest = (at - 1) // self._report_ns  # what is counted at a boundary was gained before it
+        if begin and newest > begin // self._report_ns:
+            self.flush(newest * self._report_ns, facts)
 
     def flush(self, at: int, facts: list[Fact]) -> None:
         """Report what was gained until `at`; nothing when nothing was."""

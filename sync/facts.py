@@ -96,6 +96,8 @@ class Judged(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="verdict")
     """normal, warning, critical or unknown."""
     severity: str
     """info, warning or critical."""
+    status: str | None = None
+    """Domain word of the deciding finding: HIGH_DEFECT."""
     confidence: float
     policy: str
     source: str

@@ -124,6 +124,7 @@ def judged(verdict: Verdict) -> Judged:
         ruleset_hash=ruleset.hash,
         decision=verdict.decision,
         severity=verdict.severity,
+        status=verdict.status,
         confidence=verdict.confidence,
         policy=ruleset.policy,
         source=verdict.source,

@@ -62,8 +62,15 @@ def test_the_first_count_is_a_baseline_and_the_minute_is_reported():
     line = production()
     assert line.take([(MADE, 1000.0, 0, T0), (GOOD, 990.0, 0, T0)]) == []
     assert line.take([(MADE, 1012.0, 0, T0 + 30), (GOOD, 1001.0, 0, T0 + 30), (CAP, 1.0, 0, T0 + 30)]) == []
-    facts = produced(line.take([(MADE, 1013.0, 0, T0 + MINUTE), (GOOD, 1002.0, 0, T0 + MINUTE)]))
+    facts = produced(line.take([(MADE, 1013.0, 0, T0 + MINUTE + 1), (GOOD, 1002.0, 0, T0 + MINUTE + 1)]))
     assert [(f.start, f.at, f.produced, f.good) for f in facts] == [(T0, T0 + MINUTE, 12, 11)]
+
+
+def test_what_is_counted_at_a_boundary_was_gained_before_it():
+    line = production()
+    line.take([(MADE, 0.0, 0, T0)])
+    assert line.take([(MADE, 40.0, 0, T0 + MINUTE)]) == []
+    assert [(f.at, f.produced) for f in produced(line.tick(T0 + MINUTE + 1))] == [(T0 + MINUTE, 40)]
 
 
 def test_state_and_reason_of_one_moment_make_one_fact():
@@ -86,7 +93,7 @@ def test_a_change_of_product_closes_the_count_of_the_one_before():
     line.take([(MADE, 110.0, 0, T0 + 5)])
     facts = line.take([(PRODUCT, "juice", 0, T0 + 9), (MADE, 112.0, 0, T0 + 10)])
     assert [(f.produced, f.context.product) for f in produced(facts)] == [(10, "cola")]
-    assert [(f.produced, f.context.product) for f in produced(line.tick(T0 + MINUTE))] == [(2, "juice")]
+    assert [(f.produced, f.context.product) for f in produced(line.tick(T0 + MINUTE + 1))] == [(2, "juice")]
 
 
 def test_a_restart_neither_repeats_nor_forgets_a_piece():
@@ -96,7 +103,7 @@ def test_a_restart_neither_repeats_nor_forgets_a_piece():
     again = production()
     again.restore(line.dump())
     again.take([(MADE, 140.0, 0, T0 + 50)])  # made while we were away
-    assert sum(f.produced for f in produced(again.tick(T0 + MINUTE))) == 40
+    assert sum(f.produced for f in produced(again.tick(T0 + MINUTE + 1))) == 40
 
 
 def test_the_mes_context_is_used_where_the_machine_says_nothing():
@@ -106,7 +113,7 @@ def test_the_mes_context_is_used_where_the_machine_says_nothing():
     assert line.context == Context(order="A-1", product="cola", lot="L7")
     assert [f.context.order for f in facts if isinstance(f, StateChanged)] == ["A-1"]
     line.take([(MADE, 1.0, 0, T0 + 2), (MADE, 3.0, 0, T0 + 3)])
-    assert produced(line.tick(T0 + MINUTE))[0].ideal_cycle_ms == 400.0
+    assert produced(line.tick(T0 + MINUTE + 1))[0].ideal_cycle_ms == 400.0
 
 
 def test_a_lost_connection_makes_the_state_unknown_once():
