@@ -52,7 +52,8 @@ def line(detail: Mapping[str, Any], reader: Reader, period: str) -> dict[str, An
         (
             words.label("reason" if f"reason.{stop['reason']}" in TEXTS else "state", stop["reason"]),
             stop["duration_s"],
-            f"{formats.duration(stop['duration_s'], words)} · {words('line.times', n=stop['stops'])}",
+            formats.duration(stop["duration_s"], words)
+            + (f" · {words('line.times', n=stop['stops'])}" if stop["stops"] else ""),
             charts.TONES.get(stop["time_element"], "var(--unknown)"),
         )
         for stop in detail["stops"][:RANKED]
@@ -74,11 +75,13 @@ def line(detail: Mapping[str, Any], reader: Reader, period: str) -> dict[str, An
         "last": last,
         "charts": {
             "states": _both(lambda width: charts.states(detail, zone, width), words("line.states")),
-            "hourly": _both(lambda width: charts.hourly(detail, zone, width), words("line.hourly")),
+            "hourly": _both(lambda width: charts.hourly(detail, zone, width), words("line.hourly"))
+            if any(hour["produced"] or hour["planned"] for hour in detail["hours"])
+            else None,
             "stops": charts.svg(charts.ranking(stops), spoken(words("line.stops"), stops)) if stops else None,
             "defects": charts.svg(charts.ranking(defects), spoken(words("line.defects"), defects)) if defects else None,
             "trends": [
-                charts.svg(charts.trend(series, zone), words.label("tag", short(series["tag"])))
+                charts.svg(charts.trend(series, detail, zone), words.label("tag", short(series["tag"])))
                 for series in detail["trends"]
             ],
         },

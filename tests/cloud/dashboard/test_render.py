@@ -172,3 +172,11 @@ def test_the_total_adds_pieces_and_compares_only_lines_that_have_a_plan() -> Non
     overview["lines"][3]["output"] |= {"good": 500, "planned_now": None}
     total = views.hall(overview, Words("en"))["total"]
     assert total["good"] == total["good_of_planned"] + 500
+
+
+def test_a_strip_of_more_states_than_pixels_keeps_the_time_of_each_cells_main_state() -> None:
+    parts = [(minute, minute + 1, "down" if minute % 10 == 0 else "production") for minute in range(1000)]
+    parts += [(1000, 1500, "setup")]
+    assert charts.cells(parts, 0, 2000, 20) == [(0, 1000, "production"), (1000, 1500, "setup")]
+    assert charts.cells([(0, 2000, "unknown")], 0, 2000, 20) == [(0, 2000, "unknown")]
+    assert charts.cells([], 0, 2000, 20) == []
