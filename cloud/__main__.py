@@ -97,6 +97,7 @@ async def serve(settings: Settings) -> None:
     from cloud.api.pulse import run_pulse
     from cloud.app import create_app
     from cloud.bus import Bus
+    from cloud.dashboard import charts
     from cloud.database import open_database
     from cloud.ingest.flow import Flow
     from cloud.ingest.metrics import Metrics
@@ -115,6 +116,7 @@ async def serve(settings: Settings) -> None:
         forever = [
             tasks.create_task(run_refresher(database, plants, bus), name="marts"),
             tasks.create_task(run_pulse(answers), name="pulse"),
+            tasks.create_task(asyncio.to_thread(charts.warm), name="charts"),
         ]
         broker = settings.file.broker
         if broker is not None:
