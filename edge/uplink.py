@@ -200,7 +200,7 @@ class _Session:
             self._grow()  # what was committed while the session was being made
             if self.cursor.state is State.STREAMING and now >= self.beat_due:
                 self.beat_due = now + round(self.heartbeat_s * 1e9)
-                await self._beat()
+                self.tasks.create_task(self._beat(), name="uplink heartbeat")
             await self.clock.sleep(min(TICK_S, self.heartbeat_s))
 
     def _grow(self) -> None:
@@ -277,4 +277,5 @@ class _Session:
             sources=dict(vitals.sources),
         )
         if self.cursor.state is State.STREAMING:
-            await self.transport.publish(self.address.up("hb"), seal(frame, self.key), qos=0)
+            # Lossy by intent, yet with QoS 1: its PUBACK says when the cloud is no longer listening.
+            await self._publish("hb", seal(frame, self.key))

@@ -11,7 +11,7 @@
   STREAMING     stale                            hello again                                           HELLO_SENT
   STREAMING     no progress for the time-out     send again from the watermarks; the third time hello  HELLO_SENT
   HELLO_SENT,
-  RESUME_SENT   no answer                        hello again, with growing waits; the fourth time      OFFLINE
+  RESUME_SENT   no answer                        hello again, with growing waits; the fifth time       OFFLINE
   any           anything else                    ignored and counted                                   same
 
 Times come in as monotonic ns. Chunks are sent by stream (audit first), oldest incarnation first, in sequence; the
@@ -44,10 +44,10 @@ from sync.frames import (
 SECOND: Final = 1_000_000_000
 FIRST_TIMEOUT: Final = 5 * SECOND
 LONGEST_TIMEOUT: Final = 60 * SECOND
-HELLO_WAIT: Final = 2 * SECOND
-LONGEST_HELLO_WAIT: Final = 10 * SECOND
+HELLO_WAIT: Final = SECOND
+LONGEST_HELLO_WAIT: Final = 4 * SECOND
 STRIKES: Final = 3
-HELLOS: Final = 4
+HELLOS: Final = 5
 
 
 class State(Enum):
