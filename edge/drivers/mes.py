@@ -88,7 +88,7 @@ class MesSource:
     async def __aenter__(self) -> Self:
         try:
             await self._get("/api/products", list[_Product], remember=False)
-        except BaseException:
+        except BaseException:  # cancelled too: whatever ends the attempt, nothing stays open
             await self._http.aclose()
             raise
         return self

@@ -141,7 +141,7 @@ class ModbusDriver:
                 connected = await self._client.connect()
         except TimeoutError:
             connected = False
-        except BaseException:
+        except BaseException:  # cancelled too: whatever ends the attempt, nothing stays open
             self._client.close()
             raise
         if not connected:

@@ -87,7 +87,7 @@ class OpcUaDriver:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: list[asyncio.Task[None]] = []
         # Bounded: when nobody takes batches, no PublishRequest is sent, the server queues and sets its overflow bits.
-        self._arrived: asyncio.Queue[Readings | DriverError] = asyncio.Queue(maxsize=4)
+        self._arrived: asyncio.Queue[Readings | DriverError] = asyncio.Queue(maxsize=32)
         self._acknowledge: list[ua.SubscriptionAcknowledgement] = []
         self._subscription = 0
         self._sequence: int | None = None
@@ -102,7 +102,7 @@ class OpcUaDriver:
     async def __aenter__(self) -> Self:
         try:
             await self._open()
-        except BaseException:
+        except BaseException:  # cancelled too: whatever ends the attempt, nothing stays open
             await self._close()
             raise
         self._group = asyncio.TaskGroup()

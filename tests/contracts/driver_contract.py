@@ -58,7 +58,7 @@ async def until(condition, what: str) -> None:
     """Return once `condition()` is true; fail after ten seconds. For what happens in somebody else's code."""
     try:
         async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110  # a server's own bookkeeping has no event to wait on
+            while not condition():  # a server's own bookkeeping has no event to wait on
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"not within 10 s: {what}") from None
