@@ -42,7 +42,9 @@ async def opcua(port: int, tags: int, rate_hz: float) -> None:
         begin = time.monotonic()
         while True:
             for i in range(step % slots, tags, slots):
-                value = ua.DataValue(ua.Variant(step + i / 10, ua.VariantType.Double), SourceTimestamp=datetime.now(UTC))
+                value = ua.DataValue(
+                    ua.Variant(step + i / 10, ua.VariantType.Double), SourceTimestamp=datetime.now(UTC)
+                )
                 await server.write_attribute_value(nodes[i].nodeid, value)
             step += 1
             await asyncio.sleep(max(0.0, begin + step / (slots * rate_hz) - time.monotonic()))

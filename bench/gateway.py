@@ -14,7 +14,9 @@ def run() -> list[Row]:
     with stand() as bench:
         bench.configure(
             source=f'driver = "modbus"\nhost = "127.0.0.1"\nport = {bench.machine}\nperiod_ms = {1000 / RATE_HZ}',
-            tags="".join(f'[[tag]]\nname = "t{i}"\naddress = "holding:{i}"\ntype = "uint16"\nscale = 0.01\n' for i in range(TAGS)),
+            tags="".join(
+                f'[[tag]]\nname = "t{i}"\naddress = "holding:{i}"\ntype = "uint16"\nscale = 0.01\n' for i in range(TAGS)
+            ),
         )
         bench.start("machine", "bench.bench_plant", "modbus", str(bench.machine), str(TAGS), port=bench.machine)
         bench.start_cloud()

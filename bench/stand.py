@@ -68,9 +68,7 @@ class Stand:
     def start(self, name: str, *arguments: str, port: int) -> psutil.Process:
         """Start `python -m arguments…` and wait until it listens."""
         with (self.folder / f"{name}.log").open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", *arguments], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
-            )
+            child = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         self.processes[name] = child
         wait_until(lambda: listens(port) or child.poll() is not None, f"{name} listens", 60)
         if child.poll() is not None:

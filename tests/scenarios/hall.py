@@ -107,9 +107,12 @@ report_s = 1
 
     def _cloud(self, database: str) -> str:
         gateways = "".join(
-            f'[[gateway]]\ntenant = "test"\nsite = "hall"\nid = "{g}"\nkey = {{ credential = "{g}.key" }}\n' for g in LINES
+            f'[[gateway]]\ntenant = "test"\nsite = "hall"\nid = "{g}"\nkey = {{ credential = "{g}.key" }}\n'
+            for g in LINES
         )
-        units = "".join(f'[[site.work_unit]]\npath = "{w}"\nname = {{ ko = "{w}", en = "{w}" }}\n' for w in LINES.values())
+        units = "".join(
+            f'[[site.work_unit]]\npath = "{w}"\nname = {{ ko = "{w}", en = "{w}" }}\n' for w in LINES.values()
+        )
         return f"""
 safe = "stored"
 [database]
@@ -136,7 +139,12 @@ shift = [{{ code = "A", start = "00:00:00", end = "12:00:00" }}, {{ code = "B", 
         """Start `plant`, `cloud` or gateways by name, and wait until each answers."""
         for name in names:
             arguments = {
-                "plant": ["tests.scenarios.plant", str(self.folder), str(self.ports["opcua"]), str(self.ports["modbus"])],
+                "plant": [
+                    "tests.scenarios.plant",
+                    str(self.folder),
+                    str(self.ports["opcua"]),
+                    str(self.ports["modbus"]),
+                ],
                 "cloud": ["triflow", "cloud", "run", str(self.folder / "cloud.toml")],
             }.get(name, ["triflow", "edge", "run", str(self.folder / f"{name}.toml")])
             with (self.folder / f"{name}.log").open("ab") as log:

@@ -88,7 +88,12 @@ async def serve_opcua(port: int, truth: Truth) -> None:
 
 async def serve_modbus(port: int, truth: Truth) -> None:
     async def answer(
-        function_code: int, start: int, address: int, count: int, registers: list[int], write: list[int] | list[bool] | None
+        function_code: int,
+        start: int,
+        address: int,
+        count: int,
+        registers: list[int],
+        write: list[int] | list[bool] | None,
     ) -> None:
         del function_code, start, address, count, write
         high, low = struct.unpack(">HH", struct.pack(">f", truth.temperature))
