@@ -14,6 +14,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
+import sqlalchemy as sa
+
+from cloud import tables
 from cloud.bi.overview import gaps, states
 from cloud.bus import Bus
 from cloud.database import Connection, Database, DatabaseError
@@ -21,7 +24,6 @@ from cloud.marts.calendar import Instance
 from cloud.marts.ledger import SHIFT
 from cloud.marts.measure import times
 from cloud.plant import Place, Plants
-from cloud.tables import MEASURES
 
 log = logging.getLogger(__name__)
 
@@ -93,10 +95,12 @@ def compute_shift(connection: Connection, place: Place, instance: Instance, now_
     return ShiftBucket(measures=measures, stops=time_sums.stops, defects=defects)
 
 
-def _replace(connection: Connection, table: str, place: Place, start_ms: int, rows: list[tuple[Any, ...]]) -> None:
-    connection.execute(f"delete from {table} where {_PLACE}", (*place, start_ms))  # noqa: S608 - our tables
+def _replace(connection: Connection, mart: sa.Table, place: Place, start_ms: int, rows: list[tuple[Any, ...]]) -> None:
+    connection.execute(f"delete from {mart.name} where {_PLACE}", (*place, start_ms))  # noqa: S608 - our tables
     if rows:
-        connection.many(f"insert into {table} values({','.join('?' * len(rows[0]))})", rows)
+        names = mart.columns.keys()
+        marks = ",".join("?" * len(names))
+        connection.many(f"insert into {mart.name}({','.join(names)}) values({marks})", rows)
 
 
 def _refresh_shift(connection: Connection, place: Place, instance: Instance, now_ms: int) -> None:
@@ -104,20 +108,20 @@ def _refresh_shift(connection: Connection, place: Place, instance: Instance, now
     start = instance.start_ms
     about = (instance.end_ms, instance.business_date, instance.shift)
     rows = [
-        (*place, start, product, *about, *(sums.get(name, 0) for name in MEASURES))
+        (*place, start, product, *about, *(sums.get(name, 0) for name in tables.MEASURES))
         for product, sums in sorted(bucket.measures.items())
     ]
-    _replace(connection, "mart_shift", place, start, rows)
+    _replace(connection, tables.mart_shift, place, start, rows)
     stops = [(*place, start, *key, *value) for key, value in sorted(bucket.stops.items())]
-    _replace(connection, "mart_stop", place, start, stops)
+    _replace(connection, tables.mart_stop, place, start, stops)
     defects = [(*place, start, *key, quantity) for key, quantity in sorted(bucket.defects.items())]
-    _replace(connection, "mart_defect", place, start, defects)
+    _replace(connection, tables.mart_defect, place, start, defects)
 
 
 def _refresh_hour(connection: Connection, place: Place, start_ms: int, end_ms: int) -> None:
     made = connection.execute(_HOUR, (*place, start_ms, end_ms))
     rows = [(*place, start_ms, product, *map(int, values)) for product, *values in made]
-    _replace(connection, "mart_hour", place, start_ms, rows)
+    _replace(connection, tables.mart_hour, place, start_ms, rows)
 
 
 def refresh(connection: Connection, plants: Plants, now_ms: int) -> int:
@@ -147,7 +151,7 @@ def refresh(connection: Connection, plants: Plants, now_ms: int) -> int:
                 _refresh_shift(connection, place, instance, now_ms)
                 lasts = instance.end_ms > now_ms
             else:  # the calendar was edited: this instance is no more
-                for table in ("mart_shift", "mart_stop", "mart_defect"):
+                for table in (tables.mart_shift, tables.mart_stop, tables.mart_defect):
                     _replace(connection, table, place, start_ms, [])
                 lasts = False
             if lasts:

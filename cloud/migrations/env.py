@@ -3,6 +3,7 @@
 from typing import Any
 
 import sqlalchemy as sa
+import sqlalchemy.event
 from alembic import context
 from sqlalchemy.pool import NullPool
 
@@ -14,13 +15,13 @@ def run() -> None:
     engine = sa.create_engine(context.config.attributes["url"], poolclass=NullPool)
     if engine.dialect.name == "sqlite":
 
-        @sa.event.listens_for(engine, "connect")
+        @sqlalchemy.event.listens_for(engine, "connect")
         def prepare(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction] - SQLAlchemy calls it
             connection.isolation_level = None
             connection.execute("pragma journal_mode=wal")
             connection.execute("pragma synchronous=full")
 
-        @sa.event.listens_for(engine, "begin")
+        @sqlalchemy.event.listens_for(engine, "begin")
         def begin(connection: Any) -> None:  # pyright: ignore[reportUnusedFunction] - SQLAlchemy calls it
             connection.exec_driver_sql("begin immediate")
 

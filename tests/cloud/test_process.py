@@ -21,9 +21,13 @@ from tests.servers import ROOT, Broker, free_port, listens, process, wait_until
 NOW = 1_790_000_000 * S
 
 
+def get(port: int, path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10)
+
+
 def ready(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/ready", timeout=2).json()["broker"] == "connected"
+        return get(port, "/ready").json()["broker"] == "connected"
     except httpx.TransportError:
         return False
 
@@ -65,23 +69,25 @@ async def test_killed_between_commit_and_receipt_everything_is_there_once(
             assert welcome.watermarks[0].stored == 2
             await gateway.send(chunk)  # as a gateway does that has not heard yet
             assert (await gateway.receipt()).watermarks[0].stored == 2
-        proof = httpx.get(f"http://127.0.0.1:{port}/api/v1/completeness?count=true").json()["gateways"][0]
+        proof = get(port, "/api/v1/completeness?count=true").json()["gateways"][0]
         assert (proof["produced"], proof["stored"], proof["lost"]) == (2, 2, 0)
         assert [stream["counted"] for stream in proof["streams"]] == [2]
-        assert "triflow_ingest_records_total" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert "triflow_ingest_records_total" in get(port, "/metrics").text
         child.send_signal(signal.SIGTERM)
         assert child.wait(10) == 0
     assert await _rows(path, "select produced, good from production") == [(10, 9)]
 
 
-async def test_without_a_broker_pages_and_api_are_served(site: tuple[Path, int], broker: Broker, tmp_path: Path) -> None:
+async def test_without_a_broker_pages_and_api_are_served(
+    site: tuple[Path, int], broker: Broker, tmp_path: Path
+) -> None:
     path, port = site
     broker.stop()
     with process("triflow", "cloud", "run", str(path), log=tmp_path / "cloud.log") as child:
         wait_until(lambda: listens(port), "the cloud listens")
-        wait_until(lambda: httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200, "it is ready")
-        wait_until(lambda: "cannot connect" in httpx.get(f"http://127.0.0.1:{port}/ready").text, "it says why")
-        assert httpx.get(f"http://127.0.0.1:{port}/api/v1/overview").status_code == 200
+        wait_until(lambda: get(port, "/ready").status_code == 200, "it is ready")
+        wait_until(lambda: "cannot connect" in get(port, "/ready").text, "it says why")
+        assert get(port, "/api/v1/overview").status_code == 200
         broker.start()
         wait_until(lambda: ready(port), "the broker is found")
         child.send_signal(signal.SIGTERM)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext
 
 import httpx
 import pytest
@@ -53,7 +53,14 @@ async def a_shift(database: Database, plants: Plants, *more: f.Fact) -> Start:
     start = Start()
     facts = [
         f.JobOrderPlanned(
-            at=begin, work_unit=LINE, order="O1", product="P1", quantity=1000, start=begin, end=begin + 8 * 3600 * S, state="running"
+            at=begin,
+            work_unit=LINE,
+            order="O1",
+            product="P1",
+            quantity=1000,
+            start=begin,
+            end=begin + 8 * 3600 * S,
+            state="running",
         ),
         state(begin, "EXECUTE"),
         produced(begin, now, 100, 90, scrap=10, defects={"underfill": 7, "label": 3}, cycle_ms=2.0),
@@ -171,7 +178,12 @@ async def test_errors_have_a_code_and_say_what_to_check(web, address: str, statu
 
 async def test_openapi_describes_every_answer(web) -> None:
     document = (await web.get("/openapi.json")).json()
-    assert set(document["paths"]) >= {"/api/v1/overview", "/api/v1/lines/{work_unit}", "/api/v1/completeness", "/health"}
+    assert set(document["paths"]) >= {
+        "/api/v1/overview",
+        "/api/v1/lines/{work_unit}",
+        "/api/v1/completeness",
+        "/health",
+    }
     overview = document["paths"]["/api/v1/overview"]["get"]["responses"]["200"]
     assert overview["content"]["application/json"]["schema"]["$ref"].endswith("/Overview")
 
@@ -215,7 +227,7 @@ async def serving(answers: Answers, broker: Broker) -> AsyncIterator[str]:
         return Mqtt("127.0.0.1", broker.port, client_id="cloud", subscriptions=[EVERYTHING_UP])
 
     server = uvicorn.Server(uvicorn.Config(create_app(answers, registry), port=port, log_config=None, lifespan="off"))
-    server.capture_signals = lambda: suppress()
+    server.capture_signals = nullcontext
     tasks = [
         asyncio.create_task(flow.run(connect)),
         asyncio.create_task(run_refresher(answers.database, answers.plants, answers.bus)),

@@ -21,7 +21,9 @@ def test_a_product_mix_is_weighted_by_ideal_time_not_by_pieces():
 
 def test_two_products_of_different_speed_do_not_share_an_average_cycle():
     """100 pieces at 60 s and 900 at 10 s in 300 min: 83.33 %, where an average cycle time gives 194.4 %."""
-    figures = oee(Sums(apt_ms=300 * MIN, produced=1_000, good=1_000, ideal_us=15_000 * 10**6, ideal_good_us=15_000 * 10**6))
+    figures = oee(
+        Sums(apt_ms=300 * MIN, produced=1_000, good=1_000, ideal_us=15_000 * 10**6, ideal_good_us=15_000 * 10**6)
+    )
     assert figures.effectiveness == pytest.approx(0.83333, abs=1e-5)
 
 

@@ -111,19 +111,10 @@ async def test_a_chunk_nobody_can_decode_is_set_aside_and_counts_as_lost(cloud: 
 
 async def test_what_the_database_refuses_is_refused_whole(cloud: Cloud) -> None:
     start = Start()
-    huge = msgspec.json.encode({"facts": [{"kind": "state", "at": NOW, "state": "EXECUTE", "status": 2**63}]})
-    chunk = start.chunk(_compressor.compress(huge), 1, 2)
+    good = start.facts(state(NOW, "EXECUTE"))
+    huge = start.facts(produced(NOW, NOW + S, 2**63, 0))
     with pytest.raises(DataError):
-        good = start.facts(state(NOW, "EXECUTE", line=LINE))
-        strange = msgspec.json.encode({"facts": [{"kind": "new_kind", "at": 2**70, "x": 1}]})
-        await cloud.store(
-            start,
-            (start.resume(),),
-            chunk,
-            good,
-            start.chunk(_compressor.compress(strange), 1, 2),
-            *[start.facts(f.Produced(at=NOW, work_unit=LINE, start=NOW - 1, produced=2**63, good=0))],
-        )
+        await cloud.store(start, (start.resume(),), good, huge)
     assert await cloud.rows("select count(*) from gateway") == [(0,)]
 
 

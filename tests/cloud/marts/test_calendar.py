@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -51,7 +52,9 @@ def test_boundaries_belong_to_what_begins():
         ("Australia/Lord_Howe", (2026, 10, 3), 7.5),
     ],
 )
-def test_a_night_shift_across_a_change_of_the_clocks_is_as_long_as_it_was(zone: str, day: tuple[int, ...], hours: float):
+def test_a_night_shift_across_a_change_of_the_clocks_is_as_long_as_it_was(
+    zone: str, day: tuple[int, ...], hours: float
+):
     instance = calendar(zone).at(ms(zone, *day, 23))
     assert instance.shift == "C"
     assert instance.end_ms - instance.start_ms == hours * HOUR
@@ -67,7 +70,7 @@ def test_instances_follow_each_other_without_a_hole_for_a_year(zone: str, shifts
     plan = calendar(zone, shifts)
     begin = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
     instances = plan.between(begin, begin + 366 * 24 * HOUR)
-    for one, following in zip(instances, instances[1:], strict=False):
+    for one, following in pairwise(instances):
         assert one.end_ms == following.start_ms
         assert one.start_ms < one.end_ms
     for instance in instances[::7]:

@@ -15,7 +15,9 @@ def whole(states, gaps=(), *, known=1000, now=2000, instance=SHIFT):
     for part in result.by_product.values():
         for name, value in part.items():
             sums[name] = sums.get(name, 0) + value
-    return {name: value for name, value in sums.items() if value and name not in {"calendar_ms", "scheduled_ms"}}, result
+    return {
+        name: value for name, value in sums.items() if value and name not in {"calendar_ms", "scheduled_ms"}
+    }, result
 
 
 def test_a_state_before_the_shift_reaches_into_it():

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -39,7 +40,13 @@ def history(rng: random.Random, begin_ms: int, hours: int) -> list[f.Fact]:
         end = begin_ms + hours * HOUR
         while at < end:
             name, reason = rng.choice(
-                [("EXECUTE", None), ("HELD", "jam"), ("IDLE", "starved"), ("STOPPED", "changeover"), ("UNDEFINED", None)]
+                [
+                    ("EXECUTE", None),
+                    ("HELD", "jam"),
+                    ("IDLE", "starved"),
+                    ("STOPPED", "changeover"),
+                    ("UNDEFINED", None),
+                ]
             )
             product = rng.choice(["P1", "P2", None])
             facts.append(state(at * MS, name, reason, line=line, product=product))
@@ -79,7 +86,7 @@ def brute_force(plants: Plants, facts: list[f.Fact], line: str, begin_ms: int, e
             | {t for pair in (*gaps, *shift.breaks) for t in pair}
         )
         cuts = [cut for cut in cuts if shift.start_ms <= cut <= shift.end_ms]
-        for a, b in zip(cuts, cuts[1:], strict=False):
+        for a, b in pairwise(cuts):
             before = [x for x in states if x.at // MS <= a]
             product = (before[-1].context.product or "") if before else ""
             element = time_element(before[-1].state, before[-1].reason) if before else "unknown"
@@ -173,11 +180,15 @@ async def test_a_late_fact_costs_one_bucket(database: Database, plants: Plants) 
     start, ingest = Start(), Ingest(plants)
     old = now_ms - 10 * 24 * HOUR
     week = [produced((old + i * HOUR) * MS, (old + i * HOUR + 60_000) * MS, 5, 5) for i in range(200)]
-    await database.write(lambda c: ingest.store(c, [Item(start.address, start.resume()), Item(start.address, *start.facts(*week))]))
+    await database.write(
+        lambda c: ingest.store(c, [Item(start.address, start.resume()), Item(start.address, *start.facts(*week))])
+    )
     await refresh_all(database, plants, now_ms + 60_000)
     late = start.facts(produced((old + 7) * MS, (old + 60_007) * MS, 1, 1))
     await database.write(lambda c: ingest.store(c, [Item(start.address, *late)]))
-    touched = await database.read(lambda c: c.execute("select mart, count(*) from dirty_bucket group by mart order by mart"))
+    touched = await database.read(
+        lambda c: c.execute("select mart, count(*) from dirty_bucket group by mart order by mart")
+    )
     assert touched == [("hour", 1), ("shift", 1)]
 
 
