@@ -33,8 +33,6 @@ from sync.reading import Readings, Scalar, readings
 
 SLICE: Final = 10 * MINUTE
 WINDOW: Final = 30 * MINUTE
-JUST_BEFORE: Final = 1_000
-"""What was made in a slice belongs to it: its last look is stamped a microsecond before the slice's end."""
 COMMIT_FACTS: Final = 5_000
 
 Row = tuple[int, Scalar, int, int]
@@ -82,7 +80,7 @@ class LinePast:
     def changed(self, at: int) -> None:
         """Note a change of state, reason or order at its own time; counters first, they belong to what was before."""
         observed = self.line.observe(at)
-        self._rows += [self._row(index, shown, observed, at - JUST_BEFORE) for index, shown in self._counters]
+        self._rows += [self._row(index, shown, observed, at) for index, shown in self._counters]
         if self.line.orders.running.order != self._order:
             self._tell(at)
         self._rows += [self._row(index, shown, observed, at) for index, shown in self._others]
@@ -90,10 +88,9 @@ class LinePast:
     def sample(self, at: int) -> None:
         """Note counters and sensors at the end of a slice, and let the pipeline have all of it."""
         observed = self.line.observe(at)
-        just_before = at - JUST_BEFORE
-        self._rows += [self._row(index, shown, observed, just_before) for index, shown in self._counters]
+        self._rows += [self._row(index, shown, observed, at) for index, shown in self._counters]
         for index, shown, name in self._sensors:
-            row = self._row(index, shown, observed, just_before)
+            row = self._row(index, shown, observed, at)
             self._rows.append(row)
             sums = self._hour.setdefault(name, Sums())
             if row[2] == GOOD and isinstance(row[1], int | float):

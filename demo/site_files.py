@@ -63,6 +63,7 @@ def choose_ports(wanted: dict[str, int]) -> Ports:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 holder.bind(("127.0.0.1", port))
+                holder.listen()
             except OSError as error:
                 option = f"--{name.replace('_', '-')}-port"
                 raise PortError(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.history import backfill
-from demo.plant import load
-from demo.plant_spec import DAY, HOUR, LINES, PRODUCT, SECOND, shift_at
+from demo.history import SLICE, backfill
+from demo.plant import Plant, load
+from demo.plant_spec import DAY, HOUR, PRODUCT, SECOND, shift_at
 from demo.site_files import choose_ports, write
 from demo.site_plan import GATEWAYS, PLANT_FILE
 from edge.pipeline import LinePipeline
@@ -77,38 +77,23 @@ async def test_every_piece_of_the_past_is_a_fact_or_waits_in_the_checkpoint(fold
                 assert good[line.work_unit] + gains.get("good", 0) == truth[line.work_unit].good
 
 
-async def test_nobody_is_faster_than_the_ideal_in_any_shift(folder: Path):
-    await backfill(folder, weeks=3 / 7, seed=7, end=END, clock=WallClock())
-    for gateway, lines in GATEWAYS.items():
-        facts = sorted(facts_of(folder, gateway), key=lambda fact: fact.at)
-        for spec in (spec for spec in LINES if spec.line in lines):
-            ideal: Counter[int] = Counter()
-            running: Counter[int] = Counter()
-            since = None
-            for fact in facts:
-                if fact.work_unit != spec.work_unit:
-                    continue
-                if isinstance(fact, Produced) and fact.ideal_cycle_ms is not None:
-                    ideal[(fact.at - 1 - 6 * HOUR + 9 * HOUR) // (8 * HOUR)] += round(
-                        fact.produced * fact.ideal_cycle_ms
-                    )
-                elif isinstance(fact, StateChanged):
-                    if since is not None:
-                        for shift, ms in by_shift(since, fact.at):
-                            running[shift] += ms
-                    since = fact.at if fact.state in {"EXECUTE", "COMPLETING"} else None
-            for shift in sorted(ideal)[1:-1]:
-                assert ideal[shift] <= running[shift], f"{spec.line} in shift {shift}"
-
-
-def by_shift(start: int, end: int) -> list[tuple[int, int]]:
-    parts = []
-    while start < end:
-        shift = (start + 3 * HOUR) // (8 * HOUR)
-        until = min(end, (shift + 1) * 8 * HOUR - 3 * HOUR)
-        parts.append((shift, (until - start) // 1_000_000))
-        start = until
-    return parts
+async def test_every_piece_counts_in_the_ten_minutes_it_was_made_in(folder: Path):
+    await backfill(folder, weeks=1 / 7, seed=7, end=END, clock=WallClock())
+    gained: Counter[tuple[str, int]] = Counter()
+    slices: set[int] = set()
+    for gateway in GATEWAYS:
+        for fact in facts_of(folder, gateway):
+            if isinstance(fact, Produced):
+                gained[fact.work_unit, (fact.at - 1) // SLICE] += fact.produced
+                slices.add((fact.at - 1) // SLICE)
+    start = END - DAY
+    plant = Plant(seed=7, start=start - start % SLICE)
+    before = dict.fromkeys(plant.totals(), 0)
+    for number in sorted(slices):
+        plant.run_to((number + 1) * SLICE)
+        for unit, totals in plant.totals().items():
+            assert gained[unit, number] == totals.produced - before[unit]
+            before[unit] = totals.produced
 
 
 async def test_the_past_tells_states_verdicts_orders_and_its_stories(folder: Path):
