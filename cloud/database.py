@@ -102,7 +102,7 @@ class Connection:
             self.begin()
             try:
                 yield
-            except BaseException:
+            except BaseException:  # whatever it is, nothing half done stays
                 with contextlib.suppress(*_UNUSABLE):  # a dead connection has nothing to roll back
                     self.rollback()
                 raise

@@ -95,16 +95,21 @@ class Line(Answer):
     """The present shift until now."""
 
 
-class ActiveAlarm(Answer):
-    """An alarm that is active."""
+class AlarmFields(Answer):
+    """What every alarm has."""
 
     alarm: str
     site: str
     work_unit: str
     severity: str
-    since: str
     summary: dict[str, str]
     verdict_id: str | None
+
+
+class ActiveAlarm(AlarmFields):
+    """An alarm that is active."""
+
+    since: str
 
 
 class Verdict(Answer):
@@ -244,24 +249,14 @@ class LineDetail(Answer):
     trends: list[Trend]
 
 
-class VerdictDetail(Answer):
+class VerdictDetail(Verdict):
     """A verdict whole: the fact as it came, and where it stands."""
 
-    verdict_id: str
-    site: str
-    work_unit: str
     gateway: str
-    start: str
-    at: str
-    decision: str
-    severity: str
-    confidence: float
     policy: str
     source: str
-    ruleset: str
     ruleset_version: str
     ruleset_hash: str
-    summary: dict[str, str]
     matched: list[str]
     checks: list[dict[str, Any]]
     inputs: dict[str, float | str | bool | None]
@@ -273,17 +268,11 @@ class VerdictDetail(Answer):
     """Identity of the fact: incarnation/stream/seq."""
 
 
-class AlarmChange(Answer):
+class AlarmChange(AlarmFields):
     """An alarm that came or went."""
 
-    alarm: str
-    site: str
-    work_unit: str
     at: str
     active: bool
-    severity: str
-    summary: dict[str, str]
-    verdict_id: str | None
 
 
 class FactRow(Answer):

@@ -1,0 +1,67 @@
+"""Every table of the cloud, once, for SQLite and PostgreSQL alike.
+
+Identity of a record is (inc, stream, seq): `inc` is the row of the gateway's incarnation. Readings stand in `reading`,
+all other records in `fact` as they came; nothing stands in both. `equipment_state`, `production`, `judgment`, … hold
+the columns that queries need of a fact, under the fact's own key. What begins with `mart_` is computed from those and
+can be thrown away. Times are ns since 1970 UTC (`at`, `start`) as in the facts, or ms where the name says so.
+"""
+
+from cloud.tables.columns import metadata
+from cloud.tables.ledger import conflict, dead_letter, gateway, incarnation, ingest_chunk, ingest_stream, loss
+from cloud.tables.marts import (
+    MEASURES,
+    dirty_bucket,
+    mart_defect,
+    mart_hour,
+    mart_shift,
+    mart_stop,
+    mart_version,
+    tag_minute,
+)
+from cloud.tables.present import alarm, inventory, job_order, product, work_unit
+from cloud.tables.records import (
+    alarm_change,
+    dictionary,
+    equipment_state,
+    fact,
+    gap,
+    judgment,
+    production,
+    production_defect,
+    reading,
+    tag,
+)
+
+__all__ = [
+    "MEASURES",
+    "alarm",
+    "alarm_change",
+    "conflict",
+    "dead_letter",
+    "dictionary",
+    "dirty_bucket",
+    "equipment_state",
+    "fact",
+    "gap",
+    "gateway",
+    "incarnation",
+    "ingest_chunk",
+    "ingest_stream",
+    "inventory",
+    "job_order",
+    "judgment",
+    "loss",
+    "mart_defect",
+    "mart_hour",
+    "mart_shift",
+    "mart_stop",
+    "mart_version",
+    "metadata",
+    "product",
+    "production",
+    "production_defect",
+    "reading",
+    "tag",
+    "tag_minute",
+    "work_unit",
+]

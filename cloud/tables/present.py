@@ -1,0 +1,79 @@
+"""What holds now: the newest fact wins, whatever order they come in."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from cloud.tables.columns import Big, made, maybe, metadata, place, text, whole, words
+
+work_unit = sa.Table(
+    "work_unit",
+    metadata,
+    *place(key=True),
+    sa.Column("gateway", Big, nullable=False),
+    maybe("data_at"),  # newest good source time or fact of this line
+    whole("state_at", 0),
+    text("state", "UNDEFINED"),
+    words("reason"),
+    whole("context_at", 0),
+    *made(),
+    sa.Column("context_stale", sa.Boolean, nullable=False, server_default=sa.false()),
+    whole("verdict_at", 0),
+    words("verdict_id"),
+    words("decision"),
+    words("severity"),
+    sa.Column("confidence", sa.Double),
+    words("summary"),
+)
+
+alarm = sa.Table(
+    "alarm",
+    metadata,
+    *place(key=True),
+    sa.Column("alarm", sa.Text, primary_key=True),
+    whole("changed_at"),
+    sa.Column("active", sa.Boolean, nullable=False),
+    text("severity"),
+    text("summary"),
+    words("verdict_id"),
+)
+
+job_order = sa.Table(
+    "job_order",
+    metadata,
+    *place(key=True),
+    sa.Column("job_order", sa.Text, primary_key=True),
+    whole("changed_at"),
+    text("product"),
+    words("lot"),
+    whole("quantity"),
+    whole("start"),
+    whole("end_at"),
+    text("state"),
+    sa.Column("ideal_cycle_ms", sa.Double),
+    sa.Index("job_order_by_time", "tenant", "site", "work_unit", "start"),
+)
+
+product = sa.Table(
+    "product",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("site", sa.Text, primary_key=True),
+    sa.Column("product", sa.Text, primary_key=True),
+    whole("changed_at"),
+    text("name"),
+    text("ideal_cycle_ms"),
+)
+
+inventory = sa.Table(
+    "inventory",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("site", sa.Text, primary_key=True),
+    sa.Column("material", sa.Text, primary_key=True),
+    sa.Column("location", sa.Text, primary_key=True),
+    sa.Column("at", Big, primary_key=True, autoincrement=False),
+    sa.Column("quantity", sa.Double, nullable=False),
+    text("unit"),
+    sa.Column("daily_usage", sa.Double),
+)

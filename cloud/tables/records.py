@@ -1,0 +1,146 @@
+"""Records as they came, and the columns that queries need of them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from cloud.tables.columns import Big, made, maybe, metadata, place, record, tenant, text, whole, words
+
+tag = sa.Table(
+    "tag",
+    metadata,
+    sa.Column("id", Big, primary_key=True),
+    tenant(),
+    sa.Column("gateway", Big, sa.ForeignKey("gateway.id"), nullable=False),
+    text("name"),
+    text("work_unit"),
+    words("unit"),
+    text("role"),
+    sa.Column("low", sa.Double),
+    sa.Column("high", sa.Double),
+    sa.UniqueConstraint("gateway", "name"),
+)
+
+dictionary = sa.Table(
+    "dictionary",
+    metadata,
+    sa.Column("gateway", Big, sa.ForeignKey("gateway.id"), primary_key=True, autoincrement=False),
+    sa.Column("version", sa.Text, primary_key=True),
+    tenant(),
+    text("tags"),  # JSON: our tag numbers in the gateway's order
+)
+
+reading = sa.Table(
+    "reading",
+    metadata,
+    *record(),
+    tenant(),
+    whole("tag"),
+    whole("source_time"),
+    maybe("server_time"),  # only where it differs from source_time
+    sa.Column("value", sa.Double),
+    words("other"),  # JSON of a value that is no float64
+    whole("status", 0),
+    sqlite_with_rowid=False,
+)
+
+fact = sa.Table(
+    "fact",
+    metadata,
+    *record(),
+    tenant(),
+    text("kind"),
+    text("work_unit"),
+    whole("at"),
+    text("body"),
+    sa.Index("fact_by_time", "tenant", "at"),
+    sqlite_with_rowid=False,
+)
+
+
+equipment_state = sa.Table(
+    "equipment_state",
+    metadata,
+    *record(),
+    *place(),
+    whole("at"),
+    text("state"),
+    words("reason"),
+    whole("status"),
+    *made(),
+    sa.Index("equipment_state_by_time", "tenant", "site", "work_unit", "at"),
+)
+
+production = sa.Table(
+    "production",
+    metadata,
+    *record(),
+    *place(),
+    whole("start"),
+    whole("at"),
+    whole("counted_ms"),  # the ms in whose shift and hour these pieces count: the last of [start, at)
+    *[whole(name) for name in ("produced", "good", "scrap", "rework")],
+    maybe("ideal_us"),  # produced x ideal cycle; null when the cycle is not known
+    maybe("ideal_good_us"),
+    whole("energy_wh", 0),
+    *made(),
+    sa.Index("production_by_time", "tenant", "site", "work_unit", "counted_ms"),
+)
+
+production_defect = sa.Table(
+    "production_defect",
+    metadata,
+    *record(),
+    sa.Column("defect", sa.Text, primary_key=True),
+    *place(),
+    whole("counted_ms"),
+    words("product"),
+    whole("quantity"),
+    sa.Index("production_defect_by_time", "tenant", "site", "work_unit", "counted_ms"),
+)
+
+judgment = sa.Table(
+    "judgment",
+    metadata,
+    *record(),
+    *place(),
+    text("verdict_id"),
+    whole("start"),
+    whole("at"),
+    text("decision"),
+    text("severity"),
+    sa.Column("confidence", sa.Double, nullable=False),
+    text("ruleset"),
+    text("summary"),
+    *made(),
+    sa.Index("judgment_by_time", "tenant", "at"),
+    sa.Index("judgment_by_line", "tenant", "site", "work_unit", "at"),
+    sa.Index("judgment_by_verdict", "tenant", "verdict_id"),
+)
+
+alarm_change = sa.Table(
+    "alarm_change",
+    metadata,
+    *record(),
+    *place(),
+    whole("at"),
+    text("alarm"),
+    sa.Column("active", sa.Boolean, nullable=False),
+    text("severity"),
+    text("summary"),
+    words("verdict_id"),
+    sa.Index("alarm_change_by_time", "tenant", "at"),
+)
+
+gap = sa.Table(
+    "gap",
+    metadata,
+    *record(),
+    *place(),
+    whole("start"),
+    whole("at"),
+    text("source"),
+    whole("tags"),
+    text("reason"),
+    sa.Index("gap_by_time", "tenant", "site", "work_unit", "at"),
+)
