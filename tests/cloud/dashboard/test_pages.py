@@ -89,9 +89,7 @@ async def test_the_network_is_cut_only_after_asking_and_healed_at_once(cloud: Ha
         await page.get_by_role("button", name="Cut the network").click()
         await page.get_by_role("button", name="Cut it").click()
         await expect(page.locator("#link")).to_contain_text("The lines are still judged")
-        await expect(page.get_by_role("link", name="See the gateway gw-opcua")).to_have_attribute(
-            "href", "http://127.0.0.1:8091/"
-        )
+        await expect(page.get_by_role("link", name="See gw-opcua")).to_have_attribute("href", "http://127.0.0.1:8091/")
         assert switch.orders == [True]
         await page.get_by_role("button", name="Restore the network").click()
         await expect(page.locator("#link")).to_contain_text("Gateways and cloud are connected.")

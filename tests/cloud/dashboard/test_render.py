@@ -180,3 +180,9 @@ def test_a_strip_of_more_states_than_pixels_keeps_the_time_of_each_cells_main_st
     assert charts.cells(parts, 0, 2000, 20) == [(0, 1000, "production"), (1000, 1500, "setup")]
     assert charts.cells([(0, 2000, "unknown")], 0, 2000, 20) == [(0, 2000, "unknown")]
     assert charts.cells([], 0, 2000, 20) == []
+
+
+def test_an_offline_gateways_account_says_of_when_it_is() -> None:
+    text = str(Text(hall(answer("overview"))))
+    assert "As the gateway said at 12:42:18. What it records since then waits there." in text
+    assert "grows on the gateway" in text
