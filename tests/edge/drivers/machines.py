@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
+import shutil
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from asyncua import Server, ua
+from asyncua.server.address_space import AddressSpace, NodeManagementService
+from asyncua.server.standard_address_space import standard_address_space
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType as Sim
@@ -36,6 +43,18 @@ def tag(index: int, address: str, **spec: Any) -> Tag:
     )
 
 
+@functools.cache
+def _standard_nodes() -> Path:
+    """Make OPC UA's own nodes once per run and let the servers take from them what they need: 2 s less for each."""
+    folder = Path(tempfile.mkdtemp(prefix="opcua-nodes-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    space = AddressSpace()
+    standard_address_space.fill_address_space(NodeManagementService(space))
+    space.make_aspace_shelf(folder / "nodes")
+    (folder / "nodes").touch()  # what asyncua looks for; the kind of database decides on the real file names
+    return folder / "nodes"
+
+
 class OpcUaMachine:
     """An asyncua server; nodes are `s=<name>` in the namespace `URI`."""
 
@@ -45,7 +64,8 @@ class OpcUaMachine:
         self.namespaces = namespaces
         self.port = free_port()
         self.server: Server | None = None
-        self.limit: int | None = None
+        self.shared = True
+        """Whether other servers of this process will want OPC UA's own nodes too."""
 
     @property
     def url(self) -> str:
@@ -64,7 +84,7 @@ class OpcUaMachine:
 
     async def start(self) -> None:
         server = Server()
-        await server.init()
+        await server.init(await asyncio.to_thread(_standard_nodes) if self.shared else None)
         server.set_endpoint(self.url)
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         for uri in self.namespaces:

@@ -13,6 +13,7 @@ from tests.edge.drivers.machines import OpcUaMachine
 async def main() -> None:
     machine = OpcUaMachine({"count": ua.Variant(0, ua.VariantType.UInt32)}, [])
     machine.port = int(sys.argv[1])
+    machine.shared = False
     await machine.start()
     count = 0
     while True:
