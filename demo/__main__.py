@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -23,12 +22,13 @@ from demo.history import Backfill, backfill
 from demo.parts import parts
 from demo.plant_clock import week_back
 from demo.processes import Crew, PartError
-from demo.site_files import STATE, PortError, Ports
+from demo.site_files import PortError, Ports
 from sync.clock import WallClock
 
 EX_UNAVAILABLE: Final = 69
 EX_BUSY: Final = 75
 FAILED: Final = 1
+INTERRUPTED: Final = 130
 
 
 def main(argv: list[str]) -> int:
@@ -45,8 +45,8 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return EX_BUSY
-    if (arguments.fresh or arguments.headless) and (folder / STATE).exists():
-        shutil.rmtree(folder)
+    if arguments.fresh or arguments.headless:
+        site_files.clear(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return asyncio.run(_run(folder, arguments))
@@ -56,6 +56,8 @@ def main(argv: list[str]) -> int:
     except PartError as error:
         print(f"triflow demo: {error}\n  logs: {folder / 'logs'}", file=sys.stderr)
         return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:

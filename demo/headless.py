@@ -66,7 +66,8 @@ class Proof:
             self.gateways[name] = {"waiting_before_cut": status["store"]["waiting"]}
         await self._spend(0.2)
         self._step(f"{victim} is killed (SIGKILL) while cut off")
-        old = (await self.faces.gateway(victim))["incarnation"]
+        dying = await self.faces.gateway(victim)
+        old = dying["incarnation"]
         self.crew.kill(victim)
         await self._until(self._reborn(victim, old), f"{victim} is back with a new incarnation")
         await self._until(self._all_judged_since(_now_ms()), f"every line is judged again, {victim}'s too")
@@ -74,7 +75,9 @@ class Proof:
             status = await self.faces.gateway(name)
             self.gateways[name] |= {
                 "waiting_at_worst": status["store"]["waiting"],
-                "judged_while_offline": status["judged_while_offline"],
+                "judged_while_offline": status["judged_while_offline"]
+                + (dying["judged_while_offline"] if name == victim else 0),
+                "killed": name == victim,
             }
         await self._spend(0.1)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -257,6 +258,10 @@ def main(argv: list[str]) -> int:
     modbus = {name: int(port) for name, port in (entry.split("=") for entry in arguments.modbus)}
     if set(modbus) != set(MODBUS) or not set(modbus) <= set(LINE):
         parser.error(f"--modbus is needed once for each of {', '.join(MODBUS)}")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("asyncua").setLevel(
+        logging.ERROR
+    )  # it warns that there is no security: there is none, on purpose
     ports = Ports(arguments.opcua, modbus, arguments.mes, arguments.control)
     try:
         asyncio.run(

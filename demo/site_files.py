@@ -18,6 +18,11 @@ STATE: Final = "demo.json"
 """Where `triflow demo cut` and friends find the running demo."""
 HISTORY: Final = "history.done"
 """Stands when the back-fill is complete."""
+MADE: Final = (
+    *("books", "rules", "credentials", "logs", "gw-opcua*", "gw-modbus*", "cloud.*", "plant.*", "mes.db*"),
+    *(HISTORY, STATE, "mosquitto.conf", "iotcore.toml"),
+)
+"""Everything the demo makes in its folder."""
 FAST: Final = 60.0
 """From this speed on Modbus is polled faster, so that no 16-bit counter turns over unseen."""
 
@@ -75,6 +80,16 @@ def choose_ports(wanted: dict[str, int]) -> Ports:
         for holder in holders:
             holder.close()
     return Ports(**chosen)
+
+
+def clear(folder: Path) -> None:
+    """Remove what the demo made in a folder, and nothing else that may lie there."""
+    for pattern in MADE:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def write(folder: Path, ports: Ports, speed: float, *, quick: bool = False) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.__main__ import main
-from demo.site_files import PortError, choose_ports, write_state
+from demo.site_files import PortError, choose_ports, clear, write, write_state
 
 
 def test_a_port_in_use_is_named_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -51,3 +51,12 @@ def test_a_stale_state_file_of_a_process_that_is_gone_stops_nobody(tmp_path: Pat
     write_state(tmp_path, ports, 2**22 + os.getpid(), {"cloud": os.getpid()})
     assert main(["status", "--folder", str(tmp_path)]) == 69
     assert "none runs" in capsys.readouterr().err
+
+
+def test_beginning_anew_removes_what_the_demo_made_and_nothing_else(tmp_path: Path):
+    write(tmp_path, choose_ports(dict.fromkeys(("dashboard", "page_opcua", "page_modbus"), 0)), 1.0)
+    (tmp_path / "gw-opcua").mkdir()
+    (tmp_path / "gw-opcua" / "edge.db").touch()
+    (tmp_path / "my thesis.txt").write_text("years of work")
+    clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["my thesis.txt"]
