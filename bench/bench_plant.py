@@ -21,7 +21,8 @@ URI = "urn:triflow:bench"
 async def modbus(port: int, tags: int) -> None:
     """Holding registers 0 … tags-1, all different at every read."""
 
-    async def answer(function_code, start, address, count, registers, write):  # noqa: RUF029 - the server awaits it
+    async def answer(*call):
+        registers = call[4]  # (function code, start, address, count, registers, values to write)
         tick = int(time.time() * 100)
         registers[:] = [(tick + 7 * i) % 30_000 for i in range(len(registers))]
 

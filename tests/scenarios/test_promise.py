@@ -75,8 +75,8 @@ def test_a_broker_killed_in_the_middle_loses_nothing(hall, broker):
         pass_time(hall, 20)
         broker.kill()
         judged = {g: hall.judged(g) for g in LINES}
-        for gateway in LINES:
-            wait_until(lambda g=gateway: hall.judged(g) > judged[g] + 1, f"{gateway} judges without a broker", 30)
+        for gateway, before in judged.items():
+            wait_until(lambda g=gateway, b=before: hall.judged(g) > b + 1, f"{gateway} judges without a broker", 30)
         broker.start()
     pass_time(hall, 20)
     prove(hall)
