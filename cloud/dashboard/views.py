@@ -15,6 +15,8 @@ from cloud.dashboard.texts import TEXTS, Words
 RANKED: Final = 8
 """Rows of a ranking; the tail of reasons is longer than anybody reads."""
 
+_RANK: Final = {"warning": 1, "critical": 2}
+
 PERIODS: Final = {"shift": None, "8h": timedelta(hours=8), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
 """What a line's page can look back on; None is the present shift."""
 
@@ -30,6 +32,7 @@ def hall(overview: Mapping[str, Any], words: Words) -> dict[str, Any]:
     return {
         "overview": overview,
         "names": names(lines, words),
+        "worst": worst(overview["alarms"]),
         "health": {gateway["id"]: gateway for gateway in overview["gateways"]},
         "total": {
             "good": sum(known),
@@ -38,6 +41,15 @@ def hall(overview: Mapping[str, Any], words: Words) -> dict[str, Any]:
         },
         "shift": next((line["shift"] for line in lines if line["shift"]), None),
     }
+
+
+def worst(alarms: list[Mapping[str, Any]]) -> dict[str, str]:
+    """Work unit → the highest severity among its active alarms."""
+    found: dict[str, str] = {}
+    for alarm in alarms:
+        known = found.get(alarm["work_unit"], "info")
+        found[alarm["work_unit"]] = max(known, alarm["severity"], key=lambda severity: _RANK.get(severity, 0))
+    return found
 
 
 def names(lines: list[Mapping[str, Any]], words: Words) -> dict[str, str]:

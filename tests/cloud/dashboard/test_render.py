@@ -186,3 +186,11 @@ def test_an_offline_gateways_account_says_of_when_it_is() -> None:
     text = str(Text(hall(answer("overview"))))
     assert "As the gateway said at 12:42:18. What it records since then waits there." in text
     assert "grows on the gateway" in text
+
+
+def test_a_cards_alarm_sign_is_its_worst_alarms() -> None:
+    overview = answer("overview")
+    assert views.worst(overview["alarms"]) == {
+        "bottling/line-2/filler": "critical",
+        "bottling/line-3/filler": "warning",
+    }
