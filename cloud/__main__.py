@@ -47,6 +47,7 @@ def main(argv: list[str]) -> int:
     log_to_stderr(
         "triflow-cloud", settings.file.log.format, settings.file.log.level, journal="JOURNAL_STREAM" in os.environ
     )
+    logging.getLogger("alembic").setLevel("WARNING")  # it introduces every plugin of its own at every start
     from cloud.database import DatabaseError, migrate
 
     faults: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.datastructures import MutableHeaders
@@ -9,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.api import errors, routes, schemas
 from cloud.api.answers import Answers
+from cloud.api.gauges import Gauges
 from cloud.dashboard import routes as pages
 from cloud.database import DatabaseError
 
@@ -47,6 +50,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
         redoc_url=None,
     )
     app.state.answers = answers
+    gauges = Gauges(answers, registry)
     errors.install(app)
     app.include_router(routes.router)
 
@@ -68,7 +72,9 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
 
     @app.get("/metrics")
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction] - a route
-        """Prometheus metrics."""
+        """Prometheus metrics; without the gateways' while the database does not answer."""
+        with contextlib.suppress(DatabaseError):  # /ready says so; the process's own figures matter all the more
+            await gauges.read()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     pages.install(app)

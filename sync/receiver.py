@@ -142,6 +142,8 @@ class Session:
         self._offered: str | None = None
         self._active: str | None = None
         self._number = 0
+        self.software = ""
+        """What the newest hello said that the gateway runs."""
 
     @property
     def active(self) -> str | None:
@@ -159,7 +161,7 @@ class Session:
             return Stale(
                 why=f"the cloud speaks protocol {PROTOCOL}, the gateway {sorted(frame.protocols)}; update one of them"
             )
-        self._offered = nonce
+        self._offered, self.software = nonce, frame.software
         return Challenge(session=frame.session, nonce=self._offered, protocol=PROTOCOL, wall=wall)
 
     def resume(self, frame: Resume) -> bool:

@@ -126,7 +126,7 @@ class Flow:
                 if not session.resume(header):
                     self._say(address, "ctl", Stale(why="that is not the newest challenge"))
                     return None
-                return Item(address, header)
+                return Item(address, header, software=session.software)
             case Batch():
                 if not session.takes(header.nonce):
                     self._stale(address, session)

@@ -39,6 +39,8 @@ class Item:
     address: Address
     frame: Batch | Resume | Heartbeat | Gone
     body: bytes = b""
+    software: str = ""
+    """What the gateway runs, as its hello said; told along with a resume."""
     refused: str = ""
     """Why this chunk is set aside without another look: the database refused what it holds."""
 
@@ -118,7 +120,7 @@ class _Transaction:
                 case Batch():
                     self._batch(item, item.frame)
                 case Resume():
-                    self._resume(item.address, item.frame)
+                    self._resume(item.address, item.frame, item.software)
                 case Heartbeat():
                     self._heartbeat(item.address, item.frame)
                 case Gone():
@@ -181,7 +183,7 @@ class _Transaction:
 
     # --- control ---
 
-    def _resume(self, address: Address, frame: Resume) -> None:
+    def _resume(self, address: Address, frame: Resume, software: str) -> None:
         gateway = self._gateway(address)
         connection = self._connection
         connection.execute("update incarnation set closed=? where gateway=?", (True, gateway))
@@ -202,8 +204,8 @@ class _Transaction:
                     self._lose(cursor, rollback(one, stream, cursor.position), "cloud")
                 cursor.changed = True
         connection.execute(
-            "update gateway set holdings=?, holdings_ms=?, last_seen_ms=?, gone_ms=null where id=?",
-            (msgspec.json.encode(frame.incarnations).decode(), self._now_ms, self._now_ms, gateway),
+            "update gateway set holdings=?, holdings_ms=?, last_seen_ms=?, gone_ms=null, software=? where id=?",
+            (msgspec.json.encode(frame.incarnations).decode(), self._now_ms, self._now_ms, software, gateway),
         )
         self._done.answers.setdefault(address, Answer()).welcome = frame.nonce
 

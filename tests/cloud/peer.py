@@ -33,7 +33,7 @@ class Peer:
 
     async def resume(self, start: Start, *others: Start) -> Welcome:
         """Say hello until the cloud listens, answer its challenge."""
-        hello = Hello(session="ab" * 8, inc=start.inc)
+        hello = Hello(session="ab" * 8, inc=start.inc, software="test 1.0")
         async with asyncio.timeout(15):
             while True:
                 try:

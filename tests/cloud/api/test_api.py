@@ -176,6 +176,14 @@ async def test_errors_have_a_code_and_say_what_to_check(web, address: str, statu
         assert problem.check
 
 
+async def test_metrics_tell_of_every_gateway(web, database: Database, plants: Plants) -> None:
+    await a_shift(database, plants)
+    text = (await web.get("/metrics")).text
+    assert 'triflow_gateway_online{gateway="gw-1",site="seoul",tenant="demo"} 1.0' in text
+    assert 'triflow_gateway_online{gateway="gw-2",site="seoul",tenant="demo"} 0.0' in text
+    assert 'triflow_gateway_missing_records{gateway="gw-1",tenant="demo"} 0.0' in text
+
+
 async def test_openapi_describes_every_answer(web) -> None:
     document = (await web.get("/openapi.json")).json()
     assert set(document["paths"]) >= {

@@ -189,5 +189,34 @@ async def test_a_will_marks_the_gateway_as_gone_until_it_speaks_again(cloud: Run
         await gateway.say("hb", start.heartbeat(nonce=gateway.nonce))
         await gateway.send(start.facts(state(NOW, "EXECUTE")))
         await gateway.receipt()
-        rows = await cloud.database.read(lambda c: c.execute("select gone_ms, autonomy_hours, sources from gateway"))
-        assert rows == [(None, 120.5, '{"plc":"connected"}')]
+        rows = await cloud.database.read(
+            lambda c: c.execute("select gone_ms, autonomy_hours, sources, software from gateway")
+        )
+        assert rows == [(None, 120.5, '{"plc":"connected"}', "test 1.0")]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_lost_database_connection_costs_nothing_but_a_resend(cloud: Running, broker: Broker) -> None:
+    start = Start()
+    async with peer(broker.port) as gateway:
+        await gateway.resume(start)
+        await gateway.send(start.facts(state(NOW, "EXECUTE")))
+        await gateway.receipt()
+        await cloud.database.read(
+            lambda c: c.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname=current_database()"
+                " and pid<>pg_backend_pid()"
+            )
+        )
+        chunk = start.facts(state(NOW + S, "HELD", "jam"))
+
+        async def again_and_again() -> None:  # as the gateway's timer does
+            while True:
+                await gateway.send(chunk)
+                await asyncio.sleep(0.3)
+
+        sending = asyncio.create_task(again_and_again())
+        while (await gateway.receipt()).watermarks[0].stored < 2:
+            pass
+        sending.cancel()
+    assert await cloud.count("fact") == 2
