@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.table import Row, show
 
-SUBJECTS = ("acquisition", "judgment", "store", "ingest", "gateway", "recovery", "end_to_end", "page")
+SUBJECTS = ("acquisition", "judgment", "store", "ingest", "gateway", "recovery", "end_to_end")
 """Modules of this folder with `run() -> list[Row]`, in the order they run."""
 
 
@@ -24,7 +24,8 @@ def main() -> int:
     for subject in sys.argv[1:] or SUBJECTS:
         began = time.monotonic()
         try:
-            rows += importlib.import_module(f"bench.{subject}").run()
+            found = importlib.import_module(f"bench.{subject}").run()
+            rows += [row if isinstance(row, Row) else Row(**row) for row in found]
         except Exception:  # noqa: BLE001 - one broken measure must not hide the others; it is shown as MISSED
             traceback.print_exc()
             rows.append(Row(measure=subject, goal="runs", figure="broke, see above", ok=False))

@@ -39,7 +39,7 @@ def run() -> list[Row]:
     ours = used / points * 1e6
     what = f"{TAGS:,} Modbus tags at {RATE_HZ} Hz, 50 rules, {judged / wall:.1f} judgments/s, confirmed by the cloud"
     return [
-        Row(measure=f"gateway CPU: {what}", goal="< 10 % of a core", figure=f"{100 * used / wall:.1f} % ({ours:.1f} CPU-s/M points)", alternative=f"row per reading, JSON, no rules, no receipt: {plain:.1f} CPU-s/M at {plain_share:.0f} % of the rate", ratio=f"{plain / ours:.1f}x less", ok=used / wall < 0.10 and points > 0.95 * offered),
+        Row(measure=f"gateway CPU: {what}", goal="< 10 % of a core", figure=f"{100 * used / wall:.1f} % ({ours:.1f} CPU-s/M points)", alternative=f"request per tag, row per reading, JSON, no rules, no receipt: {plain:.0f} CPU-s/M at {plain_share:.0f} % of the rate", ratio=f"{plain / ours:.0f}x less", ok=used / wall < 0.10 and points > 0.95 * offered),
         Row(measure="gateway RSS in that run", goal="< 150 MB", figure=f"{rss:.0f} MB", ok=rss < 150),
         Row(measure="points recorded of those offered", goal="≥ 95 %", figure=f"{100 * points / offered:.1f} %", ok=points > 0.95 * offered),
     ]  # fmt: skip
@@ -54,7 +54,7 @@ def _plain(bench: Stand) -> tuple[float, float]:
     assert child.stdout is not None
     process = psutil.Process(child.pid)
     try:
-        for _ in range(20):
+        for _ in range(2):
             first = int(child.stdout.readline())
         cpu, began, points = cpu_seconds(process), time.monotonic(), first
         while time.monotonic() - began < 10:

@@ -1,6 +1,6 @@
 """The alternative for the gateway bench: what one writes first. `python -m bench.plain_gateway MODBUS_PORT BROKER_PORT TAGS HZ FILE`.
 
-pymodbus in blocks of 125, `convert_from_registers` per value, one row per reading in SQLite (WAL, FULL), one JSON
+One request per tag (as peers read Modbus), `convert_from_registers` per value, one row per reading in SQLite (WAL, FULL), one JSON
 message per scan at QoS 1, rows deleted at the PUBACK. It judges nothing, and its acknowledgement is the broker's word.
 """
 
@@ -34,12 +34,10 @@ async def main(port: int, broker: int, tags: int, hz: float, path: str) -> None:
     while True:
         at = time.time_ns()
         rows: list[tuple[str, int, float]] = []
-        for first in range(0, tags, 125):
-            count = min(125, tags - first)
-            answer = await machine.read_holding_registers(first, count=count, device_id=1)
-            for i in range(count):
-                raw = machine.convert_from_registers([answer.registers[i]], machine.DATATYPE.UINT16)
-                rows.append((f"t{first + i}", at, raw * 0.01))
+        for i in range(tags):
+            answer = await machine.read_holding_registers(i, count=1, device_id=1)
+            raw = machine.convert_from_registers(answer.registers, machine.DATATYPE.UINT16)
+            rows.append((f"t{i}", at, raw * 0.01))
         store.execute("BEGIN IMMEDIATE")
         store.executemany("INSERT INTO reading (tag, at, value) VALUES (?, ?, ?)", rows)
         last = store.execute("SELECT max(id) FROM reading").fetchone()[0]
