@@ -34,7 +34,11 @@ def test_what_a_restored_disk_no_longer_knows_is_a_rollback():
     restored = Incarnation(
         inc="0" * 32, ord=1, closed=True, streams={"2": StreamHoldings(last=12, held=[(6, 7), (11, 12)])}
     )
-    assert rollback(restored, 2, position) == [Loss(5, 5, "rollback"), Loss(10, 10, "rollback"), Loss(13, 20, "rollback")]
+    assert rollback(restored, 2, position) == [
+        Loss(5, 5, "rollback"),
+        Loss(10, 10, "rollback"),
+        Loss(13, 20, "rollback"),
+    ]
     assert rollback(restored, 3, Position(stored=1, last=2)) == [Loss(2, 2, "rollback")]
 
 
