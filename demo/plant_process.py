@@ -213,7 +213,7 @@ async def run(folder: Path, ports: Ports, *, seed: int, speed: float, start: int
             for name, m in MODBUS.items()
         }
         hall = Hall(plant, speed, clock, opcua, machines, mes)
-        if not hold and plant.open:
+        if not hold:
             hall.switch(on=True)
         await hall.tick()
         stop_waiting = asyncio.create_task(stop.wait(), name="stop")
@@ -253,7 +253,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--speed", type=float, default=1.0)
     parser.add_argument("--start", type=int, help="plant time to begin at, ns since 1970 UTC; only for a new plant")
-    parser.add_argument("--hold", action="store_true", help="make nothing until POST /production says so")
+    parser.add_argument(
+        "--hold",
+        action="store_true",
+        help="wait for POST /production: a new plant makes nothing before, a fast one stands still",
+    )
     arguments = parser.parse_args(argv)
     modbus = {name: int(port) for name, port in (entry.split("=") for entry in arguments.modbus)}
     if set(modbus) != set(MODBUS) or not set(modbus) <= set(LINE):
