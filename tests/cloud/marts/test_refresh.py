@@ -208,3 +208,22 @@ async def test_a_shift_that_lasts_is_computed_once_more_when_it_is_over(database
     await database.write(lambda c: refresh(c, plants, shift.end_ms + 2_000))
     assert await scheduled() == shift.end_ms - shift.start_ms
     assert await database.read(lambda c: c.execute("select count(*) from dirty_bucket")) == [(0,)]
+
+
+async def test_newer_data_makes_known_the_time_since_the_last_state(database: Database, plants: Plants) -> None:
+    """EXECUTE in the morning, and the next sign of life at night: the line ran through all the shifts between."""
+    now_ms = time.time_ns() // MS
+    morning, noon, night = plants["demo", "seoul"].calendar.between(now_ms - 72 * HOUR, now_ms - 24 * HOUR)[1:4]
+    start, ingest = Start(), Ingest(plants)
+    begun = start.facts(state(morning.start_ms * MS, "EXECUTE"))
+    await database.write(lambda c: ingest.store(c, [Item(start.address, start.resume()), Item(start.address, *begun)]))
+    await refresh_all(database, plants, now_ms + 60_000)
+    at = (night.start_ms + HOUR) * MS
+    seen = start.facts(produced(at - 60_000 * MS, at, 5, 5))
+    await database.write(lambda c: ingest.store(c, [Item(start.address, *seen)]))
+    await refresh_all(database, plants, now_ms + 60_000)
+    rows = await database.read(
+        lambda c: c.execute("select start_ms, sum(apt_ms) from mart_shift group by start_ms order by start_ms")
+    )
+    known = [(shift.start_ms, shift.end_ms - shift.start_ms) for shift in (morning, noon)]
+    assert [(row[0], int(row[1])) for row in rows] == [*known, (night.start_ms, HOUR)]
