@@ -76,7 +76,7 @@ class Crew:
                     await self._start(part)
                     self._watchers.append(asyncio.create_task(self._watch(part), name=f"watch {part.name}"))
                 await asyncio.gather(*(self.ready(part.name) for part in parts))
-        except BaseException:
+        except BaseException:  # whatever it was, cancellation too: nothing is left running, and it goes on up
             await self._stop()
             raise
         return self
