@@ -205,7 +205,7 @@ def _running(folder: Path) -> int | None:
     if state.pid != os.getpid() and _is_ours(state.pid, "demo"):
         return state.pid
     for name, pid in state.parts.items():
-        if _is_ours(pid, str(folder)):
+        if _is_ours(pid, str(folder)) or _is_ours(pid, f"demo.{name}"):
             print(f"an earlier demo was killed and left its {name} running (process {pid}); ending it", flush=True)
             orphan = psutil.Process(pid)
             orphan.terminate()
