@@ -61,6 +61,7 @@ class Connection:
     """One driver connection of either kind."""
 
     postgresql: bool
+    writes: bool
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Run one statement and give its rows."""
@@ -121,6 +122,7 @@ class Sqlite(Connection):
     postgresql = False
 
     def __init__(self, path: str, *, writer: bool) -> None:
+        self.writes = writer
         self._raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
         self._raw.execute(f"pragma busy_timeout={BUSY_MS}")
         self._raw.execute("pragma cache_size=-65536")
@@ -165,6 +167,7 @@ class Postgresql(Connection):
     postgresql = True
 
     def __init__(self, url: URL, *, writer: bool) -> None:
+        self.writes = writer
         self._raw = psycopg.connect(
             url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True, connect_timeout=5
         )
@@ -291,7 +294,7 @@ class Database:
         """Wait for what runs, then close every connection, the writer's last so that it checkpoints."""
         self._readers.shutdown(cancel_futures=True)
         self._writer.shutdown()
-        for connection in reversed(self._open):
+        for connection in sorted(self._open, key=lambda one: one.writes):
             connection.close()
 
 

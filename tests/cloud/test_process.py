@@ -75,6 +75,7 @@ async def test_killed_between_commit_and_receipt_everything_is_there_once(
         assert "triflow_ingest_records_total" in get(port, "/metrics").text
         child.send_signal(signal.SIGTERM)
         assert child.wait(10) == 0
+    assert not path.with_name("cloud.db-wal").exists(), "a cloud that ended in order leaves one file behind"
     assert await _rows(path, "select produced, good from production") == [(10, 9)]
 
 
