@@ -146,3 +146,7 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> Non
         heartbeat_s=uplink.heartbeat_s,
         software=SOFTWARE,
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

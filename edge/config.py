@@ -78,11 +78,20 @@ class Mes(Model):
 Connection = Annotated[OpcUa | Modbus | Simulated | Mes, Field(discriminator="driver")]
 
 
+class Label(Model):
+    """A display name in both languages."""
+
+    ko: str
+    en: str
+
+
 class Line(Model):
     """A work unit that is watched: its tags, its window, its rules."""
 
     work_unit: str
     """area/work-center/work-unit."""
+    name: Label | None = None
+    """What the people at the line call it; the path when left out."""
     connection: str
     book: str
     """Name of a shipped book, or a path (ending in .toml) relative to the site file."""

@@ -73,8 +73,10 @@ class Health:
         pipeline = self.flow.pipelines[work_unit]
         production, verdict = pipeline.production.now, pipeline.last_verdict
         context = pipeline.production.context
+        line = next(line for line in self.flow.site.file.lines if line.work_unit == work_unit)
         return {
             "work_unit": work_unit,
+            "name": None if line.name is None else line.name.model_dump(),
             "state": production.state,
             "state_since": production.state_at // 1_000_000 or None,
             "reason": production.reason,

@@ -236,6 +236,11 @@ class Production:
         return complete(dict.fromkeys(self._counters, 0) | counts)
 
     def _state_fact(self, at: int) -> StateChanged:
+        """Say the situation as of `at`, but never before what was said last.
+
+        A server that was away gives a state its own, old time: that it lasted through our blindness is then known.
+        """
+        at = max(at, self.now.state_at + 1)
         self.now.state_at = at
         return StateChanged(
             at=at,

@@ -121,3 +121,12 @@ def test_a_lost_connection_makes_the_state_unknown_once():
     line.take([(STATE, 6.0, 0, T0)])
     assert [f.state for f in line.lost(T0 + 9) if isinstance(f, StateChanged)] == ["UNDEFINED"]
     assert line.lost(T0 + 10) == []
+
+
+def test_a_state_older_than_our_blindness_ends_it():
+    line = production()
+    line.take([(STATE, 6.0, 0, T0)])
+    line.lost(T0 + 50)
+    (fact,) = line.take([(STATE, 6.0, 0, T0)])  # the server is back and says: EXECUTE, since T0
+    assert isinstance(fact, StateChanged)
+    assert (fact.state, fact.at) == ("EXECUTE", T0 + 51)

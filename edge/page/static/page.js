@@ -89,7 +89,7 @@ function showUplink() {
 function showLine(node, line) {
   const [area, center, unit] = line.work_unit.split("/");
   put(node.querySelector(".where"), `${area} / ${center}`);
-  put(node.querySelector("h2"), `${center} ${unit}`);
+  put(node.querySelector("h2"), line.name?.[language] ?? `${center} ${unit}`);
   const tone = RUNNING.has(line.state) ? "run" : DOWN.has(line.state) ? "stop" : line.state === "UNDEFINED" ? "question" : "wait";
   node.dataset.tone = tone;
   node.querySelector(".state path").setAttribute("d", ICONS[tone]);
