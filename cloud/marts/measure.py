@@ -2,7 +2,7 @@
 
 Rules
 - A state holds until the next one. What nobody saw is unknown: before the first state, during a `Gap`, and after the
-  newest data. A silent line is not running.
+  newest data. A silent line is not running, and what it was to make is not known either.
 - A break is planned downtime, whatever the machine says, except while it produces: then the break was worked through.
 - While the shift lasts, time counts up to the newest data; once it is over, all of it counts.
 - Outside every shift no time is scheduled, and none is charged.
@@ -84,7 +84,7 @@ def segments(
             _, state, reason, product = states[place]
         element = time_element(state, reason)
         if begin >= known_until_ms or any(a <= begin < b for a, b in gaps):
-            element, state, reason = "unknown", "UNDEFINED", None
+            element, state, reason, product = "unknown", "UNDEFINED", None, ""
         if element != "production" and any(a <= begin < b for a, b in breaks):
             element, reason = "planned_down", "break"
         found.append(Segment(begin, stop, element, state, reason, product))

@@ -78,7 +78,7 @@ def test_the_time_elements_add_up_on_random_histories(seed: int):
             state = holding[-1] if holding else State(0, "UNDEFINED", None, "")
             element = time_element(state.state, state.reason)
             if ms >= known or any(a <= ms < b for a, b in gaps):
-                element = "unknown"
+                element, state = "unknown", State(0, "UNDEFINED", None, "")
             if element != "production" and 400 <= ms < 500:
                 element = "planned_down"
             slow[state.product, COLUMN[element]] = slow.get((state.product, COLUMN[element]), 0) + 1

@@ -91,7 +91,7 @@ def brute_force(plants: Plants, facts: list[f.Fact], line: str, begin_ms: int, e
             product = (before[-1].context.product or "") if before else ""
             element = time_element(before[-1].state, before[-1].reason) if before else "unknown"
             if a >= known_ms or any(x <= a < y for x, y in gaps):
-                element = "unknown"
+                element, product = "unknown", ""
             if element != "production" and any(x <= a < y for x, y in shift.breaks):
                 element = "planned_down"
             found.setdefault((shift.start_ms, product), Counter())[ELEMENT[element]] += b - a
