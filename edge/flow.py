@@ -188,22 +188,21 @@ class Flow:
     def _came_back(self, source: SourceState, tags: list[Tag], batch: Readings) -> list[Fact]:
         now = self.clock.now()
         facts: list[Fact] = [ConnectionChanged(at=now, source=source.name, connected=True)]
-        seen = max((self.pipelines[w].newest for w in _lines(tags)), default=0)
-        if seen > 0 and len(batch):
-            for work_unit in _lines(tags):
-                pipeline = self.pipelines[work_unit]
+        arrived = int(batch.source_time.max()) if len(batch) else now
+        for work_unit in _lines(tags):
+            pipeline = self.pipelines[work_unit]
+            if pipeline.newest > 0:
                 facts += pipeline.production.lost(pipeline.newest)
-            facts.append(
-                Gap(
-                    at=int(batch.source_time.min())
-                    if int(batch.source_time.min()) > seen
-                    else int(batch.source_time.max()),
-                    source=source.name,
-                    start=seen,
-                    tags=len(tags),
-                    reason=source.why or "the gateway was not running",
+                facts.append(
+                    Gap(
+                        at=max(arrived, pipeline.newest),
+                        work_unit=work_unit,
+                        source=source.name,
+                        start=pipeline.newest,
+                        tags=len(pipeline.tags),
+                        reason=source.why or "the gateway was not running",
+                    )
                 )
-            )
         away_s = (now - source.since) / 1e9
         log.info("connected: source=%s tags=%d after_s=%.1f", source.name, len(tags), away_s)
         source.state, source.since, source.why = "connected", now, ""

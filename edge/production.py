@@ -108,7 +108,7 @@ class Production:
             if last_of_moment and (after := self._situation()) != before:  # what changed at one moment is one fact
                 # A machine seen again may say that its state is older than our losing sight of it: then it never changed,
                 # and the newest word must not stand before the last one.
-                facts.append(self._state_fact(max(at, self.now.state_at)))
+                facts.append(self._state_fact(at))
                 before = after
         return facts
 
