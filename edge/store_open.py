@@ -25,6 +25,7 @@ class Opened:
     audit_head: str
     checkpoints: dict[str, bytes]
     recovery: Recovery | None
+    seen: store_rows.Seen
 
 
 def open_sound(path: Path, at: int) -> Opened:
@@ -60,6 +61,7 @@ def _open(path: Path, recovery: Recovery | None) -> Opened:
             audit_head=str(store_rows.meta(connection, "audit_head", "")),
             checkpoints=store_rows.read_checkpoints(connection),
             recovery=recovery,
+            seen=store_rows.survey(connection),
         )
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, ValueError, KeyError) as error:
         connection.close()

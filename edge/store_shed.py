@@ -84,15 +84,15 @@ class Ballast:
     """A file that only takes room, so that there is some to work in when the disk is full."""
 
     def __init__(self, path: Path, size: int) -> None:
-        self._path, self._size = path, size
+        self._path, self.size = path, size
 
     def fill(self) -> None:
         """Take the room if the disk has four times as much free; otherwise at a later call."""
-        if self._size == 0 or self._path.exists() or shutil.disk_usage(self._path.parent).free < 4 * self._size:
+        if self.size == 0 or self._path.exists() or shutil.disk_usage(self._path.parent).free < 4 * self.size:
             return
         try:
             with self._path.open("xb") as file:
-                os.posix_fallocate(file.fileno(), 0, self._size)
+                os.posix_fallocate(file.fileno(), 0, self.size)
         except OSError as error:
             log.warning("no ballast: path=%s why=%s", self._path, error.strerror)
             self.release()

@@ -342,7 +342,7 @@ async def test_a_newer_schema_is_refused_and_left_as_it_is(tmp_path: Path):
 
 
 CHILD = """
-import asyncio, os, sys
+import asyncio, concurrent.futures.thread, os, sys
 from pathlib import Path
 from edge.store import StoreError
 from tests.edge.stores import store_in
@@ -399,7 +399,7 @@ def test_a_file_that_belongs_to_someone_else_is_said_with_what_to_check(open_fol
 # --- kill -9 ---
 
 WRITER = """
-import asyncio, os, sys
+import asyncio, concurrent.futures.thread, os, sys
 from pathlib import Path
 from tests.edge.stores import store_in, dictionary, batch, state
 from sync.facts import Audited

@@ -1,0 +1,193 @@
+"""Transactions on a disk that may be full: what happens then, and how it is met before it happens."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import apsw
+
+from edge import store_rows
+from edge.store_file import StoreError
+from edge.store_lanes import Books
+from edge.store_shed import Ballast, make_room
+
+log = logging.getLogger(__name__)
+
+PAGE: Final = 4096
+WAL_PAGES_MIN: Final = 250
+WAL_PAGES_MAX: Final = 4_000
+FULL: Final = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+
+T = TypeVar("T")
+
+
+class FullError(Exception):
+    """The disk, the user's quota or the file size limit is exhausted; nothing of the transaction happened."""
+
+
+class Disk:
+    """The connection, the books and the room for both; used by the writer's thread only."""
+
+    def __init__(
+        self, connection: apsw.Connection, books: Books, path: Path, quota_bytes: int, ballast: Ballast
+    ) -> None:
+        self.connection, self.books = connection, books
+        self.wal_pages = 0
+        self.old_changed = True
+        """Whether lanes of earlier incarnations may have changed since this was last set to False."""
+        self._path, self._quota_bytes, self._ballast = path, quota_bytes, ballast
+        self._short = False
+        connection.set_wal_hook(self._on_commit)
+
+    def _on_commit(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def transact(self, write: Callable[[], T]) -> T:
+        """Run one transaction to the disk. Raises FullError (nothing has happened) and StoreError (the end)."""
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            result = write()
+            self.connection.execute("COMMIT")
+        except FullError:
+            self._restore()
+            raise
+        except apsw.Error as error:
+            why = f"{error} (errno {self.connection.system_errno})"
+            if not self._is_full(error):
+                raise StoreError(f"{self._path}: {why}; check the disk: the process ends rather than guess") from error
+            self._restore()
+            raise FullError(why) from error
+        return result
+
+    def _is_full(self, error: apsw.Error) -> bool:
+        """Tell ENOSPC (SQLite says full) and EFBIG (SQLite says I/O error) from a broken disk."""
+        return isinstance(error, apsw.FullError) or (
+            isinstance(error, apsw.IOError) and self.connection.system_errno in FULL
+        )
+
+    def _restore(self) -> None:
+        """Make the books what the disk says after a transaction that did not happen."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        offered = {(lane.ord, lane.stream): lane.offered for lane in self.books.lanes()}
+        self.old_changed = True
+        self.books = store_rows.read_books(self.connection)
+        for lane in self.books.lanes():
+            lane.offered = offered.get((lane.ord, lane.stream), 0)
+            store_rows.measure(self.connection, lane)
+
+    # --- room ---
+
+    def keep_room(self, more_bytes: int) -> None:
+        """Shed inside the present transaction when the outbox would outgrow its quota, or the disk what is free on it.
+
+        A full disk is met before it is full: then even deleting would need room that is not there. Raises FullError
+        when nothing more may be shed and the last reserve would be touched, which is kept for receipts.
+        """
+        used, spare = self.used(), self._spare()
+        over_quota = used + more_bytes - self._quota_bytes
+        excess = max(over_quota, more_bytes + self._reserve_bytes() - spare)
+        if excess <= 0:
+            if used < self._quota_bytes * 4 // 5 and spare > 4 * self._reserve_bytes():
+                self._short = False
+            return
+        self.old_changed = True
+        freed, lost = make_room(self.connection, self.books, excess + min(used, self._quota_bytes) // 50)
+        if freed and not self._short:
+            self._short = True
+            why = (
+                "the outbox is at its quota: check the uplink"
+                if over_quota == excess
+                else "the disk is full: check what fills it (df, du) and the file size limit"
+            )
+            log.warning(
+                "%s; shedding what the cloud has, then the oldest diag, aggregates and readings, never audit or events: "
+                "path=%s used_mb=%.1f quota_mb=%d",
+                why,
+                self._path,
+                used / 2**20,
+                self._quota_bytes >> 20,
+            )
+        log.debug("shed: bytes=%d records=%d", freed, lost)
+        if self._spare() < more_bytes + self._reserve_bytes() // 4:
+            raise FullError("the last reserve is kept for receipts")
+
+    def used(self) -> int:
+        """Give the bytes of the file that hold something."""
+        return (self._number("page_count") - self._number("freelist_count")) * PAGE
+
+    def _spare(self) -> int:
+        """Give the bytes that can be written: free pages of the file, and what it may still grow by."""
+        size = self._number("page_count") * PAGE
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        growth = shutil.disk_usage(self._path.parent).free
+        if limit != resource.RLIM_INFINITY:
+            growth = min(growth, max(0, limit - size))
+        return self._number("freelist_count") * PAGE + growth
+
+    def _number(self, pragma: str) -> int:
+        value = self.connection.pragma(pragma)
+        assert isinstance(value, int)  # noqa: S101 - SQLite answers these with integers
+        return value
+
+    def _wal_pages_max(self) -> int:
+        """Give how far the log may grow: copying it into the file needs as much room again, at worst the ballast's."""
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        pages = min(WAL_PAGES_MAX, max(WAL_PAGES_MIN, self._ballast.size // PAGE))
+        return pages if limit == resource.RLIM_INFINITY else min(pages, max(16, limit // PAGE // 4))
+
+    def _reserve_bytes(self) -> int:
+        return self._wal_pages_max() * PAGE + 256 * 1024
+
+    def relieve(self, need_bytes: int, full: FullError, *, first: bool) -> bool:
+        """Make room on a disk that was filled under us: the ballast, the log into the file, then records.
+
+        Gives False when nothing came of it and only waiting is left. Says so in the log the first time.
+        """
+        if first:
+            log.error(
+                "the disk is full: path=%s why=%s; check what fills it (df, du) and the file size limit",
+                self._path,
+                full,
+            )
+        released = self._ballast.release()
+        self.checkpoint(truncate=True)
+
+        def shed() -> int:
+            self.old_changed = True
+            return make_room(self.connection, self.books, 4 * need_bytes + self._reserve_bytes())[0]
+
+        freed = 0
+        with contextlib.suppress(FullError):
+            freed = self.transact(shed)
+        self.checkpoint(truncate=True)
+        return released or freed > 0
+
+    # --- the log ---
+
+    def checkpoint(self, *, truncate: bool = False) -> None:
+        """Copy the log into the file, as far as readers and room allow."""
+        mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
+        try:
+            self.connection.wal_checkpoint(mode=mode)
+            self.wal_pages = 0
+        except (apsw.BusyError, apsw.LockedError):
+            log.debug("checkpoint put off: someone reads the file")
+        except (apsw.FullError, apsw.IOError) as error:
+            if not self._is_full(error):
+                raise StoreError(f"{self._path}: {error} while checkpointing; check the disk") from error
+            log.debug("checkpoint put off: the disk is full")
+
+    def after_commit(self, *, idle: bool) -> None:
+        """Keep the log short; while others wait only when it must be."""
+        most = self._wal_pages_max()
+        if self.wal_pages >= most or (idle and self.wal_pages >= most // 4):
+            self.checkpoint()
