@@ -134,7 +134,8 @@ async def serve(settings: Settings) -> None:
                     subscriptions=[EVERYTHING_UP],
                     username=broker.username,
                     password=settings.broker_password,
-                    ca=broker.ca,
+                    ca=settings.broker_ca,
+                    certificate=settings.broker_certificate,
                     tls=broker.tls,
                 )
 

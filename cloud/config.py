@@ -11,7 +11,7 @@ from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sync.equipment import equipment
 from sync.secret import Credential, SecretError
@@ -51,8 +51,18 @@ class Broker(Model):
     port: Port = 8883
     tls: bool = True
     ca: str | None = None
+    certificate: str | None = None
+    """Our own certificate, relative to this file, for brokers that ask for one (common name: cloud)."""
+    private_key: Credential | None = None
+    """Its private key (PEM)."""
     username: str | None = None
     password: Credential | None = None
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Broker:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key go together")
+        return self
 
 
 class Http(Model):
@@ -157,6 +167,9 @@ class Settings:
     """For SQLAlchemy: `sqlite:////abs/cloud.db` or `postgresql+psycopg://…`."""
     keys: dict[Address, bytes]
     broker_password: str | None
+    broker_ca: Path | None
+    broker_certificate: tuple[Path, Path] | None
+    """Our certificate and its private key."""
 
     def site(self, tenant: str, site: str) -> Site:
         """Give a site; raises KeyError for one that is not configured."""
@@ -204,7 +217,13 @@ def load(path: Path) -> Settings:
         url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
     else:
         url = _with_password(url.replace("postgresql://", "postgresql+psycopg://", 1), password)
-    return Settings(file, url, keys, broker_password)
+    broker = file.broker
+    ca = certificate = None
+    if broker is not None:
+        ca = None if broker.ca is None else folder / broker.ca
+        if broker.certificate is not None and broker.private_key is not None:
+            certificate = (folder / broker.certificate, broker.private_key.path(folder))
+    return Settings(file, url, keys, broker_password, ca, certificate)
 
 
 def _with_password(url: str, password: str | None) -> str:

@@ -116,14 +116,20 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> Non
         return
     ca = None if uplink.ca is None else str(site.folder / uplink.ca)
 
+    certificate = None
+    if uplink.certificate is not None and uplink.private_key is not None:
+        certificate = (site.folder / uplink.certificate, uplink.private_key.path(site.folder))
+
     def connect() -> Mqtt:
         return Mqtt(
             uplink.host,
             uplink.port,
             client_id=f"{site.file.gateway.id}.{store.incarnation[:8]}",
             subscriptions=[site.address.down("ctl"), site.address.down("ack")],
+            will=(site.address.up("state"), b'{"online": false}'),
             tls=uplink.tls,
             ca=ca,
+            certificate=certificate,
         )
 
     def vitals() -> UplinkVitals:

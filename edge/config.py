@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sync.equipment import equipment
 from sync.secret import Credential
@@ -143,9 +143,20 @@ class Uplink(Model):
     port: Port = 8883
     tls: bool = True
     ca: str | None = None
+    """File of the CA that signed the broker's certificate, relative to the site file; the machine's own CAs if left out."""
+    certificate: str | None = None
+    """The gateway's own certificate, for brokers that ask for one (common name: tenant/site/gateway)."""
+    private_key: Credential | None = None
+    """Its private key (PEM)."""
     key: Credential
     """The gateway's key, shared with the cloud at enrolment; seals every frame."""
     heartbeat_s: Annotated[float, Field(ge=0.2, le=60)] = 5.0
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Uplink:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key go together")
+        return self
 
 
 class Log(Model):

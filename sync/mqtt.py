@@ -68,6 +68,7 @@ class Mqtt(Transport):
         username: str | None = None,
         password: str | None = None,
         ca: str | Path | None = None,
+        certificate: tuple[Path, Path] | None = None,
         tls: bool = False,
         inbox: int = 1000,
     ) -> None:
@@ -75,7 +76,7 @@ class Mqtt(Transport):
         self.where = f"{host}:{port}"
         self._host, self._port, self._keepalive_s = host, port, keepalive_s
         self._subscriptions = list(subscriptions)
-        self._tls, self._ca = tls, ca
+        self._tls, self._ca, self._certificate = tls, ca, certificate
         self._inbox_limit = inbox
         self._inbox: asyncio.Queue[paho.MQTTMessage | None] = asyncio.Queue()  # bounded in _on_message
         self._pending: dict[int, asyncio.Future[int]] = {}
@@ -171,11 +172,20 @@ class Mqtt(Transport):
     async def _connect(self) -> None:
         if self._tls:
             try:
-                self._client.tls_set_context(ssl.create_default_context(cafile=self._ca))
+                context = ssl.create_default_context(cafile=self._ca)
             except OSError as error:  # ssl.SSLError is one
                 raise TransportError(
                     f"broker {self.where}: cannot use the CA file {self._ca}: {error}; check uplink.ca"
                 ) from error
+            if self._certificate is not None:
+                try:
+                    context.load_cert_chain(*self._certificate)
+                except OSError as error:
+                    raise TransportError(
+                        f"broker {self.where}: cannot use the certificate {self._certificate[0]} with its key: {error}; "
+                        "check uplink.certificate and uplink.private_key"
+                    ) from error
+            self._client.tls_set_context(context)
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 0
         properties.ReceiveMaximum = max(1, min(self._inbox_limit, 65_535))

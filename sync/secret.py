@@ -24,10 +24,13 @@ class Credential(BaseModel):
 
     credential: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
+    def path(self, beside: Path) -> Path:
+        """Give the file the secret is in, for libraries that read it themselves (private keys)."""
+        return Path(os.environ.get("CREDENTIALS_DIRECTORY") or beside / "credentials") / self.credential
+
     def read(self, beside: Path) -> SecretStr:
         """Give the secret; `beside` is the folder of the configuration file. Raises SecretError."""
-        folder = Path(os.environ.get("CREDENTIALS_DIRECTORY") or beside / "credentials")
-        path = folder / self.credential
+        path = self.path(beside)
         try:
             secret = path.read_text(encoding="utf-8").strip()
         except OSError as error:

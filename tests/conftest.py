@@ -40,7 +40,7 @@ async def nothing_left_running() -> AsyncIterator[None]:
 
 def _pool(thread: threading.Thread) -> bool:
     """Tell whether a thread belongs to the default executor or a library's pool, which live with the process."""
-    return thread.name.startswith(("asyncio_", "ThreadPoolExecutor", "AnyIO", "pytest", "Thread-aiosqlite", "tokio"))
+    return thread.name.startswith(("asyncio_", "ThreadPoolExecutor", "AnyIO", "pytest", "tokio"))
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ async def until(true: Callable[[], object], what: str) -> None:
 async def on_disk(store: Store) -> list[AnyFact]:
     """Every event on disk, of all incarnations, in order: decoded from the very bytes that will be sent."""
     found: list[AnyFact] = []
-    for incarnation in await store.holdings():
+    for incarnation in (await store.holdings())[0]:
         after = 0
         while chunk := (await store.next_chunk(incarnation.inc, Stream.EVENT, after)).chunk:
             found += decode(chunk.body, chunk.count)

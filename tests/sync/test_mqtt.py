@@ -38,7 +38,7 @@ async def take(link: Mqtt, count: int) -> list[Message]:
 async def until(true: Callable[[], bool]) -> None:
     """Return as soon as something that the event loop does on its own has happened."""
     async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110 - a count inside paho's callbacks; there is no event to wait on
+        while not true():
             await asyncio.sleep(0.005)
 
 
@@ -280,6 +280,8 @@ def certificates(tmp_path: Path) -> Path:
         "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test-ca",
         "req -newkey rsa:2048 -nodes -keyout broker.key -out broker.csr -subj /CN=localhost",
         "x509 -req -in broker.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out broker.crt -days 2 -extfile san",
+        "req -newkey rsa:2048 -nodes -keyout gw.key -out gw.csr -subj /CN=gw-1",
+        "x509 -req -in gw.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out gw.crt -days 2",
     ):
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
     for file in folder.iterdir():
@@ -311,3 +313,33 @@ async def test_tls_carries_large_messages_and_refuses_a_broker_it_cannot_verify(
             async with client(at, "gw"):  # plain against TLS
                 pass
     assert ssl.OPENSSL_VERSION_INFO >= (3,)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <ssl.SSLSocket"
+)  # paho drops the socket of a failed handshake
+async def test_a_broker_that_asks_for_a_certificate_knows_its_gateway_by_it(tmp_path: Path, certificates: Path):
+    acl = tmp_path / "acl"
+    acl.write_text("pattern readwrite own/%u\n")
+    acl.chmod(0o644)
+    extra = (
+        f"{AS_ME}certfile {certificates / 'broker.crt'}\nkeyfile {certificates / 'broker.key'}\n"
+        f"cafile {certificates / 'ca.crt'}\nrequire_certificate true\nuse_identity_as_username true\nacl_file {acl}"
+    )
+    with mosquitto(tmp_path / "b", extra) as broker:
+        at = ("localhost", broker.port)
+        ca = str(certificates / "ca.crt")
+        mine = (certificates / "gw.crt", certificates / "gw.key")
+        async with client(at, "gw", "own/gw-1", tls=True, ca=ca, certificate=mine) as gateway:
+            await gateway.publish("own/gw-1", b"mine")
+            assert [m.payload for m in await take(gateway, 1)] == [b"mine"]
+            with pytest.raises(TransportError, match="access list"):
+                await gateway.publish("own/gw-2", b"not mine")
+        with pytest.raises(TransportError):
+            async with client(at, "nobody", tls=True, ca=ca):
+                pass
+        with pytest.raises(TransportError, match=r"check uplink\.certificate"):
+            async with client(
+                at, "gw", tls=True, ca=ca, certificate=(certificates / "gw.crt", certificates / "ca.key")
+            ):
+                pass
