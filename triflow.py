@@ -32,7 +32,7 @@ def main() -> int:
         return 64
     module, extra, _ = part
     try:
-        command = importlib.import_module(module)
+        return int(importlib.import_module(module).main(sys.argv[2:]) or 0)
     except ModuleNotFoundError as missing:
         if missing.name is not None and missing.name.split(".")[0] in {"edge", "cloud", "demo", "sync", "models"}:
             raise
@@ -42,7 +42,6 @@ def main() -> int:
             file=sys.stderr,
         )
         return 69
-    return int(command.main(sys.argv[2:]) or 0)
 
 
 if __name__ == "__main__":

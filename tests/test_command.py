@@ -1,0 +1,62 @@
+"""The `triflow` command as people type it: right words, wrong words, wrong files, a missing part."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def triflow(*words: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    code = f"import sys\n{before}\nimport triflow\nsys.argv = ['triflow', *{words!r}]\nsys.exit(triflow.main())"
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+def test_without_words_it_says_what_there_is():
+    done = triflow()
+    assert done.returncode == 64
+    assert "triflow edge" in done.stdout
+    assert triflow("--help").returncode == 0
+
+
+def test_a_wrong_part_is_named():
+    done = triflow("egde", "run")
+    assert done.returncode == 64
+    assert "there is no part 'egde'" in done.stderr
+
+
+@pytest.mark.parametrize("part", ["edge", "cloud"])
+def test_a_missing_file_is_a_fault_of_the_configuration(part, tmp_path):
+    done = triflow(part, "check", str(tmp_path / "none.toml"))
+    assert done.returncode == 78
+    assert "cannot read it" in done.stderr
+
+
+def test_all_faults_of_a_site_file_are_printed(tmp_path):
+    site = tmp_path / "site.toml"
+    site.write_text('[gateway]\nid = "GW"\ntenant = "t"\nsite = "s"\n[[connection]]\nname = "x"\ndriver = "modbus"\n')
+    done = triflow("edge", "check", str(site))
+    assert done.returncode == 78
+    assert f"{site}:2: gateway.id" in done.stderr
+    assert f"{site}:5: connection[0].host: is missing" in done.stderr
+    assert "2 fault(s); nothing was started" in done.stderr
+
+
+def test_a_part_that_is_not_installed_says_how_to_install_it(tmp_path):
+    (tmp_path / "cloud.toml").write_text('safe = "stored"\n')
+    done = triflow("cloud", "run", str(tmp_path / "cloud.toml"), before="sys.modules['alembic'] = None")
+    assert done.returncode == 69, done.stderr
+    assert "pip install 'triflow[cloud]'" in done.stderr
+
+
+def test_a_gateway_loads_nothing_of_the_cloud():
+    code = "import sys, edge.__main__; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for stranger in ("'cloud'", "'sqlalchemy'", "'fastapi'", "'vl_convert'", "'demo'", "'tests'"):
+        assert stranger not in loaded, f"{stranger} is loaded by a gateway"
