@@ -135,7 +135,7 @@ def decode_raw(body: bytes, count: int) -> list[tuple[AnyFact | UnknownFact, byt
             raise ChunkError(f"body declares {declared} bytes; at most {MAX_DECODED_BYTES} are accepted")
         plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_DECODED_BYTES)
         parsed = _body.decode(plain)
-    except (zstandard.ZstdError, msgspec.MsgspecError, RecursionError) as error:
+    except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ChunkError(f"damaged body: {error}") from error
     if parsed.readings is not None and parsed.facts is None:
         decoded = _columns_to_readings(parsed.readings)
@@ -153,10 +153,12 @@ def decode_raw(body: bytes, count: int) -> list[tuple[AnyFact | UnknownFact, byt
 def _decode_fact(raw: msgspec.Raw) -> AnyFact | UnknownFact:
     try:
         return _fact.decode(raw)
+    except UnicodeDecodeError as error:
+        raise ChunkError(f"a fact with text that is no UTF-8: {error}") from error
     except msgspec.ValidationError as error:
         try:
             kind = _kind.decode(raw).kind
-        except msgspec.MsgspecError as broken:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as broken:
             raise ChunkError(f"a fact without a kind: {broken}") from broken
         if kind in KINDS:
             raise ChunkError(f"a {kind} fact is malformed: {error}") from error

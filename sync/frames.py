@@ -213,7 +213,7 @@ def open_up(message: bytes, key: bytes) -> tuple[UpFrame, bytes]:
     head, body = _open(message, key)
     try:
         return _up.decode(head), body
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FrameError(f"unknown header: {error}") from error
 
 
@@ -222,5 +222,5 @@ def open_down(message: bytes, key: bytes) -> DownFrame:
     head, _ = _open(message, key)
     try:
         return _down.decode(head)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise FrameError(f"unknown header: {error}") from error
