@@ -232,6 +232,7 @@ def _welcome(ports: Ports, crew: Crew) -> str:
     def url(port: int) -> str:
         return f"http://127.0.0.1:{port}"
 
+    me = "triflow" if shutil.which("triflow") else os.path.relpath(sys.argv[0])
     return f"""
   A bottling hall with four lines is running.
 
@@ -243,12 +244,12 @@ def _welcome(ports: Ports, crew: Crew) -> str:
     Modbus machines    127.0.0.1:{ports.modbus_3} (unit 1), 127.0.0.1:{ports.modbus_4} (unit 17)
 
   Try
-    cut the network    the switch on the dashboard, or: triflow demo cut   (then: triflow demo heal)
+    cut the network    the switch on the dashboard, or: {me} demo cut   (then: {me} demo heal)
     kill a gateway     kill -9 {crew.pid("gw-modbus")}
     kill the cloud     kill -9 {crew.pid("cloud")}
-    how it stands      triflow demo status
+    how it stands      {me} demo status
 
-  Ctrl-C stops everything. What was made stays in {crew.folder}; `triflow demo --fresh` begins anew.
+  Ctrl-C stops everything. What was made stays in {crew.folder}; `{me} demo --fresh` begins anew.
 """
 
 
