@@ -104,7 +104,7 @@ class Store:
         self._totals = _Totals()
         self._latencies: deque[int] = deque(maxlen=1024)
         self._commits = 0
-        self._rate: deque[tuple[int, int]] = deque(maxlen=RATE_STEPS)
+        self._rate: deque[tuple[int, int]] = deque([(clock.monotonic(), 0)], maxlen=RATE_STEPS)
 
     @property
     def recovered(self) -> Recovery | None:
@@ -167,7 +167,7 @@ class Store:
 
     def _autonomy_hours(self, left_bytes: int) -> float | None:
         now, written = self._clock.monotonic(), self._writer.written_bytes
-        if not self._rate or now - self._rate[-1][0] >= RATE_STEP_NS:
+        if now - self._rate[-1][0] >= RATE_STEP_NS:
             self._rate.append((now, written))
         since, before = self._rate[0]
         if now - since < RATE_STEP_NS or written == before:

@@ -85,7 +85,11 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        return sum(len(new.body) + 256 for new in self.chunks) + sum(map(len, self.checkpoints.values()))
+        """What it will take in the file, roughly: a large body leaves half a page empty on average."""
+        bodies = (len(new.body) for new in self.chunks)
+        return sum(size + (256 if size < 1_000 else 2_048) for size in bodies) + sum(
+            map(len, self.checkpoints.values())
+        )
 
 
 def request(

@@ -17,6 +17,7 @@ from edge import store_rows
 from edge.store_file import StoreError
 from edge.store_lanes import Books
 from edge.store_shed import Ballast, make_room
+from sync import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,9 @@ class Disk:
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             result = write()
+            failpoint.reach("edge.before_commit")
             self.connection.execute("COMMIT")
+            failpoint.reach("edge.after_commit")
         except FullError:
             self._restore()
             raise

@@ -19,6 +19,7 @@ NAME: Final = "edge.db"
 LOCK: Final = "edge.lock"
 APPLICATION_ID: Final = 0x54464C57
 SCHEMA: Final = Path(__file__).parent / "schema"
+SOUND_SQLITE: Final = (3, 51, 3)
 _MAGIC: Final = b"SQLite format 3\0"
 LEDGER: Final = "edge.ledger.json"
 
@@ -126,6 +127,10 @@ def migrations() -> list[Path]:
 
 def connect(path: Path) -> apsw.Connection:
     """Open the file with the settings the promise rests on. Raises DamagedError, StoreError, StoreRefusedError."""
+    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < SOUND_SQLITE:
+        raise StoreRefusedError(
+            f"SQLite {apsw.sqlite_lib_version()} can corrupt a write-ahead log when it is reset; install apsw >= 3.51.3"
+        )
     try:
         connection = apsw.Connection(str(path))
     except apsw.CantOpenError as error:

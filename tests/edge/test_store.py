@@ -460,6 +460,22 @@ async def test_kill_9_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path
         assert store.counts().lost == 0
 
 
+@pytest.mark.parametrize("place", ["edge.before_commit", "edge.after_commit"])
+async def test_killed_right_before_or_after_the_commit_the_parts_still_agree(tmp_path: Path, place: str):
+    for count in (1, 2, 3, 4, 5):  # the first ones are the opening itself
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", WRITER, str(tmp_path), cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"TRIFLOW_FAILPOINT": f"{place}:{count}"},
+        )  # fmt: skip
+        await child.communicate()
+        assert child.returncode == -signal.SIGKILL
+    async with store_in(tmp_path) as store:
+        assert store.recovered is None
+        events = {one.inc: await records(store, Stream.EVENT, one.inc) for one in (await store.holdings())[0]}
+        newest = [len(found) - 1 for found in events.values() if found]
+        assert store.checkpoint("n") == (str(newest[-1]).encode() if newest else None)
+
+
 async def test_a_million_records_open_without_a_scan(tmp_path: Path):
     async with store_in(tmp_path) as store:
         await store.commit(dictionary=dictionary())
