@@ -14,9 +14,9 @@ from pathlib import Path
 from edge.flow import Flow
 from edge.health import Health, notify_systemd
 from edge.page.api import page_app
-from edge.page.server import serve
+from edge.page.server import PortTakenError, serve
 from edge.site import Site, load
-from edge.store import Store, StoreError, open_store
+from edge.store import Store, StoreError, StoreRefusedError, open_store
 from edge.uplink import UplinkState, UplinkVitals, run_uplink
 from sync.clock import Clock, WallClock
 from sync.facts import Audited
@@ -27,6 +27,7 @@ from sync.settings import ConfigError
 SOFTWARE = f"triflow {version('triflow')}"
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
+EX_UNAVAILABLE = 69
 EX_IOERR = 74
 
 
@@ -54,9 +55,15 @@ def main(argv: list[str]) -> int:
     log_to_stderr("triflow-edge", site.file.log.format, site.file.log.level, journal="JOURNAL_STREAM" in os.environ)
     try:
         asyncio.run(_run(site))
+    except StoreRefusedError as error:
+        print(f"store: {error}", file=sys.stderr)
+        return EX_CONFIG
     except StoreError as error:
         print(f"store: {error}", file=sys.stderr)
         return EX_IOERR
+    except PortTakenError as error:
+        print(error, file=sys.stderr)
+        return EX_UNAVAILABLE
     return 0
 
 

@@ -41,6 +41,8 @@ class Health:
                 "waiting_bytes": counts.waiting_bytes,
                 "oldest_age_s": None if counts.oldest_at is None else max(0.0, (now - counts.oldest_at) / 1e9),
                 "autonomy_hours": counts.autonomy_hours,
+                "blocked": counts.blocked,
+                "commit_p99_ms": counts.commit_p99_ms,
             },
             "sources": [
                 {
@@ -117,13 +119,14 @@ class Health:
 
     def ready(self) -> tuple[bool, dict[str, str]]:
         """Tell whether every part works; the store must, sources and uplink are reported."""
-        parts = {"store": "healthy"}
+        blocked = self.flow.store.counts().blocked
+        parts = {"store": blocked or "healthy"}
         parts |= {
             f"source {s.name}": "healthy" if s.state == "connected" else "degraded" for s in self.flow.sources.values()
         }
         if self.uplink is not None:
             parts["uplink"] = "healthy" if self.uplink.state == "streaming" else "degraded"
-        return True, parts
+        return blocked is None, parts
 
     def metrics(self) -> bytes:
         """Give Prometheus text: counted by the real parts at the moment of asking."""
@@ -158,6 +161,10 @@ class _Metrics(Collector):
             CounterMetricFamily("facts_produced", "records ever put on disk", value=counts.produced),
             GaugeMetricFamily("outbox_depth", "records the cloud has not confirmed", value=counts.waiting),
             GaugeMetricFamily("outbox_bytes", "bytes of chunks on disk", value=counts.waiting_bytes),
+            GaugeMetricFamily(
+                "store_commit_p99_seconds", "slowest of 100 recent commits", value=(counts.commit_p99_ms or 0.0) / 1e3
+            ),
+            GaugeMetricFamily("store_used_bytes", "of the quota", value=counts.used_bytes),
             GaugeMetricFamily("facts_lost", "records declared lost", value=counts.lost),
             GaugeMetricFamily(
                 "cloud_connected",

@@ -68,7 +68,9 @@ def test_a_broad_catch_says_why(path):
             node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
         )
         if broad:
-            assert "#" in text[node.lineno - 1], f"line {node.lineno}: name the error, or say beside it why all are caught"
+            assert "#" in text[node.lineno - 1], (
+                f"line {node.lineno}: name the error, or say beside it why all are caught"
+            )
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=name)
@@ -78,7 +80,11 @@ def test_time_and_chance_come_in_as_arguments_in_pure_code(path):
         return
     forbidden = {("time", "time"), ("time", "time_ns"), ("time", "monotonic"), ("datetime", "now"), ("random", "random"), ("asyncio", "sleep")}  # fmt: skip
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        ):
             assert (node.func.value.id, node.func.attr) not in forbidden, f"line {node.lineno}: time comes in"
 
 
@@ -92,5 +98,13 @@ def test_the_gateway_install_stays_small():
     """What a gateway installs holds no web framework beyond its page, no charts, no pandas, no database server."""
     lock = (ROOT / "requirements" / "edge.lock").read_text(encoding="utf-8")
     installed = {line.split("==")[0] for line in lock.splitlines() if "==" in line and not line.startswith(" ")}
-    assert not installed & {"fastapi", "sqlalchemy", "pandas", "scikit-learn", "vl-convert-python", "alembic", "psycopg"}
+    assert not installed & {
+        "fastapi",
+        "sqlalchemy",
+        "pandas",
+        "scikit-learn",
+        "vl-convert-python",
+        "alembic",
+        "psycopg",
+    }
     assert {"asyncua", "pymodbus", "apsw", "paho-mqtt"} <= installed
