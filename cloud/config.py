@@ -11,29 +11,14 @@ from datetime import time
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sync.equipment import equipment
 from sync.secret import Credential, SecretError
-from sync.settings import ConfigError, Document, Fault
+from sync.settings import ConfigError, Document, Fault, Label, Log, Model, Name, Port
 from sync.topics import Address
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
 KEY_BYTES = 32
-
-
-class Model(BaseModel):
-    """A table of the file: a misspelled key is an error on its line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Label(Model):
-    """A display name in both languages."""
-
-    ko: str
-    en: str
 
 
 class Database(Model):
@@ -131,13 +116,6 @@ class Site(Model):
         except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("no such time zone; write an IANA name such as Asia/Seoul") from error
         return value
-
-
-class Log(Model):
-    """Where log lines go: the journal reads text, a log shipper reads JSON."""
-
-    format: Literal["text", "json"] = "text"
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
 class CloudFile(Model):

@@ -8,22 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sync.equipment import equipment
 from sync.secret import Credential
+from sync.settings import Label, Log, Model, Name, Port
 
 BOOKS = Path(__file__).parent / "drivers" / "books"
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Port = Annotated[int, Field(ge=1, le=65535)]
 WordOrder = Literal["ABCD", "BADC", "CDAB", "DCBA"]
-
-
-class Model(BaseModel):
-    """A table of the file: a misspelled key is an error on its line."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class OpcUa(Model):
@@ -76,13 +69,6 @@ class Mes(Model):
 
 
 Connection = Annotated[OpcUa | Modbus | Simulated | Mes, Field(discriminator="driver")]
-
-
-class Label(Model):
-    """A display name in both languages."""
-
-    ko: str
-    en: str
 
 
 class Line(Model):
@@ -157,13 +143,6 @@ class Uplink(Model):
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("certificate and private_key go together")
         return self
-
-
-class Log(Model):
-    """Where log lines go: the journal reads text, a log shipper reads JSON."""
-
-    format: Literal["text", "json"] = "text"
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
 class SiteFile(Model):

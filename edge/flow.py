@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import random
 from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from edge.pipeline import LinePipeline, Output
 from edge.site import Site
 from edge.store import Store
 from edge.tags import Tag
-from sync.clock import Clock
+from sync.clock import Clock, backoff
 from sync.facts import (
     ConnectionChanged,
     Context,
@@ -43,14 +42,6 @@ STEADY_S: Final = 30.0
 """A connection that held this long starts again with a short wait."""
 TICK_S: Final = 0.25
 MES_STALE_NS: Final = 60_000_000_000
-
-
-def backoff(longest_s: float = 10.0) -> Iterator[float]:
-    """Give growing waits with full jitter: 0.2 s up to `longest_s`."""
-    ceiling = 0.4
-    while True:
-        yield random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreading retries, no secret
-        ceiling = min(longest_s, ceiling * 2)
 
 
 @dataclass(slots=True)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 import msgspec
 
 from edge.store import Store
-from sync.clock import Clock
+from sync.clock import Clock, backoff
 from sync.cursor import (
     Apply,
     AskHoldings,
@@ -87,7 +86,7 @@ async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixi
     The broker and the cloud may come and go: that is waited for here and nowhere else. Raises StoreError.
     """
     seen = state if state is not None else UplinkState()
-    waits = _backoff()
+    waits = backoff(BACKOFF_S, MAX_BACKOFF_S)
     while True:
         began = clock.monotonic()
         _enter(seen, "connecting", seen.why, clock)
@@ -110,16 +109,8 @@ async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixi
             why = str(_first(errors))
             _enter(seen, "offline", why, clock)
         if clock.monotonic() - began > STEADY_NS:
-            waits = _backoff()
+            waits = backoff(BACKOFF_S, MAX_BACKOFF_S)
         await clock.sleep(next(waits))
-
-
-def _backoff() -> Iterator[float]:
-    """Give growing waits, each a random part of its limit: a hall of gateways must not come back at once."""
-    limit = BACKOFF_S
-    while True:
-        yield random.uniform(limit / 2, limit)  # noqa: S311 - spreading, not a secret
-        limit = min(MAX_BACKOFF_S, limit * 2)
 
 
 def _first(errors: BaseExceptionGroup[TransportError]) -> BaseException:

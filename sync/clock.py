@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -34,3 +36,11 @@ class WallClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def backoff(first_s: float = 0.4, longest_s: float = 10.0) -> Iterator[float]:
+    """Give growing waits, each a random part of its limit: a hall of gateways must not come back at once."""
+    limit = first_s
+    while True:
+        yield random.uniform(limit / 2, limit)  # noqa: S311 - spreading, not a secret
+        limit = min(longest_s, limit * 2)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from cloud.ingest.metrics import Metrics
 from cloud.ingest.store import Committed, Gone, Ingest, Item
 from cloud.plant import Plants
 from sync import failpoint
+from sync.clock import backoff
 from sync.frames import Batch, DownFrame, FrameError, Heartbeat, Hello, Resume, Stale, Welcome, open_up, seal
 from sync.receiver import HeaderError, Session, check_batch, check_incarnations
 from sync.topics import Address, parse
@@ -36,6 +36,8 @@ MAX_RECORDS_AT_ONCE: Final = 10_000
 MAX_ITEMS_AT_ONCE: Final = 256
 QUEUE: Final = 256
 MAX_BACKOFF_S: Final = 10.0
+STEADY_S: Final = 30.0
+"""A connection that held this long starts again with a short wait."""
 WINDOW: Final = 4
 SAID_ONCE: Final = 1_000
 
@@ -59,7 +61,7 @@ class Flow:
 
     async def run(self, connect: Callable[[], Transport]) -> None:
         """Listen for ever; `connect` makes a new transport for every attempt."""
-        wait_s = 0.5
+        waits = backoff(0.5, MAX_BACKOFF_S)
         while True:
             began = time.monotonic()
             try:
@@ -72,10 +74,9 @@ class Flow:
                 if self.broker != why:
                     log.warning("no broker: %s; pages and API go on, trying again", why)
                 self.broker = why
-            if time.monotonic() - began > 30:
-                wait_s = 0.5
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that many do not come at once
-            wait_s = min(MAX_BACKOFF_S, wait_s * 2)
+            if time.monotonic() - began > STEADY_S:
+                waits = backoff(0.5, MAX_BACKOFF_S)
+            await asyncio.sleep(next(waits))
 
     async def _serve(self, transport: Transport) -> None:
         async with asyncio.TaskGroup() as tasks:
