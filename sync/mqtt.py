@@ -236,13 +236,20 @@ class Mqtt(Transport):
         link = self._client.socket()
         if link is None:
             raise TransportError(f"broker {self.where}: closed the connection at once")
-        self._client.on_socket_register_write = lambda _c, _u, s: loop.add_writer(s.fileno(), self._writable)
+        self._client.on_socket_register_write = lambda _c, _u, s: self._want_to_write(loop, s)
         self._client.on_socket_unregister_write = lambda _c, _u, s: _stop_writing(loop, s)
         self._client.on_socket_close = lambda _c, _u, s: _forget(loop, s.fileno())
         loop.add_reader(link.fileno(), self._readable)
         if self._client.want_write():
             loop.add_writer(link.fileno(), self._writable)
         self._every_second()
+
+    def _want_to_write(self, loop: asyncio.AbstractEventLoop, link: Any) -> None:
+        """Ask to be told when the socket takes more. One that died under us says so here: uvloop closes its handle."""
+        try:
+            loop.add_writer(link.fileno(), self._writable)
+        except (OSError, RuntimeError, ValueError) as error:
+            self._end(f"broker {self.where}: connection lost: {error}")
 
     def _readable(self) -> None:
         self._guarded(self._client.loop_read)

@@ -9,9 +9,18 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.servers import Broker, mosquitto
+
+# No deadline and no health check of speed: machines are noisy, and a slow one must not fail a right program.
+hypothesis.settings.register_profile(
+    "triflow",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+)
+hypothesis.settings.load_profile("triflow")
 
 
 @pytest.fixture(autouse=True)

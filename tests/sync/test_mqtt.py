@@ -343,3 +343,22 @@ async def test_a_broker_that_asks_for_a_certificate_knows_its_gateway_by_it(tmp_
                 at, "gw", tls=True, ca=ca, certificate=(certificates / "gw.crt", certificates / "ca.key")
             ):
                 pass
+
+
+async def test_a_socket_that_dies_under_an_acknowledgement_is_a_lost_link(broker: Broker):
+    at = (broker.host, broker.port)
+    async with (
+        client(at, "sender") as sender,
+        client(at, "taker", "t") as taker,
+        aclosing(taker.messages()) as messages,
+    ):
+        await sender.publish("t", b"1")
+        async with asyncio.timeout(10):
+            await anext(messages)
+            link = taker._client.socket()
+            asyncio.get_running_loop().remove_reader(
+                link.fileno()
+            )  # the loop no longer hears of it, as uvloop after an error
+            link.close()
+            with pytest.raises(TransportError, match="connection lost"):
+                await anext(messages)
