@@ -62,7 +62,10 @@ class UplinkState:
     """What to check, when it is not streaming."""
     last_receipt_at: int | None = None
     """Wall clock of the last receipt, ns."""
+    attempts: int = 0
+    """Connections tried."""
     connects: int = 0
+    """Connections that came about."""
     foreign: int = 0
     """Messages that were no frame of our cloud: wrong seal, wrong form."""
     in_flight: int = 0
@@ -90,6 +93,7 @@ async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixi
     while True:
         began = clock.monotonic()
         _enter(seen, "connecting", seen.why, clock)
+        seen.attempts += 1
         try:
             async with connect() as transport:
                 seen.connects += 1
