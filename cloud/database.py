@@ -7,6 +7,7 @@ are `query_only`: two writers resetting the WAL at once is what some SQLite vers
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import functools
@@ -57,39 +58,39 @@ def _for_postgresql(sql: str) -> str:
     return sql.replace("%", "%%").replace("?", "%s")
 
 
-class Connection:
+class Connection(abc.ABC):
     """One driver connection of either kind."""
 
     postgresql: bool
     writes: bool
 
+    @abc.abstractmethod
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Run one statement and give its rows."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for every row."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def bulk(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Insert many rows as fast as the driver can; `types` are PostgreSQL's names, for its binary COPY."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def merge(self, sql: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Run an insert for every row in as few statements as can be; `{rows}` stands where its rows go."""
-        raise NotImplementedError
 
-    def begin(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def begin(self) -> None: ...
 
-    def commit(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def commit(self) -> None: ...
 
-    def rollback(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def rollback(self) -> None: ...
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def close(self) -> None: ...
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         """Give the first row, or None."""

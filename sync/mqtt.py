@@ -25,7 +25,6 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from sync.frames import MAX_FRAME_BYTES
 from sync.transport import Message, NobodyListensError, Transport, TransportError
 
-CONNECT_TIMEOUT_S: Final = 8.0
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
 
 REFUSALS: Final[dict[int, str]] = {
@@ -71,13 +70,14 @@ class Mqtt(Transport):
         certificate: tuple[Path, Path] | None = None,
         tls: bool = False,
         inbox: int = 1000,
+        connect_timeout_s: float = 8.0,
     ) -> None:
         self.overflowed = 0
         self.where = f"{host}:{port}"
         self._host, self._port, self._keepalive_s = host, port, keepalive_s
         self._subscriptions = list(subscriptions)
         self._tls, self._ca, self._certificate = tls, ca, certificate
-        self._inbox_limit = inbox
+        self._inbox_limit, self._connect_timeout_s = inbox, connect_timeout_s
         self._inbox: asyncio.Queue[paho.MQTTMessage | None] = asyncio.Queue()  # bounded in _on_message
         self._pending: dict[int, asyncio.Future[int]] = {}
         self._greeted: asyncio.Future[ReasonCode] | None = None
@@ -107,13 +107,13 @@ class Mqtt(Transport):
     async def __aenter__(self) -> Self:
         self._greeted = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(self._connect_timeout_s):
                 await self._connect()
                 await self._subscribe()
         except TimeoutError as error:
             self._close()
             raise TransportError(
-                f"broker {self.where}: no answer within {CONNECT_TIMEOUT_S:.0f} s; check that it is an MQTT 5 broker"
+                f"broker {self.where}: no answer within {self._connect_timeout_s:.0f} s; check that it is an MQTT 5 broker"
                 f"{'' if self._tls else ' without TLS'} and that nothing between swallows packets"
             ) from error
         except BaseException:

@@ -20,8 +20,18 @@ def test_migrations_and_tables_tell_the_same_schema(settings: Settings) -> None:
 
 
 def test_migrating_twice_changes_nothing(settings: Settings) -> None:
+    def version() -> list[str]:
+        engine = sa.create_engine(settings.database_url)
+        with engine.connect() as connection:
+            found = [row[0] for row in connection.execute(sa.text("select version_num from alembic_version"))]
+        engine.dispose()
+        return found
+
     migrate(settings.database_url)
+    before = version()
     migrate(settings.database_url)
+    assert len(before) == 1
+    assert version() == before
 
 
 def test_an_unreachable_database_is_said_with_what_to_check() -> None:

@@ -240,21 +240,17 @@ async def test_a_name_that_does_not_resolve_is_said_with_what_to_check():
     ],
     ids=["http", "zeros", "length", "properties", "mqtt 3", "refused", "empty suback"],
 )
-async def test_a_server_that_is_no_mqtt_5_broker_is_refused_and_nothing_is_left_open(
-    garbage: bytes, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("sync.mqtt.CONNECT_TIMEOUT_S", 0.5)  # some of it is a packet that never ends
+async def test_a_server_that_is_no_mqtt_5_broker_is_refused_and_nothing_is_left_open(garbage: bytes):
     async with server(garbage) as at:
         with pytest.raises(TransportError, match=r"broker 127\.0\.0\.1"):
-            async with client(at, "gw", "t"):
+            async with client(at, "gw", "t", connect_timeout_s=0.5):  # some of it is a packet that never ends
                 pass
 
 
-async def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("sync.mqtt.CONNECT_TIMEOUT_S", 0.3)
+async def test_a_silent_server_is_given_up():
     async with server(None) as at:
         with pytest.raises(TransportError, match="no answer within"):
-            async with client(at, "gw"):
+            async with client(at, "gw", connect_timeout_s=0.3):
                 pass
 
 
