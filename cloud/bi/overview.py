@@ -284,10 +284,19 @@ def _verdict(row: Row) -> dict[str, Any]:
     }
 
 
+_SAME_ALARM: Final = "c.tenant=a.tenant and c.site=a.site and c.work_unit=a.work_unit and c.alarm=a.alarm"
+_SINCE: Final = (
+    f"select min(c.at) from alarm_change c where {_SAME_ALARM} and c.active and c.at > coalesce("  # noqa: S608
+    f"(select max(c.at) from alarm_change c where {_SAME_ALARM} and not c.active), -1)"
+)
+"""A change of severity does not begin an alarm anew: it is up since the first change after it was last gone."""
+
+
 def active_alarms(connection: Connection, tenant: str) -> list[dict[str, Any]]:
     """Give what is active now, worst and newest first."""
     rows = connection.execute(
-        "select alarm, site, work_unit, severity, changed_at, summary, verdict_id from alarm where tenant=? and active",
+        f"select a.alarm, a.site, a.work_unit, a.severity, coalesce(({_SINCE}), a.changed_at), a.summary, a.verdict_id"  # noqa: S608
+        " from alarm a where a.tenant=? and a.active",
         (tenant,),
     )
     rank = {"critical": 0, "warning": 1}

@@ -130,6 +130,7 @@ alarm_change = sa.Table(
     text("summary"),
     words("verdict_id"),
     sa.Index("alarm_change_by_time", "tenant", "at"),
+    sa.Index("alarm_change_by_alarm", "tenant", "site", "work_unit", "alarm", "active", "at"),
 )
 
 gap = sa.Table(

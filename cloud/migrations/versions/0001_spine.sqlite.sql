@@ -27,6 +27,8 @@ CREATE TABLE alarm_change (
   PRIMARY KEY (inc, stream, seq)
 );
 
+CREATE INDEX alarm_change_by_alarm ON alarm_change (tenant, site, work_unit, alarm, active, at);
+
 CREATE INDEX alarm_change_by_time ON alarm_change (tenant, at);
 
 CREATE TABLE "conflict" (

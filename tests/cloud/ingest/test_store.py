@@ -7,6 +7,8 @@ import pytest
 
 from cloud.bi.completeness import accounts
 from cloud.bi.lists import count_rows
+from cloud.bi.overview import active_alarms
+from cloud.bi.times import iso_ns
 from cloud.database import Database, DataError
 from cloud.ingest.store import Ingest, Item
 from cloud.plant import Plants
@@ -226,6 +228,19 @@ async def test_alarms_stand_until_they_go(cloud: Cloud) -> None:
     await cloud.store(start, start.facts(go, come))
     assert [bool(a) for (a,) in await cloud.rows("select active from alarm")] == [False]
     assert await cloud.rows("select count(*) from alarm_change") == [(3,)]
+
+
+async def test_an_alarm_is_up_since_it_rose_whatever_its_severity_became(cloud: Cloud) -> None:
+    start = Start()
+
+    def alarm(at: int, severity: str, *, active: bool = True) -> f.AlarmChanged:
+        return f.AlarmChanged(at=at, work_unit=LINE, alarm="hot", active=active, severity=severity)
+
+    course = [alarm(NOW, "warning"), alarm(NOW + S, "warning", active=False)]
+    course += [alarm(NOW + 5 * S, "warning"), alarm(NOW + 9 * S, "critical")]
+    await cloud.store(start, (start.resume(),), start.facts(*course))
+    (found,) = await cloud.database.read(lambda c: active_alarms(c, "demo"))
+    assert (found["severity"], found["since"]) == ("critical", iso_ns(NOW + 5 * S))
 
 
 async def test_facts_of_impossible_times_are_kept_and_take_no_part(cloud: Cloud) -> None:
