@@ -100,8 +100,15 @@ async def _run(site: Site) -> None:
         results = await asyncio.gather(*parts, return_exceptions=True)
         for broken in results:
             if isinstance(broken, Exception):
-                raise broken
+                raise _first(broken)
         await store.commit(facts=[_audited(clock, gateway.id, "gateway.stopped")])
+
+
+def _first(error: Exception) -> Exception:
+    """Give what is inside the groups that task groups make, so that `main` can say it in a sentence."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _audited(clock: Clock, gateway: str, action: str, **detail: str) -> Audited:

@@ -21,7 +21,7 @@ from edge.drivers import open_driver, open_source
 from edge.drivers.driver import DriverError, DriverHealth, FactSource
 from edge.pipeline import LinePipeline, Output
 from edge.site import Site
-from edge.store import Store
+from edge.store import Store, StoreError
 from edge.tags import Tag
 from sync.clock import Clock, backoff
 from sync.facts import (
@@ -112,6 +112,8 @@ class Flow:
                 why = "the source ended"
             except DriverError as error:
                 why = str(error)
+            except StoreError:
+                raise  # no line's trouble: what cannot be put on disk ends the process
             except Exception as bug:  # the one net under a line: recorded, shown, and the other lines run on
                 log.exception("line faulted: source=%s", connection.name)
                 await self.store.commit(
