@@ -29,7 +29,7 @@ screenshots: $(VENV)/.dev  ## retake the pictures in docs/
 	$(BIN)/python -m tests.screenshots
 
 lock: $(VENV)/bin/uv  ## renew the lock files after a change to pyproject.toml
-	for extra in edge cloud demo dev; do \
+	for extra in edge sql cloud demo dev; do \
 	  $(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade \
 	    --extra $$extra pyproject.toml -o requirements/$$extra.lock || exit 1; \
 	done

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from asyncua import Client, ua
@@ -20,15 +21,17 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from bench.acquisition_server import TAGS, URI
 from bench.table import Row, show
-from edge.config import Modbus, OpcUa
+from edge.connections import Modbus, OpcUa
 from edge.drivers import open_driver
-from edge.drivers.driver import Driver
+from edge.drivers.driver import Driver, Surroundings
 from edge.tags import Tag, TagSpec
 from sync.clock import WallClock
 from tests.servers import ROOT, free_port, listens, wait_until
 
 SCANS = 60
 RATE_HZ = 10
+
+AROUND = Surroundings(folder=Path(), data=Path(), gateway="bench")
 
 
 @contextlib.contextmanager
@@ -132,11 +135,11 @@ def run() -> list[Row]:
         config = OpcUa(
             driver="opcua", name="bench", url=f"opc.tcp://127.0.0.1:{port}", security="none", publishing_ms=100
         )
-        opcua = asyncio.run(cost(open_driver(config, tags(f"nsu={URI};s=t{{i}}", "float64"), WallClock())))
+        opcua = asyncio.run(cost(open_driver(config, tags(f"nsu={URI};s=t{{i}}", "float64"), WallClock(), AROUND)))
         handler = asyncio.run(asyncua_cost(port))
     with machine("bench.bench_plant", "modbus", "{port}", str(TAGS)) as port:
         device = Modbus(driver="modbus", name="bench", host="127.0.0.1", port=port, period_ms=1000 / RATE_HZ)
-        modbus = asyncio.run(cost(open_driver(device, tags("holding:{i}", "uint16"), WallClock())))
+        modbus = asyncio.run(cost(open_driver(device, tags("holding:{i}", "uint16"), WallClock(), AROUND)))
         single = asyncio.run(tag_by_tag_cost(port))
     return [
         row("driver: OPC UA, 1,000 tags at 10 Hz, against asyncua's handler", opcua, handler, percent=5, ratio=5),

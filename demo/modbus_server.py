@@ -12,8 +12,8 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from demo.plant_signals import Value
 from demo.plant_tags import Shown
-from edge.drivers.registers import NUMBERS, WordOrder, encode
-from edge.tags import TagBook
+from edge.drivers.modbus.registers import NUMBERS, encode
+from edge.tags import TagBook, WordOrder
 
 DROPPED_OUT = 0x7FFF
 """What an analog input card gives when the sensor's wire is broken."""

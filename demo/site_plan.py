@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edge.drivers.registers import WordOrder
+from edge.tags import WordOrder
 
 TENANT: Final = "demo"
 SITE: Final = "seoul"

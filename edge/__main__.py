@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import os
 import shutil
 import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 from edge.flow import Flow
 from edge.health import Health, notify_systemd
@@ -27,19 +29,26 @@ from sync.settings import ConfigError
 SOFTWARE = f"triflow {version('triflow')}"
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
+COMMANDS: Final[dict[str, tuple[str, str]]] = {}
+"""Word → its module (with `main(argv) -> int`) and what it does. `triflow edge WORD …`."""
 EX_UNAVAILABLE = 69
 EX_IOERR = 74
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="triflow edge", description="Run or check one gateway.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = argparse.ArgumentParser(prog="triflow edge", description="Run, check and look after one gateway.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, what in (
         ("run", "run the gateway until stopped"),
         ("check", "check a site file, its books, rules and credentials"),
     ):
         command = commands.add_parser(name, help=what, description=what)
         command.add_argument("site", type=Path, help="the site file, e.g. site.toml")
+    for name, (_, what) in COMMANDS.items():  # each parses the rest of its line itself, and is loaded only when spoken
+        commands.add_parser(name, help=what, add_help=False)
+    if argv and argv[0] in COMMANDS:
+        module, _ = COMMANDS[argv[0]]
+        return int(importlib.import_module(module).main(argv[1:]))
     arguments = parser.parse_args(argv)
     try:
         site = load(arguments.site)

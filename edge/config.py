@@ -10,65 +10,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from edge.connections import Connection
 from sync.equipment import equipment
 from sync.secret import Credential
 from sync.settings import Label, Log, Model, Name, Port
 
 BOOKS = Path(__file__).parent / "drivers" / "books"
-
-WordOrder = Literal["ABCD", "BADC", "CDAB", "DCBA"]
-
-
-class OpcUa(Model):
-    """An OPC UA server, subscribed."""
-
-    driver: Literal["opcua"]
-    name: Name
-    url: Annotated[str, Field(pattern=r"^opc\.tcp://")]
-    security: Literal["none"]
-    """No default: an unprotected connection is said aloud. Sign and encrypt come with the trust list."""
-    publishing_ms: Annotated[float, Field(ge=20, le=60_000)] = 250.0
-    sampling_ms: Annotated[float, Field(ge=0, le=60_000)] = 100.0
-    queue_size: Annotated[int, Field(ge=1, le=10_000)] = 10
-    """Values the server keeps per tag between two publishes; 1 loses all but the newest."""
-
-
-class Modbus(Model):
-    """A Modbus TCP device, polled."""
-
-    driver: Literal["modbus"]
-    name: Name
-    host: str
-    port: Port = 502
-    unit: Annotated[int, Field(ge=0, le=255)] = 1
-    word_order: WordOrder = "ABCD"
-    period_ms: Annotated[float, Field(ge=20, le=3_600_000)] = 1000.0
-    timeout_s: Annotated[float, Field(gt=0, le=5)] = 1.0
-    max_gap: Annotated[int, Field(ge=0, le=124)] = 16
-    """Registers nobody asked for that may be read along to save a request."""
-    max_registers: Annotated[int, Field(ge=1, le=125)] = 125
-
-
-class Simulated(Model):
-    """A seeded machine inside the gateway: for trying out a book and for tests."""
-
-    driver: Literal["simulated"]
-    name: Name
-    seed: int = 1
-    period_ms: Annotated[float, Field(ge=1, le=60_000)] = 1000.0
-
-
-class Mes(Model):
-    """A manufacturing execution system over HTTP: job orders, products, shifts, inventory."""
-
-    driver: Literal["mes"]
-    name: Name
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    period_s: Annotated[float, Field(ge=0.2, le=3600)] = 5.0
-    token: Credential | None = None
-
-
-Connection = Annotated[OpcUa | Modbus | Simulated | Mes, Field(discriminator="driver")]
 
 
 class Line(Model):
@@ -83,6 +30,8 @@ class Line(Model):
     """Name of a shipped book, or a path (ending in .toml) relative to the site file."""
     fill: dict[str, str | int] = {}
     """What `{placeholders}` in the book's addresses stand for on this line."""
+    unit: Annotated[int, Field(ge=0, le=255)] | None = None
+    """Modbus unit of this line's device; the connection's when left out."""
     offset: int = 0
     """Added to every Modbus register address of the book."""
     window_s: Annotated[float, Field(gt=0, le=3600)] = 10.0

@@ -16,9 +16,9 @@ from typing import Final
 
 import msgspec
 
-from edge.config import Connection, Mes
+from edge.connections import Factual, Readable
 from edge.drivers import open_driver, open_source
-from edge.drivers.driver import DriverError, DriverHealth, FactSource
+from edge.drivers.driver import DriverError, DriverHealth, FactSource, Learned, Surroundings
 from edge.pipeline import LinePipeline, Output
 from edge.site import Site
 from edge.store import Store, StoreError
@@ -65,6 +65,7 @@ class Flow:
 
     def __init__(self, site: Site, store: Store, clock: Clock) -> None:
         self.site, self.store, self.clock = site, store, clock
+        self._around = Surroundings(folder=site.folder, data=site.data, gateway=site.file.gateway.id)
         self.pipelines = {line.work_unit: _pipeline(site, line.work_unit) for line in site.file.lines}
         self.sources = {c.name: SourceState(c.name, since=clock.now()) for c in site.file.connections}
         self.judged = 0
@@ -80,7 +81,9 @@ class Flow:
         await self._resume()
         async with asyncio.TaskGroup() as tasks:
             for connection in self.site.file.connections:
-                work = self._keep_asking(connection) if isinstance(connection, Mes) else self._keep_reading(connection)
+                work = (
+                    self._keep_asking(connection) if isinstance(connection, Factual) else self._keep_reading(connection)
+                )
                 tasks.create_task(work, name=f"source {connection.name}")
             tasks.create_task(self._keep_ticking(), name="ticker")
 
@@ -100,7 +103,7 @@ class Flow:
 
     # ── readings ──
 
-    async def _keep_reading(self, connection: Connection) -> None:
+    async def _keep_reading(self, connection: Readable) -> None:
         """Read again whenever reading ends; one connection's trouble stays its own."""
         source = self.sources[connection.name]
         tags = self.site.table.of_connection(connection.name)
@@ -127,8 +130,8 @@ class Flow:
                 delays = backoff()
             await self.clock.sleep(next(delays))
 
-    async def _read(self, connection: Connection, tags: list[Tag], source: SourceState) -> None:
-        driver = open_driver(connection, tags, self.clock)
+    async def _read(self, connection: Readable, tags: list[Tag], source: SourceState) -> None:
+        driver = open_driver(connection, tags, self.clock, self._around)
         source.health = driver.health
         async with driver, aclosing(driver.readings()) as batches:
             async for batch in batches:
@@ -227,7 +230,7 @@ class Flow:
 
     # ── the MES ──
 
-    async def _keep_asking(self, connection: Mes) -> None:
+    async def _keep_asking(self, connection: Factual) -> None:
         """Ask the MES for ever; facts that did not change since the last commit are not said again."""
         source = self.sources[connection.name]
         delays = backoff()
@@ -235,11 +238,12 @@ class Flow:
         while True:
             began = self.clock.monotonic()
             try:
-                mes = open_source(connection, list(self.pipelines), self.clock, beside=self.site.folder)
+                cursor = self.store.checkpoint(f"cursor:{connection.name}") or b""
+                mes = open_source(connection, list(self.pipelines), self.clock, self._around, cursor=cursor)
                 source.health = mes.health
                 async with mes, aclosing(mes.facts()) as batches:
-                    async for facts in batches:
-                        await self._take_mes(connection, source, mes, facts, known)
+                    async for learned in batches:
+                        await self._take_mes(connection, source, mes, learned, known)
                 why = "the source ended"
             except DriverError as error:
                 why = str(error)
@@ -250,7 +254,7 @@ class Flow:
             await self.clock.sleep(next(delays))
 
     async def _take_mes(
-        self, connection: Mes, source: SourceState, mes: FactSource, facts: list[Fact], known: dict[str, str]
+        self, connection: Factual, source: SourceState, mes: FactSource, learned: Learned, known: dict[str, str]
     ) -> None:
         now = self.clock.now()
         new: list[Fact] = []
@@ -259,7 +263,7 @@ class Flow:
             source.state, source.since, source.why = "connected", now, ""
             new.append(ConnectionChanged(at=now, source=source.name, connected=True))
         source.newest = now
-        for fact in facts:
+        for fact in learned.facts:
             key, mark = _identity(fact)
             if known.get(key) != mark:
                 known[key] = mark
@@ -271,8 +275,10 @@ class Flow:
             for work_unit, pipeline in self.pipelines.items()
         ]
         every = [*new, *(fact for _, output in outputs for fact in output.facts)]
-        if every:
+        if every or learned.cursor:
             checkpoints = {f"line:{p.work_unit}": p.dump() for p, output in outputs if output.facts}
+            if learned.cursor:
+                checkpoints[f"cursor:{connection.name}"] = learned.cursor
             checkpoints[f"mes:{connection.name}"] = msgspec.json.encode(known)
             await self.store.commit(facts=every, checkpoints=checkpoints)
 

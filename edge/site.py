@@ -7,7 +7,8 @@ import zoneinfo
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.config import BOOKS, Line, Mes, Modbus, OpcUa, SiteFile
+from edge.config import BOOKS, Line, SiteFile
+from edge.connections import Modbus, OpcUa, Readable
 from edge.production import counters_of
 from edge.tags import Tag, TagBook, TagTable
 from models.expression import window_environment
@@ -18,7 +19,7 @@ from sync.settings import ConfigError, Document, Fault, nearest
 from sync.topics import Address
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_MODBUS = re.compile(r"(holding|input|coil|discrete):(\d{1,5})(\.\d{1,2})?")
+_MODBUS = re.compile(r"(holding|input|coil|discrete):(\d{1,5})(\.(?:\d{1,2}(?:-\d{1,2})?|high|low))?")
 _OPCUA = re.compile(r"nsu=[^;]+;[isgb]=.+|[isgb]=.+")
 
 
@@ -97,7 +98,7 @@ def _connection_faults(document: Document, file: SiteFile) -> list[Fault]:
                 )
             )
         names.setdefault(connection.name, i)
-    readable = [c.name for c in file.connections if not isinstance(c, Mes)]
+    readable = [c.name for c in file.connections if isinstance(c, Readable)]
     for i, line in enumerate(file.lines):
         if line.connection not in readable:
             faults.append(
@@ -113,11 +114,11 @@ def _secret_faults(document: Document, file: SiteFile) -> list[Fault]:
     wanted: list[tuple[tuple[str | int, ...], Credential]] = []
     if file.uplink is not None:
         wanted.append((("uplink", "key"), file.uplink.key))
-    wanted += [
-        (("connection", i, "token"), c.token)
-        for i, c in enumerate(file.connections)
-        if isinstance(c, Mes) and c.token is not None
-    ]
+    for i, connection in enumerate(file.connections):
+        for key in ("token", "password", "user_key", "private_key"):
+            credential = getattr(connection, key, None)
+            if credential is not None:
+                wanted.append((("connection", i, key), credential))
     faults: list[Fault] = []
     for path, credential in wanted:
         try:
@@ -149,6 +150,7 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
     tags: list[Tag] = []
     faults: list[Fault] = []
     addresses: dict[str, str] = {}
+    names = [spec.name for spec in book.tags]
     for k, spec in enumerate(book.tags):
         unknown = [name for name in _PLACEHOLDER.findall(spec.address) if name not in line.fill]
         if unknown:
@@ -166,15 +168,19 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
                 faults.append(
                     source.fault(
                         ("tag", k, "address"),
-                        f"{address!r} is no Modbus address; write holding:100, input:3, coil:0 or discrete:7 (base 0)",
+                        f"{address!r} is no Modbus address; write holding:100, input:3, coil:0 or discrete:7 ",
                     )
                 )
                 continue
             register = int(match[2]) + line.offset
-            if register > 65_535:
+            if register < connection.address_base:
+                faults.append(
+                    source.fault(("tag", k, "address"), f"{address}: this connection counts registers from 1")
+                )
+            if register > 65_535 + connection.address_base:
                 faults.append(
                     source.fault(
-                        ("tag", k, "address"), f"register {register} (with offset {line.offset}) is above 65535"
+                        ("tag", k, "address"), f"register {register} (with offset {line.offset}) is beyond the last"
                     )
                 )
             address = f"{match[1]}:{register}{match[3] or ''}"
@@ -185,20 +191,27 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
                     f"{address!r} is no node id by namespace URI; write nsu=urn:…;s=… (ns= indexes move when a server restarts)",
                 )
             )
-        if address in addresses:
+        place = f"{address} {spec.path}".rstrip()
+        if place in addresses:
             faults.append(
-                source.fault(("tag", k, "address"), f"duplicate tag: {address!r} already is {addresses[address]!r}")
+                source.fault(("tag", k, "address"), f"duplicate tag: {place!r} already is {addresses[place]!r}")
             )
-        addresses.setdefault(address, spec.name)
-        tags.append(
+        addresses.setdefault(place, spec.name)
+        if spec.triggered_by is not None and spec.triggered_by not in names:
+            what = f"no tag {spec.triggered_by!r} in this book; {nearest(spec.triggered_by, names)}"
+            faults.append(source.fault(("tag", k, "triggered_by"), what))
+        tags += [
             Tag(
-                index=first + len(tags),
+                index=first + len(tags) + element,
                 work_unit=line.work_unit,
                 connection=line.connection,
                 address=address,
-                spec=spec,
+                spec=spec if spec.count == 1 else spec.model_copy(update={"name": f"{spec.name}_{element}"}),
+                element=element,
+                unit=line.unit,
             )
-        )
+            for element in range(spec.count)
+        ]
     if faults:
         raise ConfigError(faults)
     return tags

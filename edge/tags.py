@@ -21,8 +21,16 @@ Role = Literal["state", "reason", "counter", "measurement", "setpoint", "context
 CounterKind = Literal["produced", "good", "scrap", "rework", "defect", "energy_wh"]
 ContextField = Literal["order", "product", "lot", "shift"]
 DataType = Literal[
-    "bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string"
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+    "bcd16", "bcd32", "bcd64", "float16", "float32", "float64", "string"
 ]  # fmt: skip
+"""bcd16, bcd32, bcd64: 4, 8 or 16 decimal digits, one in each half byte (Modbus only, as is float16)."""
+WordOrder = Literal[
+    "ABCD", "BADC", "CDAB", "DCBA",
+    "ABCDEFGH", "BADCFEHG", "CDABGHEF", "DCBAHGFE", "EFGHABCD", "FEHGBADC", "GHEFCDAB", "HGFEDCBA"
+]  # fmt: skip
+"""Where the bytes of a 32-bit value lie, A the most significant; eight letters for 64 bits. Four letters say of a
+64-bit value what they say of 32 bits: bytes swapped in each word or not, words in order or all reversed."""
 
 
 class TagSpec(BaseModel):
@@ -32,13 +40,34 @@ class TagSpec(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     address: str
-    """OPC UA: `nsu=<uri>;s=<id>` (namespace by URI); Modbus: `holding:100`, `input:3`, `coil:0`, `discrete:7`, base 0;
-    one bit of a register: `holding:100.15` (0 is the least significant)."""
+    """OPC UA: `nsu=<uri>;s=<id>` (namespace by URI); Modbus: `holding:100`, `input:3`, `coil:0`, `discrete:7`;
+    bits of a register: `holding:100.15` (0 is the least significant), `holding:100.4-7` (a bit field, as a number);
+    one byte of it: `holding:100.high`, `holding:100.low`."""
     type: DataType = "float64"
     length: Annotated[int, Field(ge=1, le=125)] = 1
     """Registers of a Modbus string."""
-    word_order: Literal["ABCD", "BADC", "CDAB", "DCBA"] | None = None
+    count: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Elements of an array, one after the other; the tag becomes `name_0` … `name_<count-1>`."""
+    path: str = ""
+    """OPC UA: which part of an array or structure is meant: `[3]`, `position.x`, `axes[2].torque`."""
+    word_order: WordOrder | None = None
     """Modbus: where this tag's words lie otherwise than the connection's `word_order` says."""
+    period_ms: Annotated[float, Field(ge=20, le=3_600_000)] | None = None
+    """How often a polled tag is read otherwise than the connection's period says."""
+    sampling_ms: Annotated[float, Field(ge=-1, le=60_000)] | None = None
+    """OPC UA: sampling interval otherwise than the connection's."""
+    publishing_ms: Annotated[float, Field(ge=20, le=60_000)] | None = None
+    """OPC UA: publishing interval otherwise than the connection's; tags of one interval share a subscription."""
+    queue_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    discard: Literal["oldest", "newest"] | None = None
+    trigger: Literal["status", "value", "timestamp"] = "value"
+    """OPC UA: what counts as a change: the status; or the value too; or the source time too."""
+    triggered_by: str | None = None
+    """OPC UA: name of a tag of this book; this one is reported only when that one changes (SetTriggering)."""
+    source_deadband: Annotated[float, Field(ge=0)] = 0.0
+    """OPC UA: absolute deadband at the server, in raw units: smaller changes are not even sent."""
+    source_deadband_percent: Annotated[float, Field(ge=0, le=100)] = 0.0
+    """OPC UA: the same in percent of the node's EURange."""
     role: Role = "measurement"
     counter: CounterKind | None = None
     """What a counter counts (role = "counter")."""
@@ -73,6 +102,8 @@ class TagSpec(BaseModel):
             raise ValueError(f"tag {self.name}: counter = 'defect' and defect = '<type>' go together")
         if (self.role == "context") != (self.context is not None):
             raise ValueError(f"tag {self.name}: role = 'context' and context = '…' go together")
+        if self.source_deadband and self.source_deadband_percent:
+            raise ValueError(f"tag {self.name}: one deadband at the server, absolute or percent, not both")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"tag {self.name}: low {self.low} is not below high {self.high}")
         return self
@@ -104,8 +135,12 @@ class Tag:
     work_unit: str
     connection: str
     address: str
-    """With its placeholders filled."""
+    """With its placeholders filled and the line's offset added."""
     spec: TagSpec
+    element: int = 0
+    """Which element of an array the tag is; its spec then has the element's own name and `count` as in the book."""
+    unit: int | None = None
+    """Modbus unit of its device; the connection's when None."""
 
     @property
     def id(self) -> str:

@@ -123,6 +123,27 @@ class AlarmChanged(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ala
     severity: str
     summary: dict[str, str] = {}
     verdict_id: str | None = None
+    source: str = ""
+    """Connection whose machine raised it (OPC UA condition); empty for an alarm of ours."""
+    acknowledged: bool | None = None
+    """Whether somebody took note at the machine; None where nobody can."""
+
+
+class EventNotified(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="event"):
+    """Something happened at a machine and it said so (OPC UA event); `at` is the machine's time of it."""
+
+    source: str
+    """Connection."""
+    event: str
+    """The machine's own id of the event, hex; the same event twice has the same."""
+    type: str
+    """Browse name of the event type."""
+    node: str = ""
+    """Name of what it happened to."""
+    severity: int
+    """1 to 1000, the machine's own."""
+    message: str = ""
+    fields: dict[str, float | str | bool | None] = {}
 
 
 class Gap(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="gap"):
@@ -132,6 +153,16 @@ class Gap(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="gap"):
     start: int
     tags: int
     reason: str
+
+
+class Backfilled(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="backfill"):
+    """What was missed between `start` and `at` was taken from the machine's own history, for `tags` tags."""
+
+    source: str
+    start: int
+    tags: int
+    readings: int
+    """How many readings that gave; they are on the lane of readings, marked historical."""
 
 
 class ConnectionChanged(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="connection"):
@@ -179,6 +210,72 @@ class InventoryCounted(Fact, frozen=True, kw_only=True, omit_defaults=True, tag=
     quantity: float
     unit: str
     daily_usage: float | None = None
+
+
+class LotDefined(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="lot"):
+    """A material lot (ISA-95) as the MES or ERP holds it."""
+
+    lot: str
+    product: str
+    quantity: float | None = None
+    unit: str | None = None
+    state: str = ""
+    """The source's own word: released, blocked, …"""
+    order: str | None = None
+
+
+class ShiftPlanned(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="shift"):
+    """A shift of a work unit in [start, end), ns; the calendar itself lives in the cloud's configuration."""
+
+    shift: str
+    start: int
+    end: int
+    team: str | None = None
+
+
+class QualityMeasured(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="quality"):
+    """A quality result from the laboratory or the MES; `at` is when the sample was measured."""
+
+    characteristic: str
+    value: float | str | None = None
+    unit: str | None = None
+    low: float | None = None
+    high: float | None = None
+    passed: bool | None = None
+    """None when the source did not say."""
+    sample: str = ""
+    order: str | None = None
+    product: str | None = None
+    lot: str | None = None
+
+
+class JobResponded(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="job_response"):
+    """What was made of a job order (ISA-95 job response) from `start` to `at`; totals, so a later one replaces it."""
+
+    response: str
+    """Id: the same order, work unit and start have the same, so that a repeat does no harm."""
+    order: str
+    product: str | None = None
+    lot: str | None = None
+    start: int
+    produced: int
+    good: int
+    scrap: int = 0
+    rework: int = 0
+    complete: bool = False
+    """Whether the line has turned to something else."""
+
+
+class SchemaDrifted(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="schema_drift"):
+    """A source offers something else than it did: columns, fields, nodes or registers changed."""
+
+    source: str
+    severity: str
+    """critical (gone, or of another type), warning or info."""
+    changes: list[str]
+    """What changed, one short sentence each; at most 50."""
+    counts: dict[str, int] = {}
+    """Kind of change (column_deleted, type_changed, …) → how many."""
 
 
 class Aggregated(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="aggregate"):
@@ -237,12 +334,19 @@ AnyFact = (
     | Produced
     | Judged
     | AlarmChanged
+    | EventNotified
     | Gap
+    | Backfilled
     | ConnectionChanged
     | Faulted
     | JobOrderPlanned
     | ProductDefined
     | InventoryCounted
+    | LotDefined
+    | ShiftPlanned
+    | QualityMeasured
+    | JobResponded
+    | SchemaDrifted
     | Aggregated
     | TagDictionary
     | Audited
@@ -254,12 +358,19 @@ STREAM_OF: Final[dict[type[Fact], Stream]] = {
     Produced: Stream.EVENT,
     Judged: Stream.EVENT,
     AlarmChanged: Stream.EVENT,
+    EventNotified: Stream.EVENT,
     Gap: Stream.EVENT,
+    Backfilled: Stream.EVENT,
     ConnectionChanged: Stream.EVENT,
     Faulted: Stream.EVENT,
     JobOrderPlanned: Stream.EVENT,
     ProductDefined: Stream.EVENT,
     InventoryCounted: Stream.EVENT,
+    LotDefined: Stream.EVENT,
+    ShiftPlanned: Stream.EVENT,
+    QualityMeasured: Stream.EVENT,
+    JobResponded: Stream.EVENT,
+    SchemaDrifted: Stream.EVENT,
     Aggregated: Stream.AGG,
     TagDictionary: Stream.FACT,
     Audited: Stream.AUDIT,

@@ -33,6 +33,8 @@ class Readings:
     """Gateway wall clock when the batch arrived; ns since 1970 UTC."""
     other: dict[int, str | int] | None = None
     """Position → value that does not fit a float64."""
+    historical: bool = False
+    """Taken from a machine's own history after an outage: recorded, but not judged, because its time is over."""
 
     def __len__(self) -> int:
         return len(self.tag)
@@ -64,6 +66,7 @@ class Readings:
             server_time=self.server_time[index],
             received=self.received,
             other=other,
+            historical=self.historical,
         )
 
 

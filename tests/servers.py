@@ -97,3 +97,24 @@ def process(*arguments: str, log: Path, env: dict[str, str] | None = None) -> It
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait(10)
+
+
+NODE = ROOT / "tests" / "node"
+
+
+@contextlib.contextmanager
+def node(script: str, *arguments: str, log: Path, ready: Callable[[], object]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server of another make (`tests/node/<script>`) until the block ends; `ready` tells when it answers."""
+    if not (NODE / "node_modules" / ".installed").exists():
+        raise AssertionError("the Node servers are not installed; `bash tests/install_parts.sh` installs them")
+    with log.open("ab") as out:
+        process = subprocess.Popen(["node", script, *arguments], cwd=NODE, stdout=out, stderr=out)
+    try:
+        wait_until(lambda: process.poll() is not None or ready(), f"{script} is ready (its log: {log})", 40)
+        if process.poll() is not None:
+            raise AssertionError(f"{script} ended at once: {log.read_text()[-2000:]}")
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)  # a test may have stopped it
+        process.kill()
+        process.wait(10)

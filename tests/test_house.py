@@ -18,9 +18,11 @@ BEHIND_ONE_FILE = {
     "pymodbus": ("edge/drivers/modbus",),
     "paho": ("sync/mqtt.py",),
     "apsw": ("edge/store",),
-    "httpx": ("edge/drivers/mes.py", "cloud/"),
-    "sqlalchemy": ("cloud/",),
+    "httpx": ("edge/drivers/mes/", "cloud/"),
+    "sqlalchemy": ("edge/drivers/mes/sql", "cloud/"),
     "psycopg": ("cloud/",),
+    "openpyxl": ("edge/commands/book",),
+    "cryptography": ("edge/drivers/opcua", "edge/commands/doctor"),
     "fastapi": ("cloud/",),
     "starlette": ("edge/page/", "cloud/"),
 }

@@ -7,43 +7,49 @@ from `simulated.py`, add its type to `edge.config`, its case here, and run the c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import assert_never
 
-from edge.config import Connection, Mes, Modbus, OpcUa, Simulated
-from edge.drivers.driver import Driver, FactSource
+from edge.connections import Factual, Mes, Modbus, OpcUa, Readable, Simulated, Sql
+from edge.drivers.driver import Driver, FactSource, Surroundings
 from edge.tags import Tag
 from sync.clock import Clock
 
 
-def open_driver(connection: Connection, tags: Sequence[Tag], clock: Clock) -> Driver:
-    """Give a new, unconnected driver of the connection's `tags`; for a source of facts use `open_source`."""
+def open_driver(connection: Readable, tags: Sequence[Tag], clock: Clock, around: Surroundings) -> Driver:
+    """Give a new, unconnected driver of the connection's `tags`. Raises SecretError when a credential cannot be read."""
     match connection:
         case OpcUa():
-            from edge.drivers.opcua import OpcUaDriver
+            from edge.drivers.opcua.driver import OpcUaDriver
 
-            return OpcUaDriver(connection, tags, clock)
+            return OpcUaDriver(connection, tags, clock, around)
         case Modbus():
-            from edge.drivers.modbus import ModbusDriver
+            from edge.drivers.modbus.driver import ModbusDriver
 
-            return ModbusDriver(connection, tags, clock)
+            return ModbusDriver(connection, tags, clock, around)
         case Simulated():
             from edge.drivers.simulated import SimulatedDriver
 
             return SimulatedDriver(connection, tags, clock)
-        case Mes():
-            raise TypeError(f"connection {connection.name!r} gives facts, not readings: open_source opens it")
         case _:
             assert_never(connection)
 
 
-def open_source(connection: Mes, work_units: Sequence[str], clock: Clock, *, beside: Path) -> FactSource:
-    """Give a new, unconnected source of facts about `work_units`.
+def open_source(
+    connection: Factual, work_units: Sequence[str], clock: Clock, around: Surroundings, *, cursor: bytes = b""
+) -> FactSource:
+    """Give a new, unconnected source of facts about `work_units`, to go on at `cursor`.
 
-    beside: folder of the site file, where the credentials folder is looked for. Raises SecretError when the
-    connection's token cannot be read.
+    Raises SecretError when a credential cannot be read.
     """
-    from edge.drivers.mes import MesSource
+    match connection:
+        case Mes():
+            from edge.drivers.mes.rest import MesSource
 
-    token = connection.token.read(beside) if connection.token is not None else None
-    return MesSource(connection, work_units, clock, token=token)
+            token = connection.token.read(around.folder) if connection.token is not None else None
+            return MesSource(connection, work_units, clock, token=token)
+        case Sql():
+            from edge.drivers.mes.sql import SqlSource
+
+            return SqlSource(connection, work_units, clock, around, cursor=cursor)
+        case _:
+            assert_never(connection)

@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from edge.config import Simulated
+from edge.connections import Simulated
 from edge.drivers.columns import TagColumns
 from edge.drivers.driver import DriverHealth
 from edge.drivers.schedule import Beat

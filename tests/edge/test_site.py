@@ -91,7 +91,7 @@ def test_a_good_site_is_loaded_whole(folder):
     ("file", "old", "new", "expected"),
     [
         ("site.toml", 'host = "127.0.0.1"\n\n[[line', 'hots = "127.0.0.1"\n\n[[line', "site.toml:16: connection[0].hots: unknown key; did you mean 'host'?"),
-        ("site.toml", 'host = "127.0.0.1"\n\n[[line', "\n[[line", "site.toml:13: connection[0].host: is missing; add it"),
+        ("site.toml", 'host = "127.0.0.1"\n\n[[line', "\n[[line", "site.toml:13: connection[0].modbus: host is missing"),
         ("site.toml", 'driver = "modbus"', 'driver = "profibus"', "site.toml:15: connection[0].driver: 'profibus' is none of"),
         ("site.toml", 'connection = "plc"', 'connection = "plk"', "site.toml:20: line[0].connection: no connection 'plk' with tags; did you mean 'plc'?"),
         ("site.toml", 'book = "press.toml"', 'book = "pres.toml"', "site.toml:21: line[0].book: no tag book at"),

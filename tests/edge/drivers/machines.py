@@ -19,14 +19,17 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType as Sim
 from pymodbus.simulator import SimData, SimDevice
 
-from edge.config import Modbus, OpcUa
-from edge.drivers.modbus import ModbusDriver
-from edge.drivers.opcua import OpcUaDriver
+from edge.connections import Modbus, OpcUa
+from edge.drivers.driver import Surroundings
+from edge.drivers.modbus.driver import ModbusDriver
+from edge.drivers.opcua.driver import OpcUaDriver
 from edge.tags import Tag, TagSpec
 from sync.clock import WallClock
 from tests.servers import free_port
 
 URI = "urn:triflow:test:machine"
+AROUND = Surroundings(folder=Path(), data=Path(), gateway="gw-test")
+"""For drivers that need nothing of the box; tests of certificates make their own."""
 WORK_UNIT = "bottling/line-1/filler"
 
 
@@ -77,10 +80,10 @@ class OpcUaMachine:
         )
 
     def driver(self, **more: Any) -> OpcUaDriver:
-        return OpcUaDriver(self.config(), self.tags, WallClock(), **more)
+        return OpcUaDriver(self.config(), self.tags, WallClock(), AROUND, **more)
 
     def absent(self) -> OpcUaDriver:
-        return OpcUaDriver(self.config(url=f"opc.tcp://127.0.0.1:{free_port()}"), self.tags, WallClock())
+        return OpcUaDriver(self.config(url=f"opc.tcp://127.0.0.1:{free_port()}"), self.tags, WallClock(), AROUND)
 
     async def start(self) -> None:
         server = Server()
@@ -158,10 +161,10 @@ class ModbusMachine:
         })  # fmt: skip
 
     def driver(self, **more: Any) -> ModbusDriver:
-        return ModbusDriver(self.config(), self.tags, WallClock(), **more)
+        return ModbusDriver(self.config(), self.tags, WallClock(), AROUND, **more)
 
     def absent(self) -> ModbusDriver:
-        return ModbusDriver(self.config(port=free_port()), self.tags, WallClock())
+        return ModbusDriver(self.config(port=free_port()), self.tags, WallClock(), AROUND)
 
     async def start(self) -> None:
         bits, words = Sim.BITS, Sim.REGISTERS

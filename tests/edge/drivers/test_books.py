@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.drivers.modbus_plan import parse
-from edge.drivers.opcua_items import Refusal, resolve
+from edge.drivers.modbus.plan import parse
+from edge.drivers.opcua.items import Refusal, resolve
 from edge.tags import TagBook
 
 BOOKS = sorted((Path(__file__).parents[3] / "edge" / "drivers" / "books").glob("*.toml"))

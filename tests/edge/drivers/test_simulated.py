@@ -4,13 +4,13 @@ from contextlib import aclosing
 
 import numpy as np
 
-from edge.config import Simulated
+from edge.connections import Simulated
 from edge.drivers import open_driver
 from edge.drivers.driver import Driver
 from sync.equipment import PackML
 from sync.quality import GOOD
 from sync.reading import Readings, concatenate
-from tests.edge.drivers.machines import tag
+from tests.edge.drivers.machines import AROUND, tag
 
 
 class FreeClock:
@@ -39,7 +39,9 @@ TAGS = [
 
 
 def machine(seed: int) -> Driver:
-    return open_driver(Simulated(driver="simulated", name="machine", seed=seed, period_ms=100), TAGS, FreeClock())
+    return open_driver(
+        Simulated(driver="simulated", name="machine", seed=seed, period_ms=100), TAGS, FreeClock(), AROUND
+    )
 
 
 async def scans(seed: int, count: int) -> Readings:

@@ -15,7 +15,7 @@ from typing import Final, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.drivers.registers import width
+from edge.drivers.modbus.registers import width
 from edge.tags import TagSpec
 
 Table = Literal["coil", "discrete", "holding", "input"]

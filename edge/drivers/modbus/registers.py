@@ -14,9 +14,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.tags import DataType
+from edge.tags import DataType, WordOrder
 
-WordOrder = Literal["ABCD", "BADC", "CDAB", "DCBA"]
 Number = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 
 NUMBERS: Final[dict[DataType, str]] = {

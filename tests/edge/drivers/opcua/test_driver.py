@@ -256,7 +256,7 @@ async def test_a_thousand_values_come_without_the_librarys_decoder() -> None:
 async def counting_server(tmp_path: Path) -> AsyncIterator[tuple[subprocess.Popen[bytes], OpcUaMachine]]:
     """Run a server that counts, in a process that can be stopped dead."""
     machine = OpcUaMachine({}, [tag(0, f"nsu={URI};s=count", type="uint32")])
-    with process("tests.edge.drivers.opcua_process", str(machine.port), log=tmp_path / "server.log") as server:
+    with process("tests.edge.drivers.opcua.server_process", str(machine.port), log=tmp_path / "server.log") as server:
         await asyncio.to_thread(wait_until, lambda: listens(machine.port), "the OPC UA server listens")
         try:
             yield server, machine

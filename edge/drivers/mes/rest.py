@@ -22,8 +22,8 @@ import httpx
 import msgspec
 from pydantic import SecretStr
 
-from edge.config import Mes
-from edge.drivers.driver import DriverError, DriverHealth
+from edge.connections import Mes
+from edge.drivers.driver import DriverError, DriverHealth, Learned
 from edge.drivers.schedule import Beat
 from sync.clock import Clock
 from sync.facts import Context, Fact, InventoryCounted, JobOrderPlanned, ProductDefined
@@ -98,7 +98,7 @@ class MesSource:
     ) -> None:
         await self._http.aclose()
 
-    async def facts(self) -> AsyncGenerator[list[Fact]]:
+    async def facts(self) -> AsyncGenerator[Learned]:
         """Give what is new or changed at each poll; `contexts` is brought up to date before each."""
         while True:
             self.health.overruns += await self._beat.wait()
@@ -110,7 +110,7 @@ class MesSource:
                 }
                 raise
             self.health.notifications += len(news)
-            yield news
+            yield Learned(news)
 
     async def _poll(self) -> list[Fact]:
         found: list[tuple[tuple[str, ...], Fact]] = []

@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge.config import Mes
+from edge.connections import Mes
 from edge.drivers import open_source
-from edge.drivers.driver import DriverError
-from edge.drivers.mes import MesSource
+from edge.drivers.driver import DriverError, Surroundings
+from edge.drivers.mes.rest import MesSource
 from sync.clock import WallClock
 from sync.facts import Context, InventoryCounted, JobOrderPlanned, ProductDefined
 from sync.secret import Credential, SecretError
@@ -107,7 +107,7 @@ class MesServer:
 
 async def test_the_first_poll_gives_orders_products_stock_and_context() -> None:
     async with MesServer().running() as mes, mes.source() as source, aclosing(source.facts()) as facts:
-        news = await anext(facts)
+        news = (await anext(facts)).facts
         at = news[0].at
         start, end = 1_767_333_600 * 10**9, 1_767_333_600 * 10**9
     common = {"product": "cola-330", "lot": "L1", "quantity": 1200, "start": start, "end": end, "state": "running"}
@@ -127,12 +127,12 @@ async def test_afterwards_only_what_is_new_or_changed_is_given() -> None:
     async with MesServer().running() as mes, mes.source() as source, aclosing(source.facts()) as facts:
         await anext(facts)
         mes.answered.clear()
-        assert await anext(facts) == []
+        assert (await anext(facts)).facts == []
         assert mes.answered == [304] * 6
         mes.orders[0] = mes.order("A-1", FILLER, state="completed")
         mes.orders.append(mes.order("A-2", FILLER))
         mes.contexts[FILLER] = {"order": "A-2", "product": "cola-330", "lot": "L2", "shift": "day"}
-        news = await anext(facts)
+        news = (await anext(facts)).facts
         assert [(fact.order, fact.state) for fact in news] == [("A-1", "completed"), ("A-2", "running")]
         assert source.contexts[FILLER] == Context(order="A-2", product="cola-330", lot="L2", shift="day")
 
@@ -186,7 +186,7 @@ async def test_a_lost_mes_makes_the_context_stale_and_a_new_source_reads_again()
             pass
     server.status = 200
     async with server.running(), server.source() as source, aclosing(source.facts()) as facts:
-        assert len(await anext(facts)) == 4
+        assert len((await anext(facts)).facts) == 4
 
 
 async def test_cancelling_leaves_nothing_open() -> None:
@@ -211,11 +211,13 @@ async def test_the_token_is_read_from_its_credential_file(tmp_path: Path) -> Non
         mes.token = "open-sesame"
         config = mes.config(token=Credential(credential="mes.token"))
         with pytest.raises(SecretError, match=r"mes\.token"):
-            open_source(config, [FILLER], WallClock(), beside=tmp_path)
+            open_source(config, [FILLER], WallClock(), Surroundings(folder=tmp_path, data=tmp_path, gateway="gw"))
         (tmp_path / "credentials").mkdir()
         (tmp_path / "credentials" / "mes.token").write_text("open-sesame\n")
         async with (
-            open_source(config, [FILLER], WallClock(), beside=tmp_path) as source,
+            open_source(
+                config, [FILLER], WallClock(), Surroundings(folder=tmp_path, data=tmp_path, gateway="gw")
+            ) as source,
             aclosing(source.facts()) as facts,
         ):
-            assert len(await anext(facts)) == 3
+            assert len((await anext(facts)).facts) == 3

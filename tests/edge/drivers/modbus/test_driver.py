@@ -10,7 +10,7 @@ import pytest
 from pymodbus.constants import ExcCodes
 
 from edge.drivers.driver import DriverError, DriverHealth
-from edge.drivers.registers import encode, encode_text
+from edge.drivers.modbus.registers import encode, encode_text
 from edge.drivers.schedule import Beat
 from sync.clock import WallClock
 from sync.quality import (

@@ -9,7 +9,7 @@ from asyncua.ua.ua_binary import struct_to_binary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.opcua_publish import UNKNOWN, Changes, Publish, UndecodableError, decode, decode_fast, decode_slow
+from edge.drivers.opcua.publish import UNKNOWN, Changes, Publish, UndecodableError, decode, decode_fast, decode_slow
 
 T = ua.VariantType
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

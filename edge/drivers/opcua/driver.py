@@ -27,11 +27,11 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary
 from numpy.typing import NDArray
 
-from edge.config import OpcUa
+from edge.connections import OpcUa
 from edge.drivers.columns import TagColumns
-from edge.drivers.driver import DriverError, DriverHealth
-from edge.drivers.opcua_items import MonitoredItems, Refusal
-from edge.drivers.opcua_publish import KINDS, LOCALIZED, NULL, TEXT, Changes, Publish, UndecodableError, decode
+from edge.drivers.driver import DriverError, DriverHealth, Surroundings
+from edge.drivers.opcua.items import MonitoredItems, Refusal
+from edge.drivers.opcua.publish import KINDS, LOCALIZED, NULL, TEXT, Changes, Publish, UndecodableError, decode
 from edge.tags import DataType, Tag
 from sync.clock import Clock
 from sync.quality import BAD, BAD_TYPE_MISMATCH, BAD_WAITING_FOR_INITIAL_DATA
@@ -69,10 +69,13 @@ logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 class OpcUaDriver:
     """One OPC UA connection, from connect to loss."""
 
-    def __init__(self, config: OpcUa, tags: Sequence[Tag], clock: Clock, *, retry_s: float = 30.0) -> None:
+    def __init__(
+        self, config: OpcUa, tags: Sequence[Tag], clock: Clock, around: Surroundings, *, retry_s: float = 30.0
+    ) -> None:
         self.health = DriverHealth()
         self._config = config
         self._clock = clock
+        self._around = around
         self._retry_s = retry_s
         self._columns = TagColumns(tags)
         self._accepts = np.zeros((len(tags), KINDS), np.bool_)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.drivers.columns import EXACT
-from edge.drivers.modbus_plan import Block, Item
-from edge.drivers.registers import WordOrder, decode, decode_text
-from edge.tags import DataType, Tag
+from edge.drivers.modbus.plan import Block, Item
+from edge.drivers.modbus.registers import decode, decode_text
+from edge.tags import DataType, Tag, WordOrder
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
-from edge.config import Modbus
+from edge.connections import Modbus
 from edge.drivers.columns import TagColumns
-from edge.drivers.driver import DriverError, DriverHealth
-from edge.drivers.modbus_image import Image
-from edge.drivers.modbus_plan import FUNCTION, AddressError, Block, Item, Table, halves, parse, plan
+from edge.drivers.driver import DriverError, DriverHealth, Surroundings
+from edge.drivers.modbus.image import Image
+from edge.drivers.modbus.plan import FUNCTION, AddressError, Block, Item, Table, halves, parse, plan
 from edge.drivers.schedule import Beat
 from edge.tags import Tag
 from sync.clock import Clock
@@ -99,10 +99,13 @@ _REQUEST: Final[dict[Table, type[ModbusPDU]]] = {
 class ModbusDriver:
     """One Modbus TCP connection, from connect to loss."""
 
-    def __init__(self, config: Modbus, tags: Sequence[Tag], clock: Clock, *, retry_s: float = RETRY_S) -> None:
+    def __init__(
+        self, config: Modbus, tags: Sequence[Tag], clock: Clock, around: Surroundings, *, retry_s: float = RETRY_S
+    ) -> None:
         self.health = DriverHealth()
         self._config = config
         self._clock = clock
+        self._around = around
         self._retry_ns = round(retry_s * 1e9)
         self._columns = TagColumns(tags)
         n = len(tags)
@@ -132,7 +135,12 @@ class ModbusDriver:
     async def __aenter__(self) -> Self:
         config = self._config
         self._client = AsyncModbusTcpClient(
-            config.host, port=config.port, timeout=config.timeout_s, retries=0, reconnect_delay=0, name=config.name
+            config.host or "",
+            port=config.tcp_port,
+            timeout=config.timeout_s,
+            retries=0,
+            reconnect_delay=0,
+            name=config.name,
         )
         for answer in (_CoilsAnswer, _DiscreteAnswer, _HoldingAnswer, _InputAnswer):
             self._client.register(answer)
@@ -292,14 +300,14 @@ class ModbusDriver:
         self._targets = {}
         return plan(
             [item for item in self._items if item.position not in self._refused],
-            max_gap=self._config.max_gap,
+            max_gap=16 if self._config.max_gap is None else self._config.max_gap,
             max_registers=self._config.max_registers,
             refused=list(self._refused.values()),
         )
 
     def _lost(self, why: str) -> DriverError:
         config = self._config
-        return DriverError(f"{config.name} (modbus {config.host}:{config.port} unit {config.unit}): {why}")
+        return DriverError(f"{config.name} (modbus {config.target} unit {config.unit}): {why}")
 
 
 def _clocks(tags: Sequence[Tag]) -> list[tuple[int, NDArray[np.intp]]]:

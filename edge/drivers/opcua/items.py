@@ -13,7 +13,7 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from numpy.typing import NDArray
 
-from edge.config import OpcUa
+from edge.connections import OpcUa
 from edge.drivers.columns import TagColumns
 from edge.drivers.driver import DriverHealth
 from sync.quality import BAD, BAD_CONFIGURATION_ERROR, BAD_NODE_ID_UNKNOWN

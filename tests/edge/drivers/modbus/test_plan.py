@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.modbus_plan import MAX_BITS, Item, halves, plan
+from edge.drivers.modbus.plan import MAX_BITS, Item, halves, plan
 
 ITEMS = st.lists(
     st.tuples(

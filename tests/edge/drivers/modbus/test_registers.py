@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.registers import NUMBERS, decode, decode_text, encode, encode_text, width
+from edge.drivers.modbus.registers import NUMBERS, decode, decode_text, encode, encode_text, width
 
 ORDERS = ["ABCD", "BADC", "CDAB", "DCBA"]
 

@@ -1,0 +1,1 @@
+"""OPC UA: one connection, its monitored items, its security and what else a server offers."""
