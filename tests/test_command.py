@@ -44,7 +44,7 @@ def test_all_faults_of_a_site_file_are_printed(tmp_path):
     done = triflow("edge", "check", str(site))
     assert done.returncode == 78
     assert f"{site}:2: gateway.id" in done.stderr
-    assert f"{site}:5: connection[0].host: is missing" in done.stderr
+    assert f"{site}:5: connection[0].modbus: host is missing" in done.stderr
     assert "2 fault(s); nothing was started" in done.stderr
 
 
