@@ -23,14 +23,15 @@ import numpy as np
 from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.client.ua_client import UASocketProtocol
+from asyncua.client.ua_session import UaSession
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary
 from numpy.typing import NDArray
 
 from edge.connections import OpcUa
 from edge.drivers.columns import TagColumns
-from edge.drivers.driver import DriverError, DriverHealth, Surroundings
-from edge.drivers.opcua.items import MonitoredItems, Refusal
+from edge.drivers.driver import DriverError, DriverHealth, RefusedError, Surroundings
+from edge.drivers.opcua.items import MonitoredItems, Refusal, resolve
 from edge.drivers.opcua.publish import KINDS, LOCALIZED, NULL, TEXT, Changes, Publish, UndecodableError, decode
 from edge.tags import DataType, Tag
 from sync.clock import Clock
@@ -128,6 +129,23 @@ class OpcUaDriver:
                 await self._group.__aexit__(None if passed is None else type(passed), passed, None)
         finally:
             await self._close()
+
+    @property
+    def session(self) -> UaSession:
+        """The session of this connection, for services besides values. Raises DriverError when there is none."""
+        if self._protocol is None or self._protocol.transport is None:
+            raise self._lost(ConnectionError("not connected"))
+        return self._client.uaclient.session
+
+    def node_of(self, address: str) -> ua.NodeId:
+        """Give the node that a tag book's address names on this server, by the namespaces read at this connect.
+
+        Raises RefusedError.
+        """
+        node = resolve(address, self._items.namespaces)
+        if isinstance(node, Refusal):
+            raise RefusedError(node.why)
+        return node
 
     async def readings(self) -> AsyncGenerator[Readings]:
         """Give first the refused tags, then what the server publishes."""

@@ -37,6 +37,8 @@ class MonitoredItems:
     def __init__(self, config: OpcUa, columns: TagColumns, health: DriverHealth) -> None:
         self.refused: dict[int, Refusal] = {}
         """Position of a tag → why it is not monitored."""
+        self.namespaces: dict[str, int] = {}
+        """URI → index, as read when items were last created."""
         self._config = config
         self._columns = columns
         self._health = health
@@ -45,7 +47,7 @@ class MonitoredItems:
 
     async def create(self, session: UaSession, subscription: int, positions: Iterable[int]) -> None:
         """Monitor these tags in calls of a size the server takes; a tag it now takes is no longer refused."""
-        namespaces = await self._ask(session)
+        namespaces = self.namespaces = await self._ask(session)
         wanted: list[tuple[int, ua.NodeId]] = []
         for position in positions:
             node = resolve(self._columns.tags[position].address, namespaces)
