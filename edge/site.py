@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge.addresses import LAST, AddressError, node, place, register
 from edge.config import BOOKS, Line, SiteFile
 from edge.connections import Modbus, OpcUa, Readable
 from edge.production import counters_of
-from edge.tags import Tag, TagBook, TagTable
+from edge.tags import Tag, TagBook, TagSpec, TagTable
 from models.expression import window_environment
 from models.rulesets import Ruleset, RulesetError, RulesetFault
 from models.rulesets import load as load_ruleset
@@ -19,8 +20,6 @@ from sync.settings import ConfigError, Document, Fault, nearest
 from sync.topics import Address
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_MODBUS = re.compile(r"(holding|input|coil|discrete):(\d{1,5})(\.(?:\d{1,2}(?:-\d{1,2})?|high|low))?")
-_OPCUA = re.compile(r"nsu=[^;]+;[isgb]=.+|[isgb]=.+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,41 +161,20 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
             )
             continue
         address = _PLACEHOLDER.sub(lambda m: str(line.fill[m[1]]), spec.address)
-        if isinstance(connection, Modbus):
-            match = _MODBUS.fullmatch(address)
-            if match is None:
-                faults.append(
-                    source.fault(
-                        ("tag", k, "address"),
-                        f"{address!r} is no Modbus address; write holding:100, input:3, coil:0 or discrete:7 ",
-                    )
-                )
-                continue
-            register = int(match[2]) + line.offset
-            if register < connection.address_base:
-                faults.append(
-                    source.fault(("tag", k, "address"), f"{address}: this connection counts registers from 1")
-                )
-            if register > 65_535 + connection.address_base:
-                faults.append(
-                    source.fault(
-                        ("tag", k, "address"), f"register {register} (with offset {line.offset}) is beyond the last"
-                    )
-                )
-            address = f"{match[1]}:{register}{match[3] or ''}"
-        elif isinstance(connection, OpcUa) and not _OPCUA.fullmatch(address):
+        try:
+            if isinstance(connection, Modbus):
+                address = _register(address, spec, connection, line.offset)
+            elif isinstance(connection, OpcUa):
+                address = node(address)
+        except AddressError as error:
+            faults.append(source.fault(("tag", k, "address"), str(error)))
+            continue
+        where = f"{address} {spec.path}".rstrip()
+        if where in addresses:
             faults.append(
-                source.fault(
-                    ("tag", k, "address"),
-                    f"{address!r} is no node id by namespace URI; write nsu=urn:…;s=… (ns= indexes move when a server restarts)",
-                )
+                source.fault(("tag", k, "address"), f"duplicate tag: {where!r} already is {addresses[where]!r}")
             )
-        place = f"{address} {spec.path}".rstrip()
-        if place in addresses:
-            faults.append(
-                source.fault(("tag", k, "address"), f"duplicate tag: {place!r} already is {addresses[place]!r}")
-            )
-        addresses.setdefault(place, spec.name)
+        addresses.setdefault(where, spec.name)
         if spec.triggered_by is not None and spec.triggered_by not in names:
             what = f"no tag {spec.triggered_by!r} in this book; {nearest(spec.triggered_by, names)}"
             faults.append(source.fault(("tag", k, "triggered_by"), what))
@@ -215,6 +193,22 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
     if faults:
         raise ConfigError(faults)
     return tags
+
+
+def _register(address: str, spec: TagSpec, connection: Modbus, offset: int) -> str:
+    """Give a Modbus address with the line's offset added, good for every element. Raises AddressError."""
+    base, order = connection.address_base, connection.word_order
+    at = register(address, base=base)
+    if at.number + offset < base or at.number + offset > LAST + base:
+        moved = f" with offset {offset}" if offset else ""
+        raise AddressError(
+            f"{address}{moved} is register {at.number + offset}: this connection counts registers from {base} "
+            f"and the last one is {LAST + base}"
+        )
+    moved = str(replace(at, number=at.number + offset))
+    for element in (0, spec.count - 1):
+        place(moved, spec, base=base, element=element, order=order)
+    return moved
 
 
 def _rules(document: Document, i: int, line: Line, folder: Path, tags: list[Tag]) -> Ruleset:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 import numpy as np
@@ -31,6 +31,12 @@ WordOrder = Literal[
 ]  # fmt: skip
 """Where the bytes of a 32-bit value lie, A the most significant; eight letters for 64 bits. Four letters say of a
 64-bit value what they say of 32 bits: bytes swapped in each word or not, words in order or all reversed."""
+REGISTERS: Final[dict[DataType, int]] = {
+    "int16": 1, "uint16": 1, "bcd16": 1, "float16": 1,
+    "int32": 2, "uint32": 2, "bcd32": 2, "float32": 2,
+    "int64": 4, "uint64": 4, "bcd64": 4, "float64": 4,
+}  # fmt: skip
+"""Modbus registers of one number; a bool, a byte or a bit field has a part of one, a string its `length`."""
 
 
 class TagSpec(BaseModel):
@@ -106,6 +112,15 @@ class TagSpec(BaseModel):
             raise ValueError(f"tag {self.name}: one deadband at the server, absolute or percent, not both")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"tag {self.name}: low {self.low} is not below high {self.high}")
+        if self.length > 1 and self.type != "string":
+            raise ValueError(f"tag {self.name}: length is that of a string; an array of {self.type} has a count")
+        if self.word_order is not None and len(self.word_order) == 8 and REGISTERS.get(self.type) != 4:
+            raise ValueError(
+                f"tag {self.name}: word_order {self.word_order} is for 64 bits, {self.type} has "
+                "fewer; write four letters: ABCD, BADC, CDAB or DCBA"
+            )
+        if self.triggered_by == self.name:
+            raise ValueError(f"tag {self.name}: triggered_by names the tag itself; name another tag of this book")
         return self
 
 

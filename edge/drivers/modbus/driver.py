@@ -24,8 +24,9 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInput
 from edge.connections import Modbus
 from edge.drivers.columns import TagColumns
 from edge.drivers.driver import DriverError, DriverHealth, Surroundings
+from edge.drivers.modbus.address import AddressError, Item, Table, parse
 from edge.drivers.modbus.image import Image
-from edge.drivers.modbus.plan import FUNCTION, AddressError, Block, Item, Table, halves, parse, plan
+from edge.drivers.modbus.plan import FUNCTION, Block, halves, plan
 from edge.drivers.schedule import Beat
 from edge.tags import Tag
 from sync.clock import Clock
@@ -116,7 +117,9 @@ class ModbusDriver:
         self._items: list[Item] = []
         for position, tag in enumerate(tags):
             try:
-                self._items.append(parse(position, tag.address, tag.spec))
+                self._items.append(
+                    parse(position, tag.address, tag.spec, base=config.address_base, element=tag.element)
+                )
             except AddressError as error:
                 self._bar(position, str(error))
         self._image = Image(tags, self._items, config.word_order)

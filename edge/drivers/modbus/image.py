@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.drivers.columns import EXACT
-from edge.drivers.modbus.plan import Block, Item
+from edge.drivers.modbus.address import Item
+from edge.drivers.modbus.plan import Block
 from edge.drivers.modbus.registers import decode, decode_text
 from edge.tags import DataType, Tag, WordOrder
 

@@ -1,4 +1,4 @@
-"""What to ask a Modbus device for: addresses, and the fewest requests that bring all of them. Pure.
+"""What to ask a Modbus device for: the fewest requests that bring all of them. Pure.
 
 Registers that nobody asked for are read along where that saves a request; a value is never cut in two; where the device
 refuses a block, the block is halved until the refused registers stand alone, and they are left out from then on.
@@ -6,45 +6,18 @@ refuses a block, the block is halved until the refused registers stand alone, an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.drivers.modbus.registers import width
-from edge.tags import TagSpec
-
-Table = Literal["coil", "discrete", "holding", "input"]
+from edge.drivers.modbus.address import Item, Table
 
 FUNCTION: Final[dict[Table, int]] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 MAX_BITS = 2000
-_ADDRESS = re.compile(r"(coil|discrete|holding|input):(\d{1,5})(?:\.(\d{1,2}))?")
-
-
-class AddressError(ValueError):
-    """A tag's address cannot be read from; the message says what to write instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """Where one tag lies on the device."""
-
-    position: int
-    """Place in the connection's list of tags."""
-    table: Table
-    address: int
-    width: int
-    """Registers, or one bit."""
-    bit: int | None = None
-    """Which bit of a register is meant, 0 the least significant."""
-
-    @property
-    def end(self) -> int:
-        return self.address + self.width
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,28 +42,6 @@ class Block:
     def source(self) -> NDArray[np.intp]:
         """Place in the answer of every register (or bit) that an item wants, item after item."""
         return np.concatenate([np.arange(item.address, item.end) for item in self.items]) - self.address
-
-
-def parse(position: int, address: str, spec: TagSpec) -> Item:
-    """Read `holding:100`, `input:3`, `holding:7.15`, `coil:0`, `discrete:7`. Raises AddressError."""
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        raise AddressError(
-            f"{address!r} is no Modbus address; write holding:100, input:3, holding:7.15, coil:0, discrete:7"
-        )
-    table = cast("Table", match[1])
-    start, bit = int(match[2]), None if match[3] is None else int(match[3])
-    if table in {"coil", "discrete"}:
-        if spec.type != "bool" or bit is not None:
-            raise AddressError(f"{address}: a {table} is one bit; write type = 'bool' and no bit number")
-        item = Item(position, table, start, 1)
-    elif bit is not None and (spec.type != "bool" or bit > 15):
-        raise AddressError(f"{address}: a bit is 0 to 15 and has type = 'bool'")
-    else:
-        item = Item(position, table, start, width(spec.type, spec.length), bit)
-    if item.end > 65536:
-        raise AddressError(f"{address}: the last address is 65535")
-    return item
 
 
 def plan(items: Sequence[Item], *, max_gap: int, max_registers: int, refused: Sequence[Item] = ()) -> list[Block]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.drivers.modbus.plan import parse
+from edge.drivers.modbus.address import parse
 from edge.drivers.opcua.items import Refusal, resolve
 from edge.tags import TagBook
 

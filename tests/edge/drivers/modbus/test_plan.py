@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.modbus.plan import MAX_BITS, Item, halves, plan
+from edge.drivers.modbus.address import Item
+from edge.drivers.modbus.plan import MAX_BITS, halves, plan
 
 ITEMS = st.lists(
     st.tuples(
