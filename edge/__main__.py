@@ -127,7 +127,7 @@ def _audited(clock: Clock, gateway: str, action: str, **detail: str) -> Audited:
 async def _watch(flow: Flow, uplink: UplinkState | None) -> None:
     """Pet systemd's watchdog while the loop turns, and let the flow know whether the cloud confirms."""
     while True:
-        flow.online = uplink is not None and uplink.state == "streaming"
+        flow.recording.online = uplink is not None and uplink.state == "streaming"
         notify_systemd("WATCHDOG=1")
         await flow.clock.sleep(0.2)
 

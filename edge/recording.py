@@ -1,0 +1,87 @@
+"""What every part of the flow records with: the lines' pipelines, the connections' states, and the one way to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge.drivers.driver import DriverHealth, Surroundings
+from edge.pipeline import LinePipeline, Output
+from edge.site import Site
+from edge.store import Store
+from sync.clock import Clock
+from sync.facts import Fact
+from sync.reading import Readings
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What the page and the metrics know of one connection."""
+
+    name: str
+    state: str = "connecting"
+    """connecting, connected or down."""
+    since: int = 0
+    why: str = ""
+    newest: int = 0
+    """Newest source time, ns; 0 before the first reading."""
+    readings: int = 0
+    reconnects: int = 0
+    health: DriverHealth = field(default_factory=DriverHealth)
+
+
+class Recording:
+    """Pipelines, connections and the store of one gateway: what is said here is on disk when the call returns."""
+
+    def __init__(self, site: Site, store: Store, clock: Clock) -> None:
+        self.site, self.store, self.clock = site, store, clock
+        self.around = Surroundings(folder=site.folder, data=site.data, gateway=site.file.gateway.id)
+        self.pipelines = {line.work_unit: _pipeline(site, line.work_unit) for line in site.file.lines}
+        self.sources = {c.name: SourceState(c.name, since=clock.now()) for c in site.file.connections}
+        self.judged = 0
+        self.judged_offline = 0
+        self.online = False
+        """Set by the uplink's owner: whether the cloud confirms what we send."""
+
+    async def commit(
+        self,
+        outputs: Sequence[tuple[LinePipeline, Output]],
+        facts: Sequence[Fact] = (),
+        *,
+        checkpoints: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Put outputs on disk: facts, readings, and the state of every pipeline they came from.
+
+        checkpoints: what else must be true together with them; no transaction is made for their sake alone.
+        """
+        every = list(facts)
+        readings: list[Readings] = []
+        states: dict[str, bytes] = {}
+        verdicts = 0
+        now = self.clock.monotonic()
+        for pipeline, output in outputs:
+            every += output.facts
+            if output.readings is not None and len(output.readings):
+                readings.append(output.readings)
+            verdicts += output.verdicts
+            if output.facts or now - pipeline.dumped_at > 1_000_000_000:
+                # Facts and the state they came from are one transaction; readings alone can wait for the next dump,
+                # because counters are the machine's own and are read again.
+                states[f"line:{pipeline.work_unit}"] = pipeline.dump()
+                pipeline.dumped_at = now
+        if every or readings or states:
+            await self.store.commit(facts=every, readings=readings, checkpoints=states | dict(checkpoints or {}))
+        self.judged += verdicts
+        if not self.online:
+            self.judged_offline += verdicts
+
+
+def _pipeline(site: Site, work_unit: str) -> LinePipeline:
+    line = next(line for line in site.file.lines if line.work_unit == work_unit)
+    return LinePipeline(
+        work_unit,
+        site.table.of_work_unit(work_unit),
+        site.rulesets.get(work_unit),
+        window_ns=round(line.window_s * 1e9),
+        report_ns=round(line.report_s * 1e9),
+    )
