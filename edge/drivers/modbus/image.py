@@ -4,27 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.addresses import order_of
 from edge.drivers.columns import EXACT
 from edge.drivers.modbus.address import Item
 from edge.drivers.modbus.plan import Block
-from edge.drivers.modbus.registers import decode, decode_text
+from edge.drivers.modbus.registers import DIGITS, NO_DIGIT, decode_text, interpret, native_words, swaps
 from edge.tags import DataType, Tag, WordOrder
+
+_LONG = frozenset[DataType]({"int64", "uint64", "bcd64"})
+"""Types whose numbers may be longer than a float64 is exact."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Tags of one type and word order."""
+    """Numbers of one type, in registers whose bytes are swapped or not."""
 
     kind: DataType
-    order: WordOrder
+    swapped: bool
     positions: NDArray[np.intp]
     slots: NDArray[np.intp]
-    """(tags, registers of one value): where they stand in the image."""
+    """(tags, registers of one value): where they stand in the image, in the order this computer keeps words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What takes one register or a part of it: bools, bytes, bit fields."""
+
+    positions: NDArray[np.intp]
+    slots: NDArray[np.intp]
+    swapped: NDArray[np.bool_]
+    shift: NDArray[np.uint16]
+    mask: NDArray[np.uint16]
+    sign: NDArray[np.int32]
+    """128 for a signed byte, else 0."""
+    whole: NDArray[np.bool_]
+    """A bool that is a whole register: true when it is not zero."""
 
 
 class Image:
@@ -34,45 +52,55 @@ class Image:
         self._size = len(tags)
         self._slot: dict[int, int] = {}
         registers = bits = 0
-        grouped: dict[tuple[DataType, WordOrder, int], list[Item]] = {}
-        self._bits: list[Item] = []
-        self._register_bits: list[Item] = []
+        grouped: dict[tuple[DataType, bool, int], list[tuple[Item, WordOrder]]] = {}
+        flags: list[Item] = []
+        parts: list[tuple[Item, WordOrder]] = []
         self._texts: list[tuple[Item, WordOrder]] = []
         for item in items:
             spec = tags[item.position].spec
-            own = spec.word_order or order
+            own = order_of(spec, order)
             if item.table in {"coil", "discrete"}:
                 self._slot[item.position] = bits
                 bits += 1
-                self._bits.append(item)
+                flags.append(item)
                 continue
             self._slot[item.position] = registers
             registers += item.width
-            if spec.type == "bool":
-                self._register_bits.append(item)
+            if spec.type == "bool" or item.bit is not None:
+                parts.append((item, own))
             elif spec.type == "string":
                 self._texts.append((item, own))
             else:
-                grouped.setdefault((spec.type, own, item.width), []).append(item)
+                grouped.setdefault((spec.type, swaps(own), item.width), []).append((item, own))
         self._registers = np.zeros(registers, np.uint16)
         self._flags = np.zeros(bits, np.bool_)
         self._groups = [
             _Group(
                 kind,
-                own,
-                np.array([item.position for item in members], np.intp),
-                np.array([np.arange(words) + self._slot[item.position] for item in members], np.intp),
+                swapped,
+                np.array([item.position for item, _ in members], np.intp),
+                np.array(
+                    [np.array(native_words(own, w)) + self._slot[item.position] for item, own in members], np.intp
+                ),
             )
-            for (kind, own, words), members in grouped.items()
+            for (kind, swapped, w), members in grouped.items()
         ]
-        self._bit_at, self._bit_slots = self._columns(self._bits)
-        self._register_bit_at, self._register_bit_slots = self._columns(self._register_bits)
-        whole = 0xFFFF  # a register that stands for a bool as a whole is true when it is not zero
-        self._masks = np.array([whole if i.bit is None else 1 << i.bit for i in self._register_bits], np.uint16)
+        self._flag_at = np.array([item.position for item in flags], np.intp)
+        self._flag_slots = np.array([self._slot[item.position] for item in flags], np.intp)
+        self._parts = self._columns(tags, parts)
 
-    def _columns(self, items: Sequence[Item]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        positions = np.array([item.position for item in items], np.intp)
-        return positions, np.array([self._slot[item.position] for item in items], np.intp)
+    def _columns(self, tags: Sequence[Tag], parts: Sequence[tuple[Item, WordOrder]]) -> _Parts:
+        items = [item for item, _ in parts]
+        kinds = [tags[item.position].spec.type for item in items]
+        return _Parts(
+            np.array([item.position for item in items], np.intp),
+            np.array([self._slot[item.position] for item in items], np.intp),
+            np.array([swaps(own) for _, own in parts], np.bool_),
+            np.array([item.bit or 0 for item in items], np.uint16),
+            np.array([0xFFFF if item.bit is None else (1 << item.bits) - 1 for item in items], np.uint16),
+            np.array([128 if kind == "int8" else 0 for kind in kinds], np.int32),
+            np.array([item.bit is None for item in items], np.bool_),
+        )
 
     def target(self, block: Block) -> NDArray[np.intp]:
         """Give where the registers (or bits) of `block.source` stand in the image."""
@@ -86,26 +114,41 @@ class Image:
             self._flags[target] = np.unpackbits(np.frombuffer(answer, np.uint8), bitorder="little")[block.source]
 
     def decode(self) -> tuple[NDArray[np.float64], dict[int, str | int], list[int]]:
-        """Give the value of every position (NaN where it is none or stands in the second), and undecodable texts."""
+        """Give the raw value of every position, long integers and texts apart, and the positions that make no sense.
+
+        NaN where there is none or it stands in the second. The third: texts that are no UTF-8, BCD without digits.
+        """
         value = np.full(self._size, np.nan)
         other: dict[int, str | int] = {}
+        senseless: list[int] = []
         for group in self._groups:
-            numbers: NDArray[Any] = decode(self._registers[group.slots], group.kind, group.order)
+            words = self._registers[group.slots]
+            numbers = interpret(words.byteswap() if group.swapped else words, group.kind)
             value[group.positions] = numbers
-            if group.kind in {"int64", "uint64"}:
+            if group.kind in DIGITS:
+                wrong = group.positions[numbers == NO_DIGIT]
+                value[wrong] = np.nan
+                senseless += wrong.tolist()
+            if group.kind in _LONG:
                 for at in np.flatnonzero(np.abs(numbers.astype(np.float64)) >= EXACT):
                     if abs(int(numbers[at])) > EXACT:
                         position = int(group.positions[at])
                         other[position], value[position] = int(numbers[at]), np.nan
-        if self._bits:
-            value[self._bit_at] = self._flags[self._bit_slots]
-        if self._register_bits:
-            value[self._register_bit_at] = (self._registers[self._register_bit_slots] & self._masks) != 0
-        garbled: list[int] = []
+        if len(self._flag_at):
+            value[self._flag_at] = self._flags[self._flag_slots]
+        if len(self._parts.positions):
+            value[self._parts.positions] = self._decode_parts(self._parts)
         for item, order in self._texts:
             slot = self._slot[item.position]
             try:
                 other[item.position] = decode_text(self._registers[slot : slot + item.width], order)
             except UnicodeDecodeError:
-                garbled.append(item.position)
-        return value, other, garbled
+                senseless.append(item.position)
+        return value, other, senseless
+
+    def _decode_parts(self, parts: _Parts) -> NDArray[np.int32]:
+        words = self._registers[parts.slots]
+        words = np.where(parts.swapped, words.byteswap(), words)
+        field = ((words >> parts.shift) & parts.mask).astype(np.int32)
+        field = np.where(parts.whole, field != 0, field)
+        return (field ^ parts.sign) - parts.sign
