@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge.drivers.driver import DriverHealth, Surroundings
@@ -42,6 +42,8 @@ class Recording:
         self.judged_offline = 0
         self.online = False
         """Set by the uplink's owner: whether the cloud confirms what we send."""
+        self.after: list[Callable[[Sequence[Fact]], tuple[list[Fact], dict[str, bytes]]]] = []
+        """What follows from facts and belongs into their transaction: asked with every commit's facts."""
 
     async def commit(
         self,
@@ -69,6 +71,10 @@ class Recording:
                 # because counters are the machine's own and are read again.
                 states[f"line:{pipeline.work_unit}"] = pipeline.dump()
                 pipeline.dumped_at = now
+        for follows in self.after:
+            more, said = follows(every)
+            every += more
+            states |= said
         if every or readings or states:
             await self.store.commit(facts=every, readings=readings, checkpoints=states | dict(checkpoints or {}))
         self.judged += verdicts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -154,6 +155,7 @@ def _sendable(batch: Readings) -> Readings:
         server_time=batch.server_time,
         received=batch.received,
         other={i: v for i, v in (batch.other or {}).items() if i not in set(wrong)} or None,
+        historical=batch.historical,
     )
 
 
@@ -238,11 +240,15 @@ def _add_readings(made: Plan, batches: list[Readings]) -> None:
     if not batches:
         return
     assert made.dictionary is not None  # noqa: S101 - `request` has seen to it
-    merged = concatenate(batches)
+    for _, alike in itertools.groupby(batches, key=lambda batch: batch.historical):  # one chunk is all live or all past
+        _add_merged(made, concatenate(list(alike)), made.dictionary)
+
+
+def _add_merged(made: Plan, merged: Readings, dictionary: str) -> None:
     for start in range(0, len(merged), chunk.MAX_RECORDS):
         stop = min(start + chunk.MAX_RECORDS, len(merged))
         part = merged if stop - start == len(merged) else merged.take(np.arange(start, stop))
-        made.chunks.extend(_of_readings(part, made.dictionary))
+        made.chunks.extend(_of_readings(part, dictionary))
 
 
 def _of_readings(batch: Readings, dictionary: str) -> Iterator[NewChunk]:

@@ -61,6 +61,8 @@ class _Columns(msgspec.Struct, frozen=True):
     s0: int | None = None
     """server time, when it differs from the source time: first value and deltas."""
     ds: list[int] = []
+    historical: bool | msgspec.UnsetType = msgspec.UNSET
+    """True for values from a machine's own history; not written otherwise, and unknown to older clouds."""
 
 
 class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -110,6 +112,7 @@ def encode_readings(batch: Readings, dictionary: str) -> bytes:
         x=sorted((batch.other or {}).items()),
         s0=s0,
         ds=ds,
+        historical=batch.historical or msgspec.UNSET,
     )
     return _compressor.compress(_encoder.encode(_Body(readings=columns)))
 
@@ -195,5 +198,6 @@ def _columns_to_readings(columns: _Columns) -> DecodedReadings:
             server_time=server,
             received=columns.received,
             other=dict(columns.x) or None,
+            historical=columns.historical is True,
         ),
     )

@@ -95,9 +95,13 @@ def readings(rows: list[tuple[int, Scalar, int, int]], *, received: int, server_
 
 
 def concatenate(batches: list[Readings]) -> Readings:
-    """Join batches in order; `received` is that of the last."""
+    """Join batches in order; `received` is that of the last. Live and historical ones are never joined: ValueError."""
     if len(batches) == 1:
         return batches[0]
+    if len({batch.historical for batch in batches}) > 1:
+        raise ValueError(
+            "live and historical readings in one batch: what was judged could not be told from what was not"
+        )
     other: dict[int, str | int] = {}
     offset = 0
     for batch in batches:
@@ -112,4 +116,5 @@ def concatenate(batches: list[Readings]) -> Readings:
         server_time=np.concatenate([b.server_time for b in batches]),
         received=batches[-1].received,
         other=other or None,
+        historical=batches[-1].historical,
     )

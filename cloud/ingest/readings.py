@@ -16,8 +16,20 @@ from sync.reading import Readings
 
 MINUTE_NS: Final = 60_000_000_000
 NS: Final = 1_000_000
-COLUMNS: Final = ("inc", "stream", "seq", "tenant", "tag", "source_time", "server_time", "value", "other", "status")
-TYPES: Final = ("int8", "int2", "int8", "text", "int8", "int8", "int8", "float8", "text", "int8")
+COLUMNS: Final = (
+    "inc",
+    "stream",
+    "seq",
+    "tenant",
+    "tag",
+    "source_time",
+    "server_time",
+    "value",
+    "other",
+    "status",
+    "historical",
+)
+TYPES: Final = ("int8", "int2", "int8", "text", "int8", "int8", "int8", "float8", "text", "int8", "bool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +78,15 @@ class Stored:
             value,
             other,
             batch.status.tolist(),
+            (batch.historical,) * n,
             strict=True,
         )
 
     def newest(self) -> dict[str, Value]:
-        """Give the last value of every tag in the chunk."""
+        """Give the last value of every tag in the chunk; history has none, live values are newer whenever it comes."""
         batch = self.readings
+        if batch.historical:
+            return {}
         # From behind, the first of each tag is its last.
         tags, from_behind = np.unique(batch.tag[::-1], return_index=True)
         return {

@@ -41,6 +41,7 @@ reading = sa.Table(
     sa.Column("value", sa.Double),
     words("other"),  # JSON of a value that is no float64
     whole("status", 0),
+    sa.Column("historical", sa.Boolean, nullable=False, server_default=sa.false()),  # from the machine's own history
     sqlite_with_rowid=False,
 )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import os
@@ -89,6 +90,27 @@ async def test_many_small_commits_of_readings_share_chunks_and_transactions(tmp_
         assert sql(tmp_path, "SELECT count(*), max(count) FROM chunk WHERE keep = 0") == [(3, 1000)]
         values = [value for _, value, _, _ in (await records(store, Stream.FACT))[1:]]
         assert values == [float(i) for i in range(2500)]
+
+
+async def test_history_shares_transactions_with_live_readings_but_never_a_chunk(tmp_path: Path):
+    async with store_in(tmp_path) as store:
+        await store.commit(dictionary=dictionary())
+        past = dataclasses.replace(batch(5, start=10), historical=True)
+        await asyncio.gather(
+            store.commit(readings=[batch(10), past]), store.commit(readings=[past, batch(10, start=20)])
+        )
+        found, after = [], 1
+        while (chunk := (await store.next_chunk(store.incarnation, Stream.FACT, after)).chunk) is not None:
+            part = decode(chunk.body, chunk.count).readings
+            found.append((part.historical, part.value.tolist()))
+            after = chunk.first + chunk.count - 1
+        assert sorted(value for historical, values in found if historical for value in values) == sorted(
+            2 * [10.0, 11.0, 12.0, 13.0, 14.0]
+        )
+        assert [v for historical, vs in found if not historical for v in vs] == [
+            *map(float, range(10)),
+            *map(float, range(20, 30)),
+        ]
 
 
 async def test_an_event_does_not_wait_for_company(tmp_path: Path):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import msgspec
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from sync.chunk import (
     encode_facts,
     encode_readings,
 )
-from sync.reading import Readings
+from sync.reading import Readings, concatenate
 
 FACTS: list[f.Fact] = [
     f.StateChanged(at=1, work_unit="a/b/c", state="HELD", reason="jam", context=f.Context(order="o", stale=True)),
@@ -68,7 +70,7 @@ def same(a: Readings, b: Readings) -> None:
     for name in ("tag", "value", "status", "source_time", "server_time"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), name)
         assert getattr(a, name).dtype == getattr(b, name).dtype
-    assert (a.received, a.other or None) == (b.received, b.other or None)
+    assert (a.received, a.other or None, a.historical) == (b.received, b.other or None, b.historical)
 
 
 def body(content: object) -> bytes:
@@ -108,8 +110,25 @@ def test_any_readings_come_out_as_they_went_in(data):
         source_time=drawn(times, np.int64),
         server_time=drawn(times, np.int64),
         other=other,
+        historical=data.draw(st.booleans()),
     )
     same(decode(encode_readings(batch, "v"), n).readings, batch)
+
+
+def test_history_is_a_word_that_old_chunks_lack_and_old_clouds_skip():
+    plain = zstandard.ZstdDecompressor().decompress(encode_readings(columns(2), "v"))
+    assert b"historical" not in plain  # what a gateway said before there was history is said with the same bytes
+    marked = json.loads(zstandard.ZstdDecompressor().decompress(encode_readings(columns(2, historical=True), "v")))
+    assert marked["readings"].pop("historical") is True
+    assert json.loads(plain) == marked
+    same(decode(body(marked | {"later": 1}), 2).readings, columns(2))  # and a word of later times does no harm
+
+
+def test_live_and_historical_readings_never_become_one_batch():
+    assert concatenate([columns(2, historical=True), columns(1, historical=True)]).historical
+    assert columns(3, historical=True).take(np.arange(2)).historical
+    with pytest.raises(ValueError, match="live and historical"):
+        concatenate([columns(2), columns(2, historical=True)])
 
 
 def test_values_that_are_no_numbers_have_none_and_keep_their_status():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import msgspec
@@ -201,6 +202,19 @@ async def test_readings_keep_value_status_and_times(cloud: Cloud) -> None:
     )
     assert minutes == [(2, 1, 131.5, 61.5, 70.0)]
     assert await cloud.rows("select data_at from work_unit") == [(NOW + 3,)]
+
+
+async def test_history_is_stored_as_such_and_never_shown_as_the_newest_value(cloud: Cloud) -> None:
+    start = Start()
+    name = f"{LINE}/temperature"
+    dictionary = start.facts(start.dictionary([name]), stream=3)
+    live = start.readings(readings([(0, 5.0, 0, NOW)], received=NOW), "0123456789abcdef")
+    past = dataclasses.replace(readings([(0, 4.0, 0, NOW - 10 * S)], received=NOW + 1), historical=True)
+    done = await cloud.store(start, (start.resume(),), dictionary, live, start.readings(past, "0123456789abcdef"))
+    assert done.newest["demo"] == {name: (5.0, 0, NOW // 1_000_000)}
+    stored = await cloud.rows("select value, historical from reading order by seq")
+    assert [(value, bool(historical)) for value, historical in stored] == [(5.0, False), (4.0, True)]
+    assert await cloud.rows("select sum(good), sum(total) from tag_minute") == [(2, 9.0)]
 
 
 async def test_readings_without_their_dictionary_are_set_aside(cloud: Cloud) -> None:
