@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -163,6 +164,30 @@ def place_value(value: Scalar, item: Item, spec: TagSpec, order: WordOrder) -> t
     register = (_whole(value, spec.type, low, high) & field) << shift
     mask = 0xFFFF if item.bit is None else field << shift
     return ([_swapped(register)], _swapped(mask)) if swaps(order) else ([register], mask)
+
+
+def value_of(item: Item, spec: TagSpec, words: Sequence[int], order: WordOrder) -> Scalar:
+    """Give one tag's raw value from its own registers (or its one bit), unscaled.
+
+    Raises ValueError when they make no sense: text that is no UTF-8, BCD without digits.
+    """
+    registers = np.array([words], np.uint16)
+    if item.table in {"coil", "discrete"}:
+        return bool(words[0])
+    if spec.type == "string":
+        return decode_text(registers[0], order)
+    if item.bit is None and spec.type != "bool":
+        number = decode(registers, spec.type, order)[0].item()
+        if spec.type in DIGITS and number == NO_DIGIT:
+            raise ValueError(f"{' '.join(f'{word:04x}' for word in words)} holds half bytes that are no decimal digits")
+        return number
+    register = _swapped(words[0]) if swaps(order) else words[0]
+    if item.bit is None:
+        return register != 0
+    field = register >> item.bit & (1 << item.bits) - 1
+    if spec.type == "bool":
+        return field != 0
+    return field - 256 if spec.type == "int8" and field > 127 else field
 
 
 def _whole(value: float, kind: DataType, low: int, high: int) -> int:

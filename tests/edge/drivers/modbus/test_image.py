@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edge.drivers.modbus.address import parse
 from edge.drivers.modbus.image import Image
 from edge.drivers.modbus.plan import plan
-from edge.drivers.modbus.registers import place_value
+from edge.drivers.modbus.registers import place_value, value_of
 from edge.tags import DataType, Tag, TagSpec, WordOrder
 from tests.edge.drivers.modbus.test_registers import FOUR, numbers
 
@@ -55,7 +55,7 @@ def tags_with_values(draw):
 
 def image_of(held, order, base=0):
     """Give an image of tags side by side, filled by the planner's own blocks from a device that holds the values."""
-    tags, values = [], []
+    tags, values, singly = [], [], []
     memory = np.zeros(4000, np.uint16)
     flags = np.zeros(4000, np.uint8)
     items, at = [], 0
@@ -66,10 +66,13 @@ def image_of(held, order, base=0):
         assert item.address == at
         if table == "coil":
             flags[at] = value
+            singly.append(value_of(item, own.spec, [int(value)], order))
         else:
             registers, mask = place_value(value, item, own.spec, own.spec.word_order or order)
             noise = 0xA5C3 & ~mask  # what stands in the register's other bits must not matter
             memory[at : at + len(registers)] = [register | noise for register in registers]
+            words = [int(word) for word in memory[at : at + item.width]]
+            singly.append(value_of(item, own.spec, words, own.spec.word_order or order))
         tags.append(own)
         values.append(value)
         items.append(item)
@@ -79,6 +82,7 @@ def image_of(held, order, base=0):
         part = slice(block.address, block.address + block.count)
         answer = memory[part].astype(">u2").tobytes() if block.registers else np.packbits(flags[part], bitorder="little").tobytes()  # fmt: skip
         image.fill(block, image.target(block), answer)
+    assert singly == values, "one by one they are what they are in bulk"
     return image, values
 
 
@@ -127,6 +131,9 @@ def test_bcd_without_digits_and_text_that_is_none_make_no_sense_and_no_value() -
     assert np.isnan(value[0])
     assert value[1] == 12_345_678
     assert (other, senseless) == ({}, [0, 2])
+    for item, words in ((items[0], [0x1234, 0x567A]), (items[2], [0xFF00, 0xFF00])):
+        with pytest.raises(ValueError):
+            value_of(item, tags[item.position].spec, words, "ABCD")
 
 
 @pytest.mark.parametrize(
