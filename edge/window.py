@@ -6,14 +6,16 @@ while its connection lives; after that it ages: uncertain past max_age, bad past
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.tags import Tag
-from models.window import TagWindow
+from models.window import TagWindow, TagWindows
 from sync import quality
 from sync.reading import Readings
 
@@ -54,11 +56,12 @@ class TagColumns:
         self._kept_status = np.full(n, 0xFFFF_FFFF, np.uint32)
         self._kept_time = np.full(n, NEVER, np.int64)
         self._sums = np.zeros((7, n))
+        self._place = {tag.spec.name: i for i, tag in enumerate(self.tags)}
+        self._required = tuple(sorted(tag.spec.name for tag in self.tags if tag.spec.required))
         self._open()
 
     def _open(self) -> None:
         self._count, self._bad, self._anchor, self._s1, self._s2, self._min, self._max = self._sums
-        self._sums[:5] = 0
         self._min[:] = np.inf
         self._max[:] = -np.inf
 
@@ -109,55 +112,22 @@ class TagColumns:
         self._kept_time[at] = batch.source_time[keep]
         return keep
 
-    def close(self, end: int, alive_until: int) -> dict[str, TagWindow]:
+    def close(self, end: int, alive_until: int) -> TagWindows:
         """Give every tag's window and open the next one.
 
         end: end of the window, ns. alive_until: until when the connection is known to have lived, ns.
         """
-        result: dict[str, TagWindow] = {}
-        seen = np.maximum(self.time, np.where(self.time == NEVER, NEVER, min(alive_until, end)))
-        age = end - seen
-        for i, tag in enumerate(self.tags):
-            spec = tag.spec
-            status = int(self.status[i])
-            if self.time[i] != NEVER and not status & quality.BAD:
-                if age[i] > 3 * self._max_age[i]:
-                    status = quality.BAD_NO_COMMUNICATION
-                elif age[i] > self._max_age[i]:
-                    status = quality.UNCERTAIN_LAST_USABLE_VALUE
-            count = int(self._count[i])
-            number = float(self.value[i])
-            last: float | str | None = None if np.isnan(number) else number
-            if i in self.text and spec.type == "string":
-                last = str(self.text[i])
-            mean = stddev = low = high = None
-            if count:
-                off = self._s1[i] / count
-                mean = float(self._anchor[i] + off)
-                stddev = float(np.sqrt(max(0.0, self._s2[i] / count - off * off)))
-                low, high = float(self._min[i]), float(self._max[i])
-            elif isinstance(last, float) and not status & quality.BAD:
-                mean, low, high, stddev = last, last, last, 0.0
-            result[spec.name] = TagWindow(
-                name=spec.name,
-                unit=spec.unit,
-                last=None if status & quality.BAD else last,
-                first=float(self._anchor[i]) if count else mean,
-                mean=mean,
-                min=low,
-                max=high,
-                stddev=stddev,
-                count=count,
-                bad=int(self._bad[i]),
-                status=status,
-                age_ns=int(min(age[i], 2**62)),
-                low=spec.low,
-                high=spec.high,
-                max_age_ns=int(self._max_age[i]),
-                required=spec.required,
-            )
+        never = self.time == NEVER
+        age = end - np.maximum(self.time, np.where(never, NEVER, min(alive_until, end)))
+        status = self.status.copy()
+        aging = np.flatnonzero((age > self._max_age) & ~never & ~quality.is_bad(status))
+        if len(aging):
+            dead = age[aging] > 3 * self._max_age[aging]
+            status[aging] = np.where(dead, quality.BAD_NO_COMMUNICATION, quality.UNCERTAIN_LAST_USABLE_VALUE)
+        closed = _Closed(self.tags, self.value.copy(), status, age, self._sums, dict(self.text))
+        self._sums = np.zeros_like(self._sums)  # those of the window just closed are now its own
         self._open()
-        return result
+        return TagWindows(self._place, self._required, closed.tag_window)
 
     def dump(self) -> list[bytes | dict[int, str | int]]:
         """Give the whole state as bytes, for the checkpoint."""
@@ -182,3 +152,51 @@ class TagColumns:
             if isinstance(raw, bytes):
                 column[:] = np.frombuffer(raw, column.dtype)
         self.text = {int(k): v for k, v in text.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Closed:
+    """The columns of a window that is over, for as long as somebody holds it."""
+
+    tags: tuple[Tag, ...]
+    value: NDArray[np.float64]
+    status: NDArray[np.uint32]
+    """At the end of the window: of a value that aged, its age's."""
+    age: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    text: dict[int, str | int]
+
+    def tag_window(self, i: int) -> TagWindow:
+        """Give one tag of the window."""
+        spec = self.tags[i].spec
+        status, age, number = int(self.status[i]), int(self.age[i]), float(self.value[i])
+        usable = not status & quality.BAD
+        last: float | str | None = None if np.isnan(number) else number
+        if i in self.text and spec.type == "string":
+            last = str(self.text[i])
+        count, bad, anchor, s1, s2, least, most = self.sums[:, i].tolist()
+        mean = stddev = low = high = first = None
+        if count:
+            off = s1 / count
+            mean, stddev = anchor + off, math.sqrt(max(0.0, s2 / count - off * off))
+            first, low, high = anchor, least, most
+        elif isinstance(last, float) and usable:
+            first, mean, low, high, stddev = last, last, last, last, 0.0
+        return TagWindow(
+            name=spec.name,
+            unit=spec.unit,
+            last=last if usable else None,
+            first=first,
+            mean=mean,
+            min=low,
+            max=high,
+            stddev=stddev,
+            count=int(count),
+            bad=int(bad),
+            status=status,
+            age_ns=min(age, 2**62),
+            low=spec.low,
+            high=spec.high,
+            max_age_ns=round(spec.max_age_s * 1e9),
+            required=spec.required,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -63,6 +63,30 @@ class TagWindow:
         return ("good", "uncertain", "bad", "bad")[(self.status >> 30) & 3]
 
 
+class TagWindows(Mapping[str, TagWindow]):
+    """The tags of one window, each made when it is first asked for: rules read a few of thousands."""
+
+    __slots__ = ("_made", "_make", "_place", "required")
+
+    def __init__(self, place: Mapping[str, int], required: tuple[str, ...], make: Callable[[int], TagWindow]) -> None:
+        """place: name → what `make` is called with. required: names of the required tags, sorted."""
+        self.required = required
+        self._place, self._make = place, make
+        self._made: dict[str, TagWindow] = {}
+
+    def __getitem__(self, name: str) -> TagWindow:
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = self._make(self._place[name])
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """A stretch of a work unit's life: [start, end) in ns since 1970 UTC, the machine's time."""
@@ -77,3 +101,10 @@ class Window:
     context: ProductionContext
     counts: Mapping[str, int]
     """Gains within the window: produced, good, scrap, rework, defect.<type>; a counter the line lacks is absent."""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Names of the tags without which there is no verdict, sorted."""
+        if isinstance(self.tags, TagWindows):
+            return self.tags.required
+        return tuple(sorted(name for name, tag in self.tags.items() if tag.required))

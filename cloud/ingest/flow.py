@@ -38,7 +38,8 @@ QUEUE: Final = 256
 MAX_BACKOFF_S: Final = 10.0
 STEADY_S: Final = 30.0
 """A connection that held this long starts again with a short wait."""
-WINDOW: Final = 4
+WINDOW: Final = 16
+"""Chunks a gateway may have on their way: 4 held it at 65,000 readings/s, 16 carries 100,000 with a commit every 20 ms."""
 SAID_ONCE: Final = 1_000
 
 

@@ -52,8 +52,7 @@ def match_strength(findings: Sequence[Finding]) -> float:
 
 def needed_tags(ruleset: Ruleset, window: Window) -> list[str]:
     """Give the tags a verdict rests on: those the tag book requires, and those the ruleset reads."""
-    required = [name for name, tag in window.tags.items() if tag.required]
-    return sorted({*required, *ruleset.tags})
+    return sorted({*window.required, *ruleset.tags})
 
 
 def input_fault(tag: TagWindow | None) -> str | None:

@@ -71,7 +71,7 @@ def judge(
 
     needed = needed_tags(ruleset, window)
     faults = {name: fault for name in needed if (fault := input_fault(window.tags.get(name))) is not None}
-    blinding = [name for name, tag in sorted(window.tags.items()) if tag.required and tag_fault(tag) is not None]
+    blinding = [name for name in window.required if tag_fault(window.tags[name]) is not None]
 
     decision = _decision(found, blinding)
     past = UNRATED if history_accuracy is None else history_accuracy

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.tags import Tag, TagSpec
-from edge.window import TagColumns, rounds
+from edge.window import NEVER, TagColumns, rounds
+from models.window import Window
 from sync import quality
+from sync.facts import Context
 from sync.reading import Readings, readings
 
 SECOND = 1_000_000_000
@@ -45,6 +48,50 @@ def test_a_window_equals_the_plain_computation(rows):
             assert (got.min, got.max, got.first) == (min(good), max(good), good[0])
             assert math.isclose(got.mean or 0, statistics.fmean(good), rel_tol=1e-9, abs_tol=1e-6)
             assert math.isclose(got.stddev or 0, statistics.pstdev(good), rel_tol=1e-6, abs_tol=1e-3)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 4), st.one_of(st.none(), st.floats(-1e6, 1e6)), st.integers(0, 30)), max_size=40
+    ),
+    end=st.integers(0, 60),
+    alive=st.integers(0, 60),
+)
+def test_a_tag_that_is_asked_for_later_is_as_it_was_when_the_window_closed(rows, end, alive):
+    target = columns(5, max_age_s=5)
+    for tag, value, at in rows:
+        feed(target, readings([(tag, value, quality.BAD if value is None else 0, at * SECOND)], received=0))
+    value, status, time = target.value.copy(), target.status.copy(), target.time.copy()
+    closed = target.close(end * SECOND, alive * SECOND)
+    feed(target, readings([(tag, -1.0, 0, 99 * SECOND) for tag in range(5)], received=0))  # belongs to the next one
+    assert list(closed) == [f"t{i}" for i in range(5)] == list(dict(closed))
+    for i in range(5):
+        got = closed[f"t{i}"]
+        assert got is closed[f"t{i}"]
+        good = [v for tag, v, _ in rows if tag == i and v is not None]
+        assert (got.count, got.first if good else None) == (len(good), good[0] if good else None)
+        came = time[i] != NEVER
+        age = end * SECOND - (max(int(time[i]), min(alive, end) * SECOND) if came else NEVER)
+        assert got.age_ns == min(age, 2**62)
+        expected = int(status[i])
+        if came and not expected & quality.BAD and age > 5 * SECOND:
+            old = age > 15 * SECOND
+            expected = quality.BAD_NO_COMMUNICATION if old else quality.UNCERTAIN_LAST_USABLE_VALUE
+        assert got.status == expected
+        assert got.last == (None if expected & quality.BAD or math.isnan(value[i]) else value[i])
+
+
+def test_a_window_knows_its_required_tags_without_making_the_others():
+    specs = [TagSpec(name=name, address=name, required=name in "ca") for name in "cbad"]
+    tags = [
+        Tag(index=i, work_unit="a/b/c", connection="x", address=spec.address, spec=spec) for i, spec in enumerate(specs)
+    ]
+    closed = TagColumns(tags).close(SECOND, SECOND)
+    assert closed.required == ("a", "c")
+    window = Window(
+        work_unit="a/b/c", start=0, end=SECOND, tags=closed, state="EXECUTE", reason=None, context=Context(), counts={}
+    )
+    assert window.required == replace(window, tags=dict(closed)).required == ("a", "c")
 
 
 @given(st.lists(st.integers(0, 5), max_size=50))
