@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -162,6 +162,10 @@ class Simulated(Model):
     period_ms: Annotated[float, Field(ge=1, le=60_000)] = 1000.0
 
 
+Gives = Literal["job_orders", "lots", "products", "shifts", "inventory", "quality_results", "context"]
+"""What a MES or ERP has to say."""
+
+
 class Mes(Model):
     """A manufacturing execution system over HTTP."""
 
@@ -180,9 +184,13 @@ class Mes(Model):
     """How often a failed GET is asked again at once (with growing waits) before the MES counts as lost."""
     responses: bool = False
     """Write job responses (ISA-95: what was made of an order) back."""
+    without: list[Annotated[str, Field(pattern=rf"^({'|'.join(get_args(Gives))})\.[a-z_]+$")]] = []
+    """Optional fields this MES has no more (`lots.quantity`): their absence is accepted and suspends nothing."""
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Mes:
+        if self.ca is not None and not self.url.startswith("https://"):
+            raise ValueError("ca needs an https:// url")
         if (self.user is None) != (self.password is None):
             raise ValueError("user and password go together")
         if self.token is not None and self.user is not None:
@@ -193,7 +201,7 @@ class Mes(Model):
 class Query(Model):
     """One read-only question to a database."""
 
-    gives: Literal["job_orders", "lots", "products", "shifts", "inventory", "quality_results", "context"]
+    gives: Gives
     """What a row is; its columns carry the names of the fact's fields (docs/drivers/erp-sql.md)."""
     sql: str
     """SELECT …; `:since` stands for the watermark, `:work_unit` for each line's path in turn."""

@@ -45,8 +45,7 @@ def open_source(
         case Mes():
             from edge.drivers.mes.rest import MesSource
 
-            token = connection.token.read(around.folder) if connection.token is not None else None
-            return MesSource(connection, work_units, clock, token=token)
+            return MesSource(connection, work_units, clock, around, cursor=cursor)
         case Sql():
             from edge.drivers.mes.sql import SqlSource
 

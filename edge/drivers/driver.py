@@ -57,6 +57,8 @@ class DriverHealth:
     slow_decodes: int = 0
     without_history: dict[int, str] = field(default_factory=dict[int, str])
     """Tag index → why its history could not be read, for tags asked for since the connection was made."""
+    started: int = 0
+    """When the machine's own server was started, ns; 0 where it does not say."""
     notes: dict[str, str] = field(default_factory=dict[str, str])
     """What people should see besides: `security` → "Basic256Sha256, sign and encrypt"; `unit 7` → "silent since …"."""
 
@@ -152,16 +154,40 @@ class Browsable(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A stretch of time of which a machine's history does not give a tag's values."""
+
+    tag: int
+    """Tag index."""
+    start: int
+    end: int
+    why: str
+    late: bool = False
+    """The history may only not have been written yet: worth asking again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """A piece of what a machine remembers."""
+
+    readings: Readings | None = None
+    """Marked `historical`, in order of source time within each tag."""
+    missing: list[Missing] = field(default_factory=list[Missing])
+    finished: list[int] = field(default_factory=list[int])
+    """Tags (index) of which nothing more follows: all is given that is not missing."""
+
+
 @runtime_checkable
 class Historical(Protocol):
     """A driver whose machine remembers."""
 
-    def history(self, since: Mapping[int, int], until: Mapping[int, int]) -> AsyncGenerator[Readings]:
-        """Give what the machine remembers, marked `historical`, ordered by source time within each tag.
+    def history(self, since: Mapping[int, int], until: Mapping[int, int]) -> AsyncGenerator[Recalled]:
+        """Give what the machine remembers of tags strictly between two source times, piece by piece.
 
-        since, until: tag index → source time, ns; both ends are left out (they are known already). After the last
-        batch, tags the machine has no history of are in `health.without_history` (tag index → why).
-        Raises DriverError when the connection is lost on the way.
+        since, until: tag index → source time, ns, of the values around the hole, which are known already. Tags of
+        which nothing could be read at all are in `health.without_history` too. Raises DriverError when the connection
+        is lost on the way.
         """
         ...
 
@@ -198,7 +224,9 @@ class FactSource(Protocol):
 
     health: DriverHealth
     contexts: dict[str, Context]
-    """Work unit → what is being made there now, as of the last asking."""
+    """Work unit → what is being made there now, as of the last asking; empty for a source that does not say."""
+    cycles: dict[str, dict[str, float]]
+    """Product → work unit → planned run time per item, ms."""
 
     async def __aenter__(self) -> Self: ...
 
