@@ -199,7 +199,7 @@ class _Guard:
         except (OSError, TimeoutError, ua.UaError, AssertionError, InvalidSignature):  # see `connect`
             return False  # whatever the reason, the certificate used so far is no worse
         finally:
-            await _leave(probe)
+            await leave(probe)
 
     async def _judge(self, chain: Sequence[Certificate], server: ua.ApplicationDescription) -> None:
         shown = Shown(
@@ -311,7 +311,7 @@ def _date(certificate: Certificate, now: int) -> str:
     return f"{certificate.ends:%Y-%m-%d}{soon}"
 
 
-async def _leave(client: Client) -> None:
+async def leave(client: Client) -> None:
     """Close a client that may be in any state, within a second; nothing stays open."""
     protocol = client.uaclient.protocol
     try:
