@@ -262,7 +262,15 @@ async def test_the_machines_clock_is_the_time_of_its_own_values_only() -> None:
     )
     batch, _ = await one_scan(machine)
     assert batch.source_time.tolist()[:2] == [told * 1_000_000] * 2
-    assert batch.source_time[2] == batch.server_time[2] <= batch.received
+    assert batch.source_time[2] <= batch.server_time[2] <= batch.received
+
+
+async def test_without_a_clock_the_time_is_the_middle_of_the_request_and_its_answer() -> None:
+    machine = ModbusMachine([tag(0, "holding:0", type="uint16")], holding={0: [7]})
+    before = WallClock().now()
+    batch, _ = await one_scan(machine)
+    asked = 2 * batch.source_time[0] - batch.server_time[0]
+    assert before <= asked < batch.source_time[0] < batch.server_time[0] <= batch.received
 
 
 async def test_a_machine_clock_that_nobody_can_believe_puts_the_values_in_doubt() -> None:
@@ -315,7 +323,7 @@ def answer_to(request: bytes, function: int, data: bytes) -> bytes:
         ("too short", lambda request: answer_to(request, 3, b"\x00\x07")),
         ("too long", lambda request: answer_to(request, 3, b"\x00\x07" * 9)),
         ("another function", lambda request: answer_to(request, 4, b"\x00\x07\x00\x08")),
-        ("a transaction of nobody", lambda request: answer_to(b"\0\0" + request[2:], 3, b"\x00\x07\x00\x08")),
+        ("another unit", lambda request: answer_to(request[:6] + b"\x09" + request[7:], 3, b"\x00\x07\x00\x08")),
     ],
 )
 async def test_an_answer_that_does_not_fit_is_no_value(what, answer) -> None:
