@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.drivers.modbus.address import parse
-from edge.drivers.opcua.items import Refusal, resolve
+from edge.drivers.opcua.addresses import Refusal, resolve
 from edge.tags import TagBook
 
 BOOKS = sorted((Path(__file__).parents[3] / "edge" / "drivers" / "books").glob("*.toml"))
