@@ -29,12 +29,14 @@ from asyncua.common.utils import Buffer
 
 from edge.connections import OpcUa
 from edge.drivers.driver import DriverError, DriverHealth, RefusedError, Surroundings
+from edge.drivers.opcua import security
 from edge.drivers.opcua.addresses import Refusal, resolve
 from edge.drivers.opcua.arrivals import LOST, Arrivals, Arrived
 from edge.drivers.opcua.items import MonitoredItems
 from edge.drivers.opcua.limits import Limits
 from edge.drivers.opcua.poll import Poller
 from edge.drivers.opcua.publish import Publish, UndecodableError
+from edge.drivers.opcua.services import Services
 from edge.drivers.opcua.subscription import LIFETIME_S, Subscriptions
 from edge.drivers.opcua.values import Values
 from edge.drivers.opcua.wire import Changes
@@ -55,7 +57,7 @@ MERGED: Final = 20_000
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 
-class OpcUaDriver:
+class OpcUaDriver(Services):
     """One OPC UA connection, from connect to loss."""
 
     def __init__(
@@ -69,7 +71,6 @@ class OpcUaDriver:
         self._around = around
         self._retry_s = retry_s
         self._client = Client(config.url, timeout=REQUEST_S, watchdog_intervall=60.0)
-        self._client.application_uri = "urn:triflow:edge"
         self._client.name = self._client.description = "Triflow edge gateway"
         self._client.session_timeout = round(LIFETIME_S * 1000)
         self._protocol: UASocketProtocol | None = None
@@ -144,7 +145,10 @@ class OpcUaDriver:
     async def _open(self) -> None:
         try:
             async with asyncio.timeout(CONNECT_S):
-                await self._client.connect()
+                self.health.notes["security"] = await security.secure(
+                    self._client, self._config, self._around, clock=self._clock
+                )
+                await security.connect(self._client)
             self._protocol = self._client.uaclient.protocol
             await self._items.create(self._client.uaclient.session, self.subscriptions, self._request)
         except LOST as error:
@@ -273,6 +277,8 @@ class OpcUaDriver:
         if isinstance(error, DriverError):
             return error
         url, name = self._config.url, self._config.name
+        if secured := security.explain(error, self._client, self._config, self._around):
+            return DriverError(f"{name} ({url}): {secured}")
         match error:
             case TimeoutError():
                 why = f"no answer within {CONNECT_S} s; check address, cable and firewall"

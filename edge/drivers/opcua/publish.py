@@ -37,6 +37,8 @@ class Publish:
     events: list[ua.EventFieldList] = field(default_factory=list["ua.EventFieldList"])
     ended: int | None = None
     """StatusCode with which the server ended the subscription."""
+    more: bool = False
+    """Whether the server has more to say at once."""
     fast: bool = True
 
     @property
@@ -63,7 +65,9 @@ def decode_fast(b: bytes) -> Publish | None:
     if p is None:
         return None
     subscription, available = struct.unpack_from("<Ii", b, p)
-    p += 8 + 4 * max(available, 0) + 1
+    p += 8 + 4 * max(available, 0)
+    more = b[p] != 0
+    p += 1
     sequence = U32.unpack_from(b, p)[0]
     p += 12
     notifications = I32.unpack_from(b, p)[0]
@@ -87,7 +91,7 @@ def decode_fast(b: bytes) -> Publish | None:
         p = end
     results = max(0, I32.unpack_from(b, p)[0])
     I32.unpack_from(b, p + 4 + 4 * results)  # a message that ends before its end is not believed
-    return Publish(subscription=subscription, sequence=sequence, changes=changes)
+    return Publish(subscription=subscription, sequence=sequence, changes=changes, more=more)
 
 
 def _past_header(b: bytes, kind: bytes) -> int | None:
@@ -104,7 +108,8 @@ def decode_slow(body: bytes) -> Publish:
     """Read any PublishResponse with the library's decoder. Raises UndecodableError."""
     try:
         response = struct_from_binary(ua.PublishResponse, Buffer(body))
-        return _published(int(response.Parameters.SubscriptionId), response.Parameters.NotificationMessage)
+        result = response.Parameters
+        return _published(int(result.SubscriptionId), result.NotificationMessage, more=bool(result.MoreNotifications))
     except _UNREADABLE as error:
         raise UndecodableError(f"a publish response cannot be read: {error}") from error
 
@@ -117,7 +122,7 @@ def republished(subscription: int, message: ua.NotificationMessage) -> Publish:
         raise UndecodableError(f"a republished message cannot be read: {error}") from error
 
 
-def _published(subscription: int, message: ua.NotificationMessage) -> Publish:
+def _published(subscription: int, message: ua.NotificationMessage, *, more: bool = False) -> Publish:
     changes: list[Changes] = []
     events: list[ua.EventFieldList] = []
     ended: int | None = None
@@ -136,6 +141,7 @@ def _published(subscription: int, message: ua.NotificationMessage) -> Publish:
         changes=changes,
         events=events,
         ended=ended,
+        more=more,
         fast=False,
     )
 

@@ -25,6 +25,8 @@ LIFETIME_S: Final = 30.0
 """How long a server keeps a subscription whose client vanished."""
 NOTIFICATIONS: Final = 10_000
 """Most values in one message."""
+MOST_IN_FLIGHT: Final = 10
+"""PublishRequests at the server when it always has more to say than they can carry."""
 REPUBLISHED: Final = 1000
 """More missing messages than this are not asked for one by one."""
 _HIGHEST: Final = 0xFFFF_FFFF
@@ -74,6 +76,7 @@ class Subscriptions:
         self._arrivals = arrivals
         self._acknowledge: list[ua.SubscriptionAcknowledgement] = []
         self._listening = 0
+        self._most = MOST_IN_FLIGHT
         self._spawn: Spawn | None = None
 
     async def open(self, publishing_ms: float) -> Subscription:
@@ -110,9 +113,13 @@ class Subscriptions:
         """Keep more PublishRequests at the server than there are subscriptions."""
         if self._spawn is None or not self.open_ones:
             return
-        for number in range(self._listening, max(self._config.in_flight, len(self.open_ones) + 1)):
-            self._spawn(self._listen(), f"publish {number}")
+        for _ in range(self._listening, max(self._config.in_flight, len(self.open_ones) + 1)):
+            self._listen_once_more()
+
+    def _listen_once_more(self) -> None:
+        if self._spawn is not None:
             self._listening += 1
+            self._spawn(self._listen(), f"publish {self._listening}")
 
     async def _listen(self) -> None:
         """Keep one PublishRequest at the server; there are several of these tasks, answered in their order."""
@@ -129,6 +136,7 @@ class Subscriptions:
                     continue
                 except ua.uaerrors.BadTooManyPublishRequests:
                     self._acknowledge += acknowledged
+                    self._most = max(1, self._listening - 1)
                     if self._listening > 1:
                         self._listening -= 1  # the server wants fewer; the other tasks go on
                         return
@@ -157,6 +165,8 @@ class Subscriptions:
             self._acknowledge.append(
                 ua.SubscriptionAcknowledgement(SubscriptionId=one.id, SequenceNumber=published.sequence)
             )
+        if published.more and not published.keeps_alive and self._listening < self._most:
+            self._listen_once_more()  # at a long round trip, more requests on their way are what carries more
         self._arrivals.put(Arrived(published, self._clock.now()))
 
     async def whole(self, published: Publish, session: UaSession) -> list[Publish]:
@@ -185,9 +195,11 @@ class Subscriptions:
             one.taken.append(published.sequence)
         if one.sequence is None:
             one.sequence = (published.sequence - 2) % _HIGHEST + 1  # a keep-alive says what comes next
-        if published.events and one.on_events is not None:
-            one.on_events(published.events)
-        return [*found, published]
+        whole = [*found, published]
+        for message in whole:
+            if message.events and one.on_events is not None:
+                one.on_events(message.events)
+        return whole
 
     async def _republish(
         self, one: Subscription, first: int, count: int, session: UaSession, *, announced: bool

@@ -91,6 +91,7 @@ def message(*lists: list[ua.DataValue], more: list[object] | None = None, sequen
     response.Parameters = ua.PublishResult(
         7,
         AvailableSequenceNumbers=[3, 4],
+        MoreNotifications=False,
         NotificationMessage=ua.NotificationMessage(
             SequenceNumber=sequence, NotificationData=[*notifications, *(more or [])]
         ),
@@ -100,7 +101,12 @@ def message(*lists: list[ua.DataValue], more: list[object] | None = None, sequen
 
 
 def same(one: Publish, two: Publish) -> None:
-    assert (one.subscription, one.sequence, one.ended) == (two.subscription, two.sequence, two.ended)
+    assert (one.subscription, one.sequence, one.ended, one.more) == (
+        two.subscription,
+        two.sequence,
+        two.ended,
+        two.more,
+    )
     assert len(one.changes) == len(two.changes)
     for a, b in zip(one.changes, two.changes, strict=True):
         for column in ("handle", "kind", "status", "source", "server"):
