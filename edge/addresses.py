@@ -13,7 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
-from edge.tags import REGISTERS, TagSpec, WordOrder
+from edge.tags import REGISTERS, TagBook, TagSpec, WordOrder
+from sync.settings import nearest
 
 Table = Literal["coil", "discrete", "holding", "input"]
 TABLES: Final[tuple[Table, ...]] = ("coil", "discrete", "holding", "input")
@@ -22,9 +23,19 @@ _MODBUS = re.compile(r"(\w+):(\d{1,5})(?:\.(?:(\d{1,2})(?:-(\d{1,2}))?|(high|low
 _REFERENCE = re.compile(r"([0134])(\d{4,5})")
 _LEADING: Final[dict[str, Table]] = {"0": "coil", "1": "discrete", "3": "input", "4": "holding"}
 _NODE = re.compile(r"nsu=[^;]+;[isgb]=.+|[isgb]=.+")
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+"""What a line fills in (`fill.<name>`)."""
 _FORMS = (
     "write holding:100, input:3, coil:0, discrete:7; of a register holding:100.15, holding:100.4-7, holding:100.high"
 )
+
+OPCUA_KEYS: Final = (
+    "path", "sampling_ms", "publishing_ms", "queue_size", "discard", "trigger", "triggered_by",
+    "source_deadband", "source_deadband_percent",
+)  # fmt: skip
+MODBUS_KEYS: Final = ("word_order", "length")
+MODBUS_TYPES: Final = ("bcd16", "bcd32", "bcd64", "float16")
+"""What has a meaning on one kind of connection only."""
 
 
 class AddressError(ValueError):
@@ -175,3 +186,39 @@ def _instead(address: str, base: int) -> str:
     if close := difflib.get_close_matches(table.lower(), TABLES, 1):
         return f"did you mean {close[0]}:{rest or 100}? {_FORMS}"
     return _FORMS
+
+
+def misfit(spec: TagSpec, protocol: Literal["opcua", "modbus"]) -> tuple[str, str] | None:
+    """Give the key of a tag that means nothing on such a connection, and what to do about it; None if all do."""
+    foreign, other = (MODBUS_KEYS, "Modbus") if protocol == "opcua" else (OPCUA_KEYS, "OPC UA")
+    for key in foreign:
+        if getattr(spec, key) != TagSpec.model_fields[key].get_default():
+            return key, f"{key} is for {other} only; remove it"
+    if protocol == "opcua" and spec.type in MODBUS_TYPES:
+        return "type", f"{spec.type} is for Modbus only; write the type the server gives, e.g. uint32 or float32"
+    return None
+
+
+def faults_of(book: TagBook) -> list[tuple[str, str, str]]:
+    """Give what is wrong in a book whatever its connection says: (tag, key, what). Placeholders count as any text."""
+    found: list[tuple[str, str, str]] = []
+    names = [spec.name for spec in book.tags]
+    addresses = {spec.name: PLACEHOLDER.sub("1", spec.address) for spec in book.tags}
+    nodes = [name for name, address in addresses.items() if address.startswith("nsu=") or _NODE.fullmatch(address)]
+    protocol: Literal["opcua", "modbus"] = "opcua" if 2 * len(nodes) > len(names) else "modbus"
+    for spec in book.tags:
+        address = addresses[spec.name]
+        try:
+            if protocol == "opcua":
+                node(address)
+            else:
+                for element in (0, spec.count - 1):
+                    place(address, spec, element=element)
+        except AddressError as error:
+            found.append((spec.name, "address", str(error)))
+        if foreign := misfit(spec, protocol):
+            found.append((spec.name, *foreign))
+        if spec.triggered_by is not None and spec.triggered_by not in names:
+            what = f"no tag {spec.triggered_by!r} in this book; {nearest(spec.triggered_by, names)}"
+            found.append((spec.name, "triggered_by", what))
+    return found

@@ -7,7 +7,7 @@ import zoneinfo
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge.addresses import LAST, AddressError, node, place, register
+from edge.addresses import LAST, PLACEHOLDER, AddressError, misfit, node, place, register
 from edge.config import BOOKS, Line, SiteFile
 from edge.connections import Modbus, OpcUa, Readable
 from edge.production import counters_of
@@ -18,8 +18,6 @@ from models.rulesets import load as load_ruleset
 from sync.secret import Credential, SecretError
 from sync.settings import ConfigError, Document, Fault, nearest
 from sync.topics import Address
-
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +149,7 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
     addresses: dict[str, str] = {}
     names = [spec.name for spec in book.tags]
     for k, spec in enumerate(book.tags):
-        unknown = [name for name in _PLACEHOLDER.findall(spec.address) if name not in line.fill]
+        unknown = [name for name in PLACEHOLDER.findall(spec.address) if name not in line.fill]
         if unknown:
             faults.append(
                 document.fault(
@@ -160,7 +158,7 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
                 )
             )
             continue
-        address = _PLACEHOLDER.sub(lambda m: str(line.fill[m[1]]), spec.address)
+        address = PLACEHOLDER.sub(lambda m: str(line.fill[m[1]]), spec.address)
         try:
             if isinstance(connection, Modbus):
                 address = _register(address, spec, connection, line.offset)
@@ -169,6 +167,8 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
         except AddressError as error:
             faults.append(source.fault(("tag", k, "address"), str(error)))
             continue
+        if isinstance(connection, Modbus | OpcUa) and (foreign := misfit(spec, connection.driver)):
+            faults.append(source.fault(("tag", k, foreign[0]), foreign[1]))
         where = f"{address} {spec.path}".rstrip()
         if where in addresses:
             faults.append(
