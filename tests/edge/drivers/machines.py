@@ -34,15 +34,19 @@ WORK_UNIT = "bottling/line-1/filler"
 
 
 def tag(index: int, address: str, **spec: Any) -> Tag:
-    """Give a tag of the test's work unit."""
+    """Give a tag of the test's work unit. device: its Modbus unit."""
     name = spec.pop("name", f"tag_{index}")
     work_unit = spec.pop("work_unit", WORK_UNIT)
+    device = spec.pop("device", None)
+    element = spec.pop("element", 0)
     return Tag(
         index=index,
         work_unit=work_unit,
         connection="machine",
         address=address,
         spec=TagSpec(name=name, address=address, **spec),
+        element=element,
+        unit=device,
     )
 
 
@@ -75,12 +79,11 @@ class OpcUaMachine:
         return f"opc.tcp://127.0.0.1:{self.port}/machine"
 
     def config(self, **more: Any) -> OpcUa:
-        return OpcUa(
-            driver="opcua", name="machine", url=more.pop("url", self.url), security="none", publishing_ms=50, **more
-        )
+        given = {"driver": "opcua", "name": "machine", "url": self.url, "security": "none", "publishing_ms": 50}
+        return OpcUa(**{**given, **more})
 
-    def driver(self, **more: Any) -> OpcUaDriver:
-        return OpcUaDriver(self.config(), self.tags, WallClock(), AROUND, **more)
+    def driver(self, *, retry_s: float = 30.0, **config: Any) -> OpcUaDriver:
+        return OpcUaDriver(self.config(**config), self.tags, WallClock(), AROUND, retry_s=retry_s)
 
     def absent(self) -> OpcUaDriver:
         return OpcUaDriver(self.config(url=f"opc.tcp://127.0.0.1:{free_port()}"), self.tags, WallClock(), AROUND)
