@@ -6,7 +6,6 @@ changes more than 100,000 values a second. Without a licence the binding ends th
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import signal
 import sys
@@ -23,9 +22,11 @@ MIXED = ("Double", "Float", "Int32", "UInt16", "Boolean", "Int64", "Double", "Fl
 
 
 def main(port: int, tags: int, rate_hz: float, kind: str) -> None:
-    """Give variables `t0` … of namespace URI; the value of each is the number of the write, and it never skips one."""
-    with contextlib.redirect_stdout(sys.stderr):
-        import o6  # prints a banner
+    """Give variables `t0` … of namespace URI; the value of each is the number of the write, and it never skips one.
+
+    Each number is printed when its writes begin, so that a bench knows what was offered.
+    """
+    import o6  # here, because it prints a banner and may end the process that loads it
 
     logging.getLogger("o6.server").setLevel(logging.ERROR)
     server = o6.Server(port=port, applicationUri=URI)
@@ -39,6 +40,8 @@ def main(port: int, tags: int, rate_hz: float, kind: str) -> None:
         step, began = SLOTS, time.monotonic()
         while True:
             number, slot = divmod(step, SLOTS)
+            if slot == 0:
+                print(number, flush=True)
             made: dict[tuple[str, int], Any] = {}
             values: list[Any] = []
             for i in slices[slot]:

@@ -28,6 +28,27 @@ policy = "rule_only"
 """
 
 
+@contextlib.contextmanager
+def machine(*arguments: str) -> Iterator[int]:
+    """Run `python -m arguments…` until the block ends; gives its port, which stands where `{port}` is written."""
+    port = free_port()
+    words = [word.format(port=port) for word in arguments]
+    server = subprocess.Popen(
+        [sys.executable, "-m", *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: listens(port) or server.poll() is not None, f"{arguments[0]} listens", 60)
+        if server.poll() is not None:
+            raise RuntimeError(f"{' '.join(words)} ended at once")
+        yield port
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
 class Stand:
     """Processes of one bench; `start` them by name."""
 
