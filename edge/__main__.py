@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from edge.audit import take_in
 from edge.flow import Flow
 from edge.health import Health, notify_systemd
 from edge.page.api import page_app
@@ -29,7 +30,10 @@ from sync.settings import ConfigError
 SOFTWARE = f"triflow {version('triflow')}"
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
-COMMANDS: Final[dict[str, tuple[str, str]]] = {}
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "book": ("edge.commands.book", "list, show, check tag books; to a spreadsheet and back"),
+    "trust": ("edge.commands.trust", "approve or reject servers' certificates; show the gateway's own"),
+}
 """Word → its module (with `main(argv) -> int`) and what it does. `triflow edge WORD …`."""
 EX_UNAVAILABLE = 69
 EX_IOERR = 74
@@ -97,6 +101,7 @@ async def _run(site: Site) -> None:
             asyncio.create_task(flow.run(), name="flow"),
             asyncio.create_task(serve(page_app(Health(flow, uplink)), page.host, page.port), name="page"),
             asyncio.create_task(_watch(flow, uplink), name="watchdog"),
+            asyncio.create_task(take_in(lambda facts: store.commit(facts=facts), site.data, clock), name="audit notes"),
         ]
         if uplink is not None:
             parts.append(asyncio.create_task(_send(site, store, flow, uplink), name="uplink"))

@@ -32,17 +32,29 @@ def leave(data: Path, fact: Audited) -> None:
 
 
 async def take_in(commit: Callable[[list[Fact]], Awaitable[Any]], data: Path, clock: Clock) -> None:
-    """Put what commands noted on record, oldest first, until cancelled. `commit` returns when the disk has it."""
-    folder = data / "audit"
+    """Put what commands noted on record, oldest first, until cancelled.
+
+    `commit` returns when the disk has it; what it raises ends this. A folder that cannot be read or cleared does not:
+    it is said once, and notes that stay are not recorded twice.
+    """
+    folder, recorded, said = data / "audit", set[str](), ""
     while True:
+        trouble = ""
         for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
             try:
-                fact = msgspec.json.decode(path.read_bytes(), type=Audited)
+                if path.name not in recorded:
+                    fact = msgspec.json.decode(path.read_bytes(), type=Audited)
+                    await commit([fact])
+                    recorded.add(path.name)
+                path.unlink()
+                sync_folder(folder)
+                recorded.discard(path.name)
             except msgspec.DecodeError:
-                kept = path.rename(path.with_suffix(".unreadable"))
-                log.exception("an audit note cannot be read and was put aside: file=%s", kept)
-                continue
-            await commit([fact])
-            path.unlink()
-            sync_folder(folder)
+                log.exception("an audit note cannot be read and is put aside: file=%s", path)
+                path.rename(path.with_suffix(".unreadable"))
+            except PermissionError as error:
+                trouble = f"{path}: {error.strerror}"
+        if trouble and trouble != said:
+            log.error("audit notes cannot be taken in; give the folder to the gateway's user: %s", trouble)
+        said = trouble
         await clock.sleep(TAKE_S)

@@ -16,14 +16,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from edge.health import Health
+from edge.page.answers import HEADERS, refused
+from edge.page.certificates import certificate_routes
 
 HERE: Final = Path(__file__).parent
-HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 MAX_WATCHERS: Final = 50
 
 
@@ -43,14 +39,14 @@ def page_app(health: Health) -> Starlette:
     async def verdicts(request: Request) -> Response:
         text = request.query_params.get("limit", "50")
         if not text.isdigit() or not 1 <= int(text) <= 500:
-            return _refused(400, "VALIDATION", f"limit={text!r}: give a number from 1 to 500")
+            return refused(400, "VALIDATION", f"limit={text!r}: give a number from 1 to 500")
         recent = await health.flow.store.recent(["verdict"], int(text))
         return JSONResponse({"verdicts": msgspec.to_builtins(recent)}, headers=HEADERS)
 
     async def stream(request: Request) -> Response:
         nonlocal watchers
         if watchers >= MAX_WATCHERS:
-            return _refused(503, "SERVICE_UNAVAILABLE", f"{MAX_WATCHERS} pages are watching already; close one")
+            return refused(503, "SERVICE_UNAVAILABLE", f"{MAX_WATCHERS} pages are watching already; close one")
 
         async def events() -> AsyncIterator[str]:
             nonlocal watchers
@@ -75,7 +71,7 @@ def page_app(health: Health) -> Starlette:
         return Response(health.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def missing(request: Request, _: Exception) -> Response:
-        return _refused(404, "NOT_FOUND", f"{request.url.path}: there is no such page; the gateway's page is at /")
+        return refused(404, "NOT_FOUND", f"{request.url.path}: there is no such page; the gateway's page is at /")
 
     handlers: dict[Any, Any] = {404: missing}
     return Starlette(
@@ -85,6 +81,7 @@ def page_app(health: Health) -> Starlette:
             Route("/api/tags", tags),
             Route("/api/verdicts", verdicts),
             Route("/api/stream", stream),
+            *certificate_routes(health),
             Route("/health", alive),
             Route("/ready", ready),
             Route("/metrics", metrics),
@@ -92,7 +89,3 @@ def page_app(health: Health) -> Starlette:
         ],
         exception_handlers=handlers,
     )
-
-
-def _refused(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=HEADERS)

@@ -1,4 +1,5 @@
 // The gateway's own page: what the box says once a second, for the people at the line. Needs nothing but the box.
+import { certificates } from "/static/certificates.js";
 import { TEXTS } from "/static/texts.js";
 
 const byId = (id) => document.getElementById(id);
@@ -118,21 +119,24 @@ function time(ms) {
   return new Intl.DateTimeFormat("en-GB", { timeStyle: "medium", timeZone: status.timezone }).format(ms);
 }
 
-// One node per item, kept while the item stays, so that nothing flickers and focus is kept.
+// One node per item, kept and left in its place while the item stays, so that nothing flickers and focus is kept.
 function list(parent, items, key, make, show) {
   const known = new Map([...parent.children].map((node) => [node.dataset.key, node]));
+  for (const item of items) known.delete(key(item));
+  for (const node of known.values()) node.remove();
+  const kept = new Map([...parent.children].map((node) => [node.dataset.key, node]));
+  let place = parent.firstElementChild;
   for (const item of items) {
-    let node = known.get(key(item));
-    known.delete(key(item));
+    let node = kept.get(key(item));
     if (!node) {
       node = make();
       node.dataset.key = key(item);
       translate(node);
     }
-    if (parent.lastElementChild !== node) parent.append(node);
+    if (node === place) place = place.nextElementSibling;
+    else parent.insertBefore(node, place);
     show(node, item);
   }
-  for (const node of known.values()) node.remove();
 }
 
 function showSources() {
@@ -171,6 +175,14 @@ function show() {
   showSources();
 }
 
+const trust = certificates({
+  words: () => words,
+  zone: () => status?.timezone,
+  icons: ICONS,
+  put,
+  list,
+});
+
 function translate(scope) {
   for (const node of scope.querySelectorAll("[data-say]")) put(node, words[node.dataset.say]);
   for (const node of scope.querySelectorAll("[data-say-label]")) node.setAttribute("aria-label", words[node.dataset.sayLabel]);
@@ -182,6 +194,7 @@ function speak(chosen) {
   root.lang = chosen;
   translate(document);
   show();
+  trust.show();
 }
 
 function stream(state) {
