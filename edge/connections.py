@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import zoneinfo
+from datetime import datetime
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictFloat, StrictInt, model_validator
 
+from edge.statement import fault
 from edge.tags import WordOrder
 from sync.secret import Credential
 from sync.settings import Model, Name, Port
@@ -203,11 +207,31 @@ class Query(Model):
 
     gives: Gives
     """What a row is; its columns carry the names of the fact's fields (docs/drivers/erp-sql.md)."""
+    name: Name | None = None
+    """For messages and for the place where reading goes on; `gives` when left out."""
     sql: str
     """SELECT …; `:since` stands for the watermark, `:work_unit` for each line's path in turn."""
     watermark: str | None = None
-    """Column that only grows (a change time or a number): only rows beyond the last one seen are asked for."""
+    """Column that only grows (a change time or a number): only rows from the last one seen on are asked for."""
+    begin: datetime | StrictInt | StrictFloat | str | None = None
+    """Watermark to start from the very first time; a time (2026-01-01T00:00:00Z) or a number (0)."""
+    overlap: Annotated[float, Field(ge=0, le=86_400)] = 10.0
+    """So far back (seconds, or the number itself) is asked again, for rows that were committed late; none counts twice."""
     period_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
+
+    @model_validator(mode="after")
+    def _reads_only(self) -> Query:
+        if why := fault(self.sql, watermark=self.watermark is not None):
+            raise ValueError(f"sql: {why}")
+        if (self.watermark is None) != (self.begin is None):
+            raise ValueError("watermark and begin go together: the column that only grows, and where to start")
+        if self.watermark is not None and self.gives in {"context", "products"}:
+            raise ValueError(f"{self.gives} is asked whole each time: take out watermark and begin")
+        return self
+
+    @property
+    def title(self) -> str:
+        return self.name or self.gives
 
 
 class Sql(Model):
@@ -218,11 +242,28 @@ class Sql(Model):
     url: Annotated[str, Field(pattern=r"^[a-z0-9+]+://")]
     """SQLAlchemy URL without a password: postgresql+psycopg://reader@10.0.1.9/erp, sqlite:////var/lib/erp.db."""
     password: Credential | None = None
+    timezone: str | None = None
+    """Zone of times the database gives without one (Asia/Seoul); without it such a time is refused."""
     period_s: Annotated[float, Field(ge=1, le=86_400)] = 60.0
     timeout_s: Annotated[float, Field(gt=0, le=30)] = 10.0
     rows: Annotated[int, Field(ge=1, le=100_000)] = 5000
-    """Most rows taken at a time; the rest comes with the next asking."""
+    """Most rows taken at a time; with a watermark the rest comes with the next asking."""
     queries: Annotated[list[Query], Field(alias="query", min_length=1)]
+
+    @model_validator(mode="after")
+    def _readable(self) -> Sql:
+        if re.match(r"[a-z0-9+]+://[^/@]*:[^/@]*@", self.url):
+            raise ValueError("url holds a password: write password = { credential = … } instead")
+        titles = [query.title for query in self.queries]
+        twice = next((title for title in titles if titles.count(title) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two queries are called {twice!r}: give each a name of its own")
+        if self.timezone is not None:
+            try:
+                zoneinfo.ZoneInfo(self.timezone)
+            except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+                raise ValueError(f"timezone: {self.timezone!r} is no time zone; write e.g. Asia/Seoul") from error
+        return self
 
 
 Readable = OpcUa | Modbus | Simulated

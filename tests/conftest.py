@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.postgresql import postgresql  # noqa: F401 - the server, as a fixture everywhere
 from tests.servers import Broker, mosquitto
 
 # No deadline and no health check of speed: machines are noisy, and a slow one must not fail a right program.

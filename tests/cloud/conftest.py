@@ -1,14 +1,10 @@
-"""Both databases for every test of the cloud: SQLite in a folder, and a real PostgreSQL cluster started once."""
+"""Both databases for every test of the cloud: SQLite in a folder, and a real PostgreSQL server."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import pwd
 import shutil
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,58 +15,17 @@ from cloud.config import Settings, load
 from cloud.database import Database, migrate, open_database
 from cloud.plant import Plants
 from tests.cloud.gateway import KEY
-from tests.servers import free_port
 
-POSTGRESQL = Path("/usr/lib/postgresql/15/bin")
 _numbers = itertools.count(1)
 
 
-def _as_postgres(*command: str, **options) -> subprocess.Popen:
-    """Run a program of PostgreSQL; root may not, so root becomes `postgres` for it."""
-    if os.getuid() == 0:
-        user = pwd.getpwnam("postgres")
-        options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    return subprocess.Popen(command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
-
-
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
-    """Give the URL of a PostgreSQL server of our own, without a database name; `template_triflow` is migrated."""
-    binaries = POSTGRESQL if POSTGRESQL.exists() else Path(shutil.which("initdb") or "initdb").parent
-    assert (binaries / "initdb").exists(), "PostgreSQL is not installed; `bash tests/install_parts.sh` installs it"
-    folder = Path(tempfile.mkdtemp(prefix="triflow-pg-"))
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres")
-    data, port = folder / "data", free_port()
-    made = _as_postgres(str(binaries / "initdb"), "-D", str(data), "-U", "triflow", "-A", "trust", "-E", "UTF8", "-N")
-    assert made.wait(50) == 0, "initdb failed"
-    settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder, "fsync": "off"}
-    options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
-    server = _as_postgres(str(binaries / "postgres"), "-D", str(data), *options)
-    url = f"postgresql://triflow@127.0.0.1:{port}"
-    try:
-        _wait_for(url)
-        with psycopg.connect(f"{url}/postgres", autocommit=True) as admin:
-            admin.execute("create database template_triflow")
-        migrate(f"{url.replace('postgresql', 'postgresql+psycopg')}/template_triflow")
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(10)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_for(url: str) -> None:
-    for _ in range(200):
-        with contextlib.suppress(psycopg.OperationalError):
-            psycopg.connect(f"{url}/postgres", connect_timeout=2).close()
-            return
-        subprocess.run(["/bin/sleep", "0.05"], check=True)
-    raise AssertionError("PostgreSQL did not start")
+def cluster(postgresql: str) -> str:
+    """Give the URL of the PostgreSQL server, without a database name; `template_triflow` is migrated."""
+    with psycopg.connect(f"{postgresql}/postgres", autocommit=True) as admin:
+        admin.execute("create database template_triflow")
+    migrate(f"{postgresql.replace('postgresql', 'postgresql+psycopg')}/template_triflow")
+    return postgresql
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,19 @@ def dump(memories: Mapping[str, Memory]) -> bytes:
     return msgspec.msgpack.encode(_Cursor(memories=dict(memories)))
 
 
+Agreed = Mapping[str, tuple[bool, frozenset[str]]]
+"""Field → (required, families of types that fit)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The result of a SELECT as it came."""
+
+    names: Sequence[str]
+    rows: list[Mapping[str, Any]]
+    agreed: Agreed
+
+
 @dataclass(slots=True)
 class Taken:
     """What became of an answer."""
@@ -79,8 +92,8 @@ class Taken:
 class _Read:
     """An answer, row by row."""
 
-    kind: str
     rows: list[Mapping[str, Any]]
+    fields: Agreed
     records: list[Record] = field(default_factory=list[Record])
     refused: list[tuple[int, RowError]] = field(default_factory=list[tuple[int, RowError]])
     fits: int = 0
@@ -93,23 +106,27 @@ def take(
     work_units: Sequence[str],
     now: int,
     *,
-    named: Sequence[str] | None = None,
+    columns: Columns | None = None,
     without: frozenset[str] = frozenset(),
     keep_marks: bool = True,
 ) -> Taken:
     """Take a whole answer in: rows that fit become facts unless said before, and differences are found.
 
-    named: the columns of a SELECT, None where only the rows tell. without: optional fields the configuration says are
-    no more. keep_marks: rows of this answer are told by marks (without: the caller knows that all rows are new).
+    rows: one that could not be given its shape is a RowError in its place. columns: of a SELECT, None where the rows are
+    as they came. without: optional fields the configuration says are no more. keep_marks: what was said is told by
+    marks (else the caller knows that all rows are new).
     """
     read = _read(kind, rows, work_units)
     pairs = [(mark(fact), fact) for row in read.records if (fact := fact_of(row, now)) is not None]
     said = {memory.marks[i : i + MARK_BYTES] for i in range(0, len(memory.marks), MARK_BYTES)} if keep_marks else set()
     news = [fact for key, fact in pairs if key not in said]
     taken = Taken(records=read.records, facts=news)
-    found = _differences(memory, read, named, without, len(news) if pairs else len(read.rows))
+    if columns is not None:
+        read.rows, read.fields = columns.rows, columns.agreed
+    names = None if columns is None else columns.names
+    found = _differences(memory, read, names, without, len(news) if pairs else len(read.rows))
     if found is not None:
-        _say(memory, kind, found, taken)
+        _say(memory, kind, read, found, taken)
     if taken.suspended:
         taken.records, taken.facts = [], []
     elif keep_marks:
@@ -118,9 +135,11 @@ def take(
 
 
 def _read(kind: str, rows: Sequence[object], work_units: Sequence[str]) -> _Read:
-    read = _Read(kind, [cast("Mapping[str, Any]", row) for row in rows if isinstance(row, Mapping)])
+    read = _Read([cast("Mapping[str, Any]", row) for row in rows if isinstance(row, Mapping)], agreed(kind))
     for i, row in enumerate(rows):
         try:
+            if isinstance(row, RowError):
+                raise row
             found = record(kind, row)
         except RowError as error:
             read.refused.append((i, error))
@@ -139,7 +158,7 @@ def _differences(
     if read.rows or named is not None:
         shape = snapshot.observe(read.rows, named=named or (), new=new)
         if memory.shape:
-            found = snapshot.changes(memory.shape, shape, agreed(read.kind), exact=named is not None)
+            found = snapshot.changes(memory.shape, shape, read.fields, exact=named is not None)
             found = [c for c in found if not (c.kind == "column_deleted" and c.field in without)]
         memory.shape = snapshot.merge(memory.shape, shape, found)
         for name in without - shape.keys():
@@ -149,17 +168,18 @@ def _differences(
     return [*found, _refusal(read)] if read.refused else found
 
 
-def _say(memory: Memory, kind: str, found: Sequence[Change], taken: Taken) -> None:
+def _say(memory: Memory, kind: str, read: _Read, found: Sequence[Change], taken: Taken) -> None:
     """Say of the differences what was not said before, and suspend what must not be believed."""
-    fields = agreed(kind)
+    silent = not (read.rows or read.refused)  # nothing new is known of rows that did not fit
     lasting = [c for c in found if c.severity == "critical" or c.kind == "rows_refused"]
     taken.changes = [change for key, change in {_key(c): c for c in found}.items() if key not in memory.said]
-    if memory.said and not lasting:
+    kept = [key for key in memory.said if silent and key.startswith("rows_refused")]
+    if memory.said and not lasting and not kept:
         taken.changes.append(Change("fits_again", "info", "", "fits again"))
-    memory.said = [_key(change) for change in lasting]
+    memory.said = [*kept, *(_key(change) for change in lasting)]
     taken.suspended = any(
         c.severity == "critical"
-        and (kind not in LINES_OWN or c.kind == "rows_refused" or fields.get(c.field, (True,))[0])
+        and (kind not in LINES_OWN or c.kind == "rows_refused" or read.fields.get(c.field, (True,))[0])
         for c in found
     )
     sentences = "; ".join(change.what for change in lasting)
