@@ -184,11 +184,11 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
                 work_unit=line.work_unit,
                 connection=line.connection,
                 address=address,
-                spec=spec if spec.count == 1 else spec.model_copy(update={"name": f"{spec.name}_{element}"}),
+                spec=spec if spec.count == 1 else spec.model_copy(update={"name": name}),
                 element=element,
                 unit=line.unit,
             )
-            for element in range(spec.count)
+            for element, name in enumerate(spec.element_names)
         ]
     if faults:
         raise ConfigError(faults)

@@ -42,7 +42,7 @@ REGISTERS: Final[dict[DataType, int]] = {
 class TagSpec(BaseModel):
     """One tag of a book."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     address: str
@@ -112,6 +112,8 @@ class TagSpec(BaseModel):
             raise ValueError(f"tag {self.name}: one deadband at the server, absolute or percent, not both")
         if self.low is not None and self.high is not None and self.low >= self.high:
             raise ValueError(f"tag {self.name}: low {self.low} is not below high {self.high}")
+        if self.scale == 0:
+            raise ValueError(f"tag {self.name}: scale 0 makes every value the offset; leave it out for 1")
         if self.length > 1 and self.type != "string":
             raise ValueError(f"tag {self.name}: length is that of a string; an array of {self.type} has a count")
         if self.word_order is not None and len(self.word_order) == 8 and REGISTERS.get(self.type) != 4:
@@ -122,6 +124,11 @@ class TagSpec(BaseModel):
         if self.triggered_by == self.name:
             raise ValueError(f"tag {self.name}: triggered_by names the tag itself; name another tag of this book")
         return self
+
+    @property
+    def element_names(self) -> list[str]:
+        """Names of the tags it becomes: its own, or one for each element of an array."""
+        return [self.name] if self.count == 1 else [f"{self.name}_{element}" for element in range(self.count)]
 
 
 class TagBook(BaseModel):
@@ -134,11 +141,13 @@ class TagBook(BaseModel):
 
     @model_validator(mode="after")
     def _names_once(self) -> TagBook:
-        seen: set[str] = set()
+        seen: dict[str, str] = {}
         for tag in self.tags:
-            if tag.name in seen:
-                raise ValueError(f"duplicate tag {tag.name!r}: each name stands once in a book")
-            seen.add(tag.name)
+            for name in tag.element_names:
+                if name in seen:
+                    whose = "each name stands once in a book" if name == seen[name] else f"it is one of {seen[name]!r}"
+                    raise ValueError(f"duplicate tag {name!r}: {whose}")
+                seen[name] = tag.name
         return self
 
 

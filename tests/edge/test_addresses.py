@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge.addresses import LAST, AddressError, Place, node, place, register
-from edge.tags import REGISTERS, TagSpec
+from edge.tags import REGISTERS, TagBook, TagSpec
 
 
 def spec(**more) -> TagSpec:
@@ -127,11 +127,20 @@ def test_eight_letters_of_a_connection_fit_no_value_of_32_bits_without_letters_o
         ({"type": "float32", "word_order": "GHEFCDAB"}, "word_order GHEFCDAB is for 64 bits, float32 has fewer"),
         ({"type": "uint16", "word_order": "ABCDEFGH"}, "write four letters"),
         ({"triggered_by": "x"}, "names the tag itself"),
+        ({"scale": 0.0}, "scale 0 makes every value the offset"),
+        ({"low": float("nan")}, "finite number"),
+        ({"scale": float("inf")}, "finite number"),
     ],
 )
 def test_a_spec_whose_fields_contradict_each_other_is_a_fault(fields, says) -> None:
     with pytest.raises(ValidationError, match=says):
         spec(**fields)
+
+
+def test_the_elements_of_an_array_are_names_that_stand_once_in_a_book() -> None:
+    assert TagSpec(name="zone", address="holding:0", count=3).element_names == ["zone_0", "zone_1", "zone_2"]
+    with pytest.raises(ValidationError, match="duplicate tag 'zone_1': it is one of 'zone'"):
+        TagBook(title="t", tag=[spec(count=3).model_copy(update={"name": "zone"}), TagSpec(name="zone_1", address="x")])
 
 
 def test_a_node_is_named_by_the_uri_of_its_namespace() -> None:

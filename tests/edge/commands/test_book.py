@@ -82,7 +82,7 @@ def specs(draw):
         "unit": draw(st.none() | WORDS),
         "low": low,
         "high": None if low is None else low + draw(st.floats(1e-3, 1e6)),
-        "scale": draw(NUMBERS),
+        "scale": draw(NUMBERS.filter(bool)),
         "offset": draw(NUMBERS),
         "rollover": draw(st.none() | st.integers(1, 2**64)),
         "max_age_s": draw(st.floats(0.001, 1e6)),
