@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import zstandard
 
 from edge.pipeline import LinePipeline
 from edge.production import counters_of
@@ -144,6 +145,23 @@ def test_a_checkpoint_of_other_tags_keeps_the_counters_and_drops_the_window():
 def test_a_checkpoint_that_is_none_is_refused():
     with pytest.raises(ValueError, match="not a checkpoint of a/b/c"):
         pipeline().restore(b"\x00garbage")
+
+
+def test_a_checkpoint_is_small_and_one_of_an_earlier_version_is_taken_too():
+    line, again = pipeline(), pipeline()
+    feed(line, (MADE, 10, 0), (OIL, 60, 1))
+    saved = line.dump()
+    earlier = zstandard.ZstdDecompressor().decompress(saved)
+    assert len(saved) < len(earlier)
+    assert again.restore(earlier)
+    assert feed(again, (OIL, 61, 10)) == feed(line, (OIL, 61, 10))
+
+
+def test_a_damaged_checkpoint_is_refused():
+    line = pipeline()
+    feed(line, (OIL, 60, 1))
+    with pytest.raises(ValueError, match="not a checkpoint of a/b/c"):
+        pipeline().restore(line.dump()[:-5])
 
 
 def test_only_what_changed_is_recorded():
