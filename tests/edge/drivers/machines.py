@@ -92,13 +92,16 @@ class OpcUaMachine:
         server = Server()
         await server.init(await asyncio.to_thread(_standard_nodes) if self.shared else None)
         server.set_endpoint(self.url)
-        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        await self.protect(server)
         for uri in self.namespaces:
             await server.register_namespace(uri)
         self.server = server
         for name, value in self.nodes.items():
             await self.add(name, value)
         await server.start()
+
+    async def protect(self, server: Server) -> None:
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
 
     async def add(self, name: str, value: ua.Variant) -> None:
         index = await self.server.get_namespace_index(URI)
