@@ -212,6 +212,9 @@ class ModbusDriver:
         unit = scan.of.unit
         try:
             answer = await self._link.ask(scan.of.request(block))
+        except DriverError:
+            scan.left.appendleft(block)
+            raise
         except RestingError:
             scan.left.appendleft(block)
             self._give_up(scan, BAD_TIMEOUT)

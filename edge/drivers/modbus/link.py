@@ -9,6 +9,7 @@ answer would be taken for the next one, and every value after it stand on the wr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from types import TracebackType
 from typing import Final, Self
@@ -23,8 +24,8 @@ from sync.clock import Clock
 
 SOCKET_SILENCE_S: Final = 0.002
 """Rest before a request to a serial line behind a socket: what else belongs to the last answer comes in it."""
-LISTEN_S: Final = 1.0
-"""Most time to listen to a line before the first request: answers to the connection before this one come in it."""
+GREETING_S: Final = 0.5
+"""Most time for the first ping of a unit: answers to the connection before this one come in it too."""
 OWED_TIMEOUTS: Final = 5
 """After so many timeouts an answer that is owed does not come any more."""
 RESTLESS: Final = 20
@@ -91,10 +92,8 @@ class Link(asyncio.Protocol):
         """Connect. Raises DriverError within 4 s (and the rest the device wants after connecting)."""
         self._transport = await connect(self._config, self._around, self)
         try:
-            listen = min(self._timeout_s, LISTEN_S) if self.serial else 0.0
-            if rest := max(self._config.settle_ms / 1000, listen):
-                await self._clock.sleep(rest)
-            self._rtu.clear()
+            if self._config.settle_ms:
+                await self._clock.sleep(self._config.settle_ms / 1000)
         except BaseException:
             self._transport.abort()
             raise
@@ -213,21 +212,21 @@ class Link(asyncio.Protocol):
 
     async def _ask_line(self, request: Request) -> tuple[int, bytes, int, int]:
         await self.hush()
-        owed = self._owed.get(request.unit)
-        if owed is not None:
-            if self._clock.monotonic() < owed:
-                await self._settle(request.unit)
-                await self.hush()
-            else:
-                del self._owed[request.unit]
+        unit = request.unit
+        if unit not in self._answers:
+            await self._greet(unit)
+        elif self._clock.monotonic() < self._owed.get(unit, 0):
+            await self._settle(unit)
+            await self.hush()
+        self._owed.pop(unit, None)
         try:
-            answer = await self._exchange(request)
+            answer = await self._exchange(request, self._timeout_s)
         except SilentError:
-            self._owe(request.unit)
+            self._owe(unit)
             raise
-        if request.unit in self._unpinged:
-            self._unpinged.discard(request.unit)
-            self._deaf.add(request.unit)
+        if unit in self._unpinged:
+            self._unpinged.discard(unit)
+            self._deaf.add(unit)
         return answer
 
     async def hush(self) -> None:
@@ -256,13 +255,21 @@ class Link(asyncio.Protocol):
         """
         if unit in self._deaf:
             raise RestingError
+        await self._ping(unit, self._timeout_s)
+
+    async def _greet(self, unit: int) -> None:
+        """Do the same before the first request: what the connection before this one asked may still be answered."""
+        with contextlib.suppress(SilentError):  # a unit without power, or without function 8: the request will tell
+            await self._ping(unit, min(self._timeout_s, GREETING_S))
+        await self.hush()
+
+    async def _ping(self, unit: int, timeout_s: float) -> None:
         self._number = self._number % 0xFFFF + 1
         self._unpinged.add(unit)
-        await self._exchange(ping(unit, self._number))
+        await self._exchange(ping(unit, self._number), timeout_s)
         self._unpinged.discard(unit)
-        del self._owed[unit]
 
-    async def _exchange(self, request: Request) -> tuple[int, bytes, int, int]:
+    async def _exchange(self, request: Request, timeout_s: float) -> tuple[int, bytes, int, int]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[int, bytes, int, int]] = loop.create_future()
         frame = rtu(request)
@@ -272,7 +279,7 @@ class Link(asyncio.Protocol):
         self._health.requests += 1
         sent = self._heard = self._clock.monotonic()
         self._write(frame)
-        patience = self._timeout_s + len(frame) * self._character_s
+        patience = timeout_s + len(frame) * self._character_s
         timer = loop.call_later(patience, self._expire_line, future)
         try:
             unit, pdu, came, heard = await future

@@ -137,6 +137,7 @@ class ScanClass:
     def begin(self, now: int, wall: int) -> list[Block]:
         """Begin a scan; give its blocks. now: monotonic, wall: since 1970, both ns."""
         self._status[:] = self._fixed
+        self.doubt_all(BAD_NO_COMMUNICATION)  # until its block is read
         self._taken[:] = wall
         self._came[:] = wall
         if self._replan or (
@@ -167,8 +168,10 @@ class ScanClass:
         """Take the answer to a block; give smaller blocks to ask for instead, where the device refuses it whole."""
         if not answer.code:
             self._image.fill(block, self._requests[block][1], answer.data[2:])
-            self._came[block.positions] = answer.came
-            self._taken[block.positions] = answer.came - answer.took // 2
+            positions = block.positions
+            self._came[positions] = answer.came
+            self._taken[positions] = answer.came - answer.took // 2
+            self._status[positions] = 0
             self._answers += 1
             self.unit.round_trips.observe(block.words, answer.took / 1e9)
             if self._halves:
