@@ -1,21 +1,29 @@
-"""The sources of ready facts (MES, ERP): asked for ever; what they say of orders and products reaches every line."""
+"""The sources of ready facts (MES, ERP): asked for ever; what they say of orders and products reaches every line.
+
+A source's cursor is committed in one transaction with the facts it gave: after a restart it goes on from there, and
+nothing is said twice. Several sources may speak of the same line; what is being made there is the word of the last
+source that has one.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import logging
 from contextlib import aclosing
 from typing import Final
 
 import msgspec
 
-from edge.connections import Factual
+from edge.connections import Factual, Mes
 from edge.drivers import open_source
 from edge.drivers.driver import DriverError, FactSource, Learned
 from edge.pipeline import LinePipeline, Output
 from edge.recording import Recording, SourceState
+from edge.responding import Responding
+from edge.store import StoreError
 from sync.clock import backoff
-from sync.facts import ConnectionChanged, Context, Fact, InventoryCounted, JobOrderPlanned, ProductDefined
+from sync.facts import ConnectionChanged, Fact, Faulted
+from sync.secret import SecretError
 
 log = logging.getLogger(__name__)
 
@@ -29,66 +37,96 @@ class Sources:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._ideal: dict[str, dict[str, float]] = {}
-        """Product → work unit → planned run time per item, ms."""
+        self._cursors: dict[str, bytes] = {}
+        """Connection → its cursor as last committed; the store knows it as of its opening."""
+        self._teller: dict[str, str] = {}
+        """Work unit → the source whose word its context is."""
+        self._responding = {
+            connection.name: Responding(recording, connection)
+            for connection in recording.site.file.connections
+            if isinstance(connection, Mes) and connection.responses
+        }
 
     async def keep_asking(self, connection: Factual) -> None:
-        """Ask for ever; facts that did not change since the last commit are not said again."""
+        """Ask a source for ever, and hand it its job responses if it wants them."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_asking(connection), name=f"asking {connection.name}")
+            if connection.name in self._responding:
+                responding = self._responding[connection.name].keep_responding()
+                tasks.create_task(responding, name=f"responding {connection.name}")
+
+    async def _keep_asking(self, connection: Factual) -> None:
         recording = self._recording
         source = recording.sources[connection.name]
         delays = backoff()
-        known: dict[str, str] = msgspec.json.decode(recording.store.checkpoint(f"mes:{connection.name}") or b"{}")
         while True:
             began = recording.clock.monotonic()
             try:
-                cursor = recording.store.checkpoint(f"cursor:{connection.name}") or b""
-                work_units = list(recording.pipelines)
-                mes = open_source(connection, work_units, recording.clock, recording.around, cursor=cursor)
-                source.health = mes.health
-                async with mes, aclosing(mes.facts()) as batches:
-                    async for learned in batches:
-                        await self._take(connection, source, mes, learned, known)
+                await self._ask(connection, source)
                 why = "the source ended"
-            except DriverError as error:
+            except (DriverError, SecretError) as error:
                 why = str(error)
+            except StoreError:
+                raise  # no source's trouble: what cannot be put on disk ends the process
+            except Exception as bug:  # the net under a source: recorded, shown, and the lines run on
+                log.exception("source faulted: source=%s", connection.name)
+                fault = Faulted(at=recording.clock.now(), why=f"{connection.name}: {bug!r}")
+                await recording.commit([], [fault])
+                why = f"fault of ours: {bug!r}"
             await self._went_away(source, why)
-            await self._is_stale(source)
+            if _speaks_of_lines(connection):
+                await self._is_stale(source)
             if recording.clock.monotonic() - began > STEADY_S * 1e9:
                 delays = backoff()
             await recording.clock.sleep(next(delays))
 
-    async def _take(
-        self, connection: Factual, source: SourceState, mes: FactSource, learned: Learned, known: dict[str, str]
-    ) -> None:
+    async def _ask(self, connection: Factual, source: SourceState) -> None:
+        """Ask until the source is lost."""
+        recording, name = self._recording, connection.name
+        if name not in self._cursors:
+            self._cursors[name] = recording.store.checkpoint(f"cursor:{name}") or b""
+        work_units = list(recording.pipelines)
+        asked = open_source(connection, work_units, recording.clock, recording.around, cursor=self._cursors[name])
+        source.health = asked.health
+        if name in self._responding:
+            self._responding[name].show()
+        async with asked, aclosing(asked.facts()) as batches:
+            async for learned in batches:
+                await self._take(source, asked, learned)
+
+    async def _take(self, source: SourceState, asked: FactSource, learned: Learned) -> None:
+        """Put what a source said on disk, with where it stands, and tell the lines."""
         recording = self._recording
         now = recording.clock.now()
-        new: list[Fact] = []
+        facts: list[Fact] = list(learned.facts)
         if source.state != "connected":
             log.info("connected: source=%s", source.name)
             source.state, source.since, source.why = "connected", now, ""
-            new.append(ConnectionChanged(at=now, source=source.name, connected=True))
+            facts.insert(0, ConnectionChanged(at=now, source=source.name, connected=True))
         source.newest = now
-        for fact in learned.facts:
-            key, mark = _identity(fact)
-            if known.get(key) != mark:
-                known[key] = mark
-                new.append(fact)
-            if isinstance(fact, ProductDefined):
-                self._ideal[fact.product] = fact.ideal_cycle_ms
         outputs = [
-            (pipeline, pipeline.tell(mes.contexts.get(work_unit, Context()), self._ideal_of(work_unit), now))
-            for work_unit, pipeline in recording.pipelines.items()
+            (pipeline, output)
+            for pipeline in recording.pipelines.values()
+            if (output := self._told(source, asked, pipeline, now)).facts
         ]
-        every = [*new, *(fact for _, output in outputs for fact in output.facts)]
-        if every or learned.cursor:
-            checkpoints = {f"line:{p.work_unit}": p.dump() for p, output in outputs if output.facts}
-            if learned.cursor:
-                checkpoints[f"cursor:{connection.name}"] = learned.cursor
-            checkpoints[f"mes:{connection.name}"] = msgspec.json.encode(known)
-            await recording.store.commit(facts=every, checkpoints=checkpoints)
+        checkpoints = {f"cursor:{source.name}": learned.cursor} if learned.cursor else {}
+        if facts or outputs:
+            await recording.commit(outputs, facts, checkpoints=checkpoints)
+        elif checkpoints:
+            await recording.store.commit(checkpoints=checkpoints)
+        if learned.cursor:
+            self._cursors[source.name] = learned.cursor
 
-    def _ideal_of(self, work_unit: str) -> dict[str, float]:
-        return {product: cycles[work_unit] for product, cycles in self._ideal.items() if work_unit in cycles}
+    def _told(self, source: SourceState, asked: FactSource, pipeline: LinePipeline, now: int) -> Output:
+        """Tell a line what is being made there and how fast; give what follows."""
+        work_unit, production = pipeline.work_unit, pipeline.production.now
+        context = asked.contexts.get(work_unit)
+        if context is not None:
+            self._teller[work_unit] = source.name
+        cycles = {product: by_unit[work_unit] for product, by_unit in asked.cycles.items() if work_unit in by_unit}
+        return pipeline.tell(production.mes if context is None else context, production.ideal_cycle_ms | cycles, now)
+
+    # ── coming and going ──
 
     async def _went_away(self, source: SourceState, why: str) -> None:
         if source.state == "down":
@@ -106,24 +144,15 @@ class Sources:
         if now - source.newest < STALE_NS:
             return
         outputs: list[tuple[LinePipeline, Output]] = []
-        for pipeline in self._recording.pipelines.values():
+        for work_unit, pipeline in self._recording.pipelines.items():
             mes = pipeline.production.now.mes
-            if not mes.stale:
-                stale = msgspec.structs.replace(mes, stale=True)
-                outputs.append((pipeline, pipeline.tell(stale, pipeline.production.now.ideal_cycle_ms, now)))
+            if mes.stale or self._teller.get(work_unit, source.name) != source.name:
+                continue
+            stale = msgspec.structs.replace(mes, stale=True)
+            outputs.append((pipeline, pipeline.tell(stale, pipeline.production.now.ideal_cycle_ms, now)))
         await self._recording.commit([(p, o) for p, o in outputs if o.facts])
 
 
-def _identity(fact: Fact) -> tuple[str, str]:
-    """Give what a fact of a source is about, and a mark of what it says (the time of asking left out)."""
-    match fact:
-        case JobOrderPlanned():
-            about = f"order:{fact.work_unit}:{fact.order}"
-        case ProductDefined():
-            about = f"product:{fact.product}"
-        case InventoryCounted():
-            about = f"inventory:{fact.material}:{fact.location}"
-        case _:
-            about = type(fact).__name__
-    said = msgspec.json.encode(msgspec.structs.replace(fact, at=0))
-    return about, hashlib.sha256(said).hexdigest()[:16]
+def _speaks_of_lines(connection: Factual) -> bool:
+    """Tell whether a source says what is being made."""
+    return isinstance(connection, Mes) or any(query.gives == "context" for query in connection.queries)

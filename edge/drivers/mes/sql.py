@@ -197,9 +197,12 @@ class SqlSource:
 
     def _failed(self, asking: _Asking, kept: Memory, why: Explained) -> list[Fact]:
         """Take note that a question failed: once, until it fails otherwise or not at all."""
-        change = Change(why.kind or "query_failed", "critical", "", why.what)
-        taken = Taken(suspended=True, note=f"suspended until it fits again: {why.what}")
-        key = f"{change.kind} {why.what}"
+        what = why.what
+        if asking.query.watermark is not None and why.kind == "column_deleted" and asking.query.watermark in what:
+            what += f"; the query must select its watermark {asking.query.watermark}"
+        change = Change(why.kind or "query_failed", "critical", "", what)
+        taken = Taken(suspended=True, note=f"suspended until it fits again: {what}")
+        key = f"{change.kind} {what}"
         if key not in kept.said:
             kept.said = [key]
             taken.changes = [change]
