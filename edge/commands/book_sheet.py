@@ -114,9 +114,6 @@ def _spec(row: Row, header: Sequence[str], comma: bool) -> tuple[TagSpec | None,
             wrong[f"column {letter(place)}"] = f"{text!r} stands under no header; name the column or empty the cell"
         if not text or column not in COLUMNS:
             continue
-        if text.startswith("=") and column != "address":
-            wrong[column] = f"{text!r} is a formula; write its value"
-            continue
         try:
             given[column] = read(text, COLUMNS[column][0], comma=comma)
         except ValueError as error:

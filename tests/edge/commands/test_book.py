@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge.__main__ import main as edge
 from edge.commands.book import load_book, main
 from edge.commands.book_columns import CHOICES, COLUMNS, cell, read
 from edge.commands.book_csv import decoded, read_csv, write_csv
@@ -379,3 +380,8 @@ def test_a_book_whose_title_is_missing_takes_the_name_of_its_file(tmp_path) -> N
     assert book_of(read_csv(tmp_path / "in.csv"), tmp_path / "in.csv", "in").title == "in"
     with pytest.raises(ConfigError):
         book_of(sheet_of(TagBook(title="t", tag=[TagSpec(name="a", address="x")]), []), tmp_path / "in.csv", "in")
+
+
+def test_the_word_stands_in_the_edge_command(capsys) -> None:
+    assert edge(["book", "check", "sdm630"]) == 0
+    assert "good: 16 tags" in capsys.readouterr().out
