@@ -1,20 +1,22 @@
 """The page to read: how readings become facts on disk, and how each connection's trouble stays its own.
 
 machine → driver → readings → pipeline (window, judge) → store (one commit) ⇒ uplink. Nothing is acted on, shown or
-sent before it is on disk. Beside it stand `edge.recording` (the one way to disk) and `edge.sources` (MES and ERP).
+sent before it is on disk. Beside it stand `edge.recording` (the one way to disk), `edge.sources` (MES and ERP) and
+`edge.backfill` (what was missed, from the machine's own history).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
-from edge.connections import Factual, Readable
+from edge.backfill import Backfill
+from edge.connections import Factual, OpcUa, Readable
 from edge.drivers import open_driver
-from edge.drivers.driver import DriverError
+from edge.drivers.driver import Driver, DriverError, Historical
 from edge.pipeline import LinePipeline
 from edge.recording import Recording, SourceState
 from edge.site import Site
@@ -40,6 +42,11 @@ class Flow:
         self.recording = Recording(site, store, clock)
         self.pipelines, self.sources = self.recording.pipelines, self.recording.sources
         self._asked = Sources(self.recording)
+        self._backfills = {
+            connection.name: Backfill(self.recording, connection, site.table.of_connection(connection.name))
+            for connection in site.file.connections
+            if isinstance(connection, OpcUa) and connection.history
+        }
         self._dictionary = site.table.dictionary(clock.now())
 
     @property
@@ -109,20 +116,44 @@ class Flow:
             await self.clock.sleep(next(delays))
 
     async def _read(self, connection: Readable, tags: list[Tag], source: SourceState) -> None:
+        """Read until the connection is lost, and beside it what else the machine has to say."""
         driver = open_driver(connection, tags, self.clock, self.recording.around)
         source.health = driver.health
-        async with driver, aclosing(driver.readings()) as batches:
+        async with driver:
+            try:
+                async with asyncio.TaskGroup() as beside:
+                    others = [beside.create_task(work) for work in self._beside(connection, driver, source)]
+                    await self._follow(driver, tags, source)
+                    for other in others:
+                        other.cancel()
+            except ExceptionGroup as group:
+                raise _gravest(group) from None
+
+    def _beside(self, connection: Readable, driver: Driver, source: SourceState) -> Iterator[Coroutine[Any, Any, None]]:
+        backfill = self._backfills.get(connection.name)
+        if backfill is not None and isinstance(driver, Historical):
+            yield backfill.fill(driver, source)
+
+    async def _follow(self, driver: Driver, tags: list[Tag], source: SourceState) -> None:
+        async with aclosing(driver.readings()) as batches:
             async for batch in batches:
                 facts = self._came_back(source, tags, batch) if source.state != "connected" else []
-                await self._take(batch, facts)
+                await self._take(batch, facts, self._backfills.get(source.name))
                 if len(batch):
                     source.newest = max(source.newest, int(batch.source_time.max()))
                 source.readings += len(batch)
 
-    async def _take(self, batch: Readings, facts: list[Fact]) -> None:
+    async def _take(self, batch: Readings, facts: list[Fact], backfill: Backfill | None) -> None:
         """Feed a batch to the lines it belongs to, and commit all that comes of it together."""
+        if backfill is not None:
+            backfill.observe(batch)
         outputs = [(pipeline, pipeline.feed(part)) for pipeline, part in self._split(batch)]
-        await self.recording.commit(outputs, facts)
+        if backfill is None:
+            await self.recording.commit(outputs, facts)
+        else:
+            for _, output in outputs:
+                output.readings = backfill.unrepeated(output.readings)
+            await self.recording.commit(outputs, facts, checkpoints=backfill.checkpoints())
 
     def _split(self, batch: Readings) -> Iterator[tuple[LinePipeline, Readings]]:
         for pipeline in self.pipelines.values():
@@ -140,20 +171,28 @@ class Flow:
         now = self.clock.now()
         facts: list[Fact] = [ConnectionChanged(at=now, source=source.name, connected=True)]
         arrived = int(batch.source_time.max()) if len(batch) else now
+        reason = source.why or "the gateway was not running"
+        resumed = source.health.resumed  # the server kept everything for us: nothing was missed
+        backfill = self._backfills.get(source.name)
+        if backfill is not None:
+            backfill.came_back(reason, resumed=resumed)
         for work_unit in _lines(tags):
             pipeline = self.pipelines[work_unit]
+            if backfill is not None and not resumed:
+                pipeline.columns.record_anew()  # what history puts in between may differ
             if pipeline.newest > 0:
                 facts += pipeline.production.lost(pipeline.newest)
-                facts.append(
-                    Gap(
-                        at=max(arrived, pipeline.newest),
-                        work_unit=work_unit,
-                        source=source.name,
-                        start=pipeline.newest,
-                        tags=len(pipeline.tags),
-                        reason=source.why or "the gateway was not running",
+                if not resumed and backfill is None:
+                    facts.append(
+                        Gap(
+                            at=max(arrived, pipeline.newest),
+                            work_unit=work_unit,
+                            source=source.name,
+                            start=pipeline.newest,
+                            tags=len(pipeline.tags),
+                            reason=reason,
+                        )
                     )
-                )
         away_s = (now - source.since) / 1e9
         log.info("connected: source=%s tags=%d after_s=%.1f", source.name, len(tags), away_s)
         source.state, source.since, source.why = "connected", now, ""
@@ -165,6 +204,8 @@ class Flow:
             source.why = why
             return
         was_connected = source.state == "connected"
+        if source.name in self._backfills:
+            self._backfills[source.name].went_away()
         log.warning("connection lost: source=%s why=%s", source.name, why)
         source.state, source.since, source.why = "down", now, why
         source.reconnects += 1
@@ -182,6 +223,12 @@ class Flow:
             ]
             if outputs:
                 await self.recording.commit(outputs)
+
+
+def _gravest(group: ExceptionGroup[Exception]) -> Exception:
+    """Give what went wrong first in importance: what a bug or the store says hides behind no lost connection."""
+    errors = [_gravest(each) if isinstance(each, ExceptionGroup) else each for each in group.exceptions]
+    return min(errors, key=lambda error: (not isinstance(error, StoreError), isinstance(error, DriverError)))
 
 
 def _lines(tags: list[Tag]) -> list[str]:

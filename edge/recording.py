@@ -50,14 +50,17 @@ class Recording:
         outputs: Sequence[tuple[LinePipeline, Output]],
         facts: Sequence[Fact] = (),
         *,
+        readings: Sequence[Readings] = (),
         checkpoints: Mapping[str, bytes] | None = None,
     ) -> None:
         """Put outputs on disk: facts, readings, and the state of every pipeline they came from.
 
-        checkpoints: what else must be true together with them; no transaction is made for their sake alone.
+        readings: more of them, that went through no pipeline. checkpoints: what else must be true together with all
+        this; no transaction is made for their sake alone. The store takes calls in their order, and nothing is awaited
+        before it has this one: what the caller knows now is what will be on disk.
         """
         every = list(facts)
-        readings: list[Readings] = []
+        readings = [batch for batch in readings if len(batch)]
         states: dict[str, bytes] = {}
         verdicts = 0
         now = self.clock.monotonic()

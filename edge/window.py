@@ -112,6 +112,10 @@ class TagColumns:
         self._kept_time[at] = batch.source_time[keep]
         return keep
 
+    def record_anew(self) -> None:
+        """Let the next value of every tag be recorded even if it equals the last one: between them was an outage."""
+        self._kept_status[:] = 0xFFFF_FFFF
+
     def close(self, end: int, alive_until: int) -> TagWindows:
         """Give every tag's window and open the next one.
 

@@ -153,6 +153,8 @@ class Gap(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="gap"):
     start: int
     tags: int
     reason: str
+    names: list[str] = []
+    """Which tags, when it is not all of the work unit; at most 100."""
 
 
 class Backfilled(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="backfill"):

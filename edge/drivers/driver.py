@@ -57,6 +57,8 @@ class DriverHealth:
     slow_decodes: int = 0
     without_history: dict[int, str] = field(default_factory=dict[int, str])
     """Tag index → why its history could not be read, for tags asked for since the connection was made."""
+    resumed: bool = False
+    """The connection took up where the one before was lost: the machine kept everything for us."""
     started: int = 0
     """When the machine's own server was started, ns; 0 where it does not say."""
     notes: dict[str, str] = field(default_factory=dict[str, str])
