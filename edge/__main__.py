@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from edge.audit import take_in
+from edge.blueprint import CHECKPOINT, Blueprint
+from edge.connections import OpcUa
 from edge.flow import Flow
 from edge.health import Health, notify_systemd
 from edge.page.api import page_app
@@ -32,6 +34,7 @@ EX_CONFIG = 78
 """sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "book": ("edge.commands.book", "list, show, check tag books; to a spreadsheet and back"),
+    "plan": ("edge.commands.plan", "say what a new site file would change, and try it on the devices"),
     "trust": ("edge.commands.trust", "approve or reject servers' certificates; show the gateway's own"),
 }
 """Word → its module (with `main(argv) -> int`) and what it does. `triflow edge WORD …`."""
@@ -96,13 +99,21 @@ async def _run(site: Site) -> None:
     ) as store:
         flow = Flow(site, store, clock)
         uplink = UplinkState() if site.file.uplink is not None else None
-        await store.commit(facts=[_audited(clock, gateway.id, "gateway.started", incarnation=store.incarnation)])
+        blueprint = Blueprint.of(site, at=clock.now(), software=SOFTWARE)
+        started = _audited(
+            clock, gateway.id, "gateway.started", incarnation=store.incarnation, configuration=blueprint.digest
+        )
+        await store.commit(facts=[started], checkpoints={CHECKPOINT: blueprint.encode()})
         parts = [
             asyncio.create_task(flow.run(), name="flow"),
             asyncio.create_task(serve(page_app(Health(flow, uplink)), page.host, page.port), name="page"),
             asyncio.create_task(_watch(flow, uplink), name="watchdog"),
             asyncio.create_task(take_in(lambda facts: store.commit(facts=facts), site.data, clock), name="audit notes"),
         ]
+        if any(isinstance(one, OpcUa) and one.security != "none" for one in site.file.connections):
+            from edge.expiry import watch  # certificates are loaded only where there are some
+
+            parts.append(asyncio.create_task(watch(site, store, clock), name="certificates"))
         if uplink is not None:
             parts.append(asyncio.create_task(_send(site, store, flow, uplink), name="uplink"))
         stopping = asyncio.create_task(stop.wait(), name="stop")

@@ -51,10 +51,13 @@ class Paper:
     def faint(self, text: str) -> str:
         return f"\033[2m{text}\033[0m" if self._colour else text
 
+    def coloured(self, text: str, colour: str) -> str:
+        return f"\033[{colour}m{text}\033[0m" if self._colour else text
+
     def mark(self, severity: Severity) -> str:
         """Give the word for a severity, padded; colour says it again for those who see it."""
         word = padded(say(f"report.{severity}", self.language, {}), _SEVERITY_WIDTH)
-        return f"\033[{_COLOURS[severity]}m{word}\033[0m" if self._colour else word
+        return self.coloured(word, _COLOURS[severity])
 
     def section(self, section: Section, *, all_tags: bool) -> None:
         """Write a section: its checks one a line, doubtful tags below, advice under what it is about."""

@@ -15,7 +15,7 @@ FILES = "|".join(sorted(path.stem for path in TEXTS.glob("*.toml")))
 SOURCE = "\n".join(path.read_text("utf-8") for path in sorted(EDGE.rglob("*.py")))
 NAMED = {f"{file}.{name}" for file, name in re.findall(rf'"({FILES})\.([a-z0-9_]+)"', SOURCE)}
 MADE = re.compile(
-    r"report\.(check_.+|sum_.+|ok|warning|fault)|modbus\.exception_\d+|opcua\.(own|trusted)_(soon|expired)|plan\.(setting|part)_.+"
+    r"report\.(check_.+|sum_.+|ok|warning|fault)|modbus\.exception_\d+|opcua\.(own|trusted)_(soon|expired)|plan\.(part_.+|added|removed|changed)"
 )
 """Keys that are put together from a word of the finding."""
 

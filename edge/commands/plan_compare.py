@@ -1,0 +1,197 @@
+"""Two configurations compared: what is new, gone or different, and what that means for the lines. Pure."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from edge.blueprint import Blueprint, tag_dict
+from edge.drivers.finding import Finding, ok, warning
+from edge.tags import Tag
+
+Kind = Literal["added", "removed", "changed"]
+Setting = tuple[str, Any, Any]
+"""Name, as it was, as it would be; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One thing that would be otherwise."""
+
+    kind: Kind
+    part: str
+    """gateway, page, uplink, log, connection, line, tag or rules."""
+    name: str = ""
+    settings: Sequence[Setting] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """All differences, what they mean, and what is worth reading on the devices beforehand."""
+
+    differences: Sequence[Difference]
+    consequences: Sequence[Finding]
+    to_read: Mapping[str, Sequence[Tag]]
+    """Connection → its tags that are new or different; all of them when the connection is."""
+
+
+def compare(old: Blueprint, new: Blueprint) -> Comparison:
+    """Compare what runs (or ran last) with what is to run."""
+    found: list[Difference] = []
+    for part in ("gateway", "page", "uplink", "log"):
+        before, after = _table(getattr(old.file, part)), _table(getattr(new.file, part))
+        found += _one(part, "", before, after)
+    connections = _each(
+        "connection",
+        {one.name: _table(one) for one in old.file.connections},
+        {one.name: _table(one) for one in new.file.connections},
+    )
+    found += connections
+    found += _each(
+        "line",
+        {one.work_unit: _line(_table(one)) for one in old.file.lines},
+        {one.work_unit: _line(_table(one)) for one in new.file.lines},
+    )
+    tags = _each("tag", {tag.id: _tag(tag) for tag in old.tags}, {tag.id: _tag(tag) for tag in new.tags})
+    found += tags
+    found += _each("rules", _rules(old.rules), _rules(new.rules))
+    return Comparison(
+        differences=found,
+        consequences=_consequences(old, new, found) if found else [],
+        to_read=_to_read(new, connections, tags),
+    )
+
+
+def _each(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+    found: list[Difference] = []
+    for name in [*after, *(name for name in before if name not in after)]:
+        found += _one(part, name, before.get(name), after.get(name))
+    return found
+
+
+def _one(part: str, name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Difference]:
+    if before == after:
+        return []
+    if before is None:
+        return [Difference(kind="added", part=part, name=name)]
+    if after is None:
+        return [Difference(kind="removed", part=part, name=name)]
+    settings = [
+        (key, before.get(key), after.get(key))
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+    ]
+    return [Difference(kind="changed", part=part, name=name, settings=settings)]
+
+
+def _table(model: Any) -> dict[str, Any] | None:
+    """Give a table's settings under dotted names."""
+    return None if model is None else _flat(model.model_dump(mode="json"))
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(cast("dict[str, Any]", value), f"{before}{key}.")
+        else:
+            flat[f"{before}{key}"] = value
+    return flat
+
+
+def _line(table: dict[str, Any] | None) -> dict[str, Any]:
+    """Leave out what shows in the line's tags and rules themselves."""
+    shown = {"book", "rules", "unit", "offset"}
+    return {key: value for key, value in (table or {}).items() if key not in shown and not key.startswith("fill.")}
+
+
+def _tag(tag: Tag) -> dict[str, Any]:
+    settings = _flat(tag_dict(tag))
+    settings["address"] = settings.pop("bound")
+    return {key: value for key, value in settings.items() if key not in {"name", "work_unit", "element"}}
+
+
+def _rules(texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Give each ruleset's checks by kind and name, so that a comment or a blank is no difference."""
+    found: dict[str, dict[str, Any]] = {}
+    for work_unit, text in texts.items():
+        document = tomllib.loads(text)
+        checks: dict[str, Any] = {}
+        for kind, value in document.items():
+            if not isinstance(value, list):
+                checks |= _flat({kind: value}) if isinstance(value, dict) else {kind: value}
+                continue
+            for entry in cast("list[dict[str, Any]]", value):
+                checks[f"{kind} {entry.get('name', '')}".strip()] = json.dumps(
+                    entry, sort_keys=True, ensure_ascii=False
+                )
+        found[work_unit] = checks
+    return found
+
+
+def _consequences(old: Blueprint, new: Blueprint, found: Sequence[Difference]) -> list[Finding]:
+    """Say what a start with the new configuration does to identity, connections, windows, counters and unsent data."""
+    said: list[Finding] = []
+    was, will = old.file.gateway, new.file.gateway
+    if (was.id, was.tenant, was.site) != (will.id, will.tenant, will.site):
+        before, after = (f"{g.tenant}/{g.site}/{g.id}" for g in (was, will))
+        said.append(warning("device", "plan.identity", old=before, new=after))
+    if was.data != will.data:
+        said.append(warning("store", "plan.moved", old=was.data, new=will.data))
+    elif will.quota_mb < was.quota_mb:
+        said.append(warning("store", "plan.smaller", old=was.quota_mb, new=will.quota_mb))
+    else:
+        said.append(ok("store", "plan.unsent"))
+    said.append(ok("device", "plan.reopened", connections=[one.name for one in new.file.connections]))
+    resumed, anew, fresh = _windows(old, new)
+    if resumed:
+        said.append(ok("line", "plan.resumed", lines=resumed))
+    if anew:
+        said.append(ok("line", "plan.anew", lines=anew))
+    if fresh:
+        said.append(ok("line", "plan.fresh", lines=fresh))
+    gone = [one.name for one in found if one.part == "line" and one.kind == "removed"]
+    if gone:
+        said.append(warning("line", "plan.gone", lines=gone))
+    counters = {tag.id for tag in old.tags if tag.spec.role == "counter"}
+    lost = [one.name for one in found if one.part == "tag" and one.kind == "removed" and one.name in counters]
+    if lost:
+        said.append(warning("tag", "plan.counter_gone", tags=lost))
+    return said
+
+
+def _windows(old: Blueprint, new: Blueprint) -> tuple[list[str], list[str], list[str]]:
+    """Give the lines whose windows go on, those whose windows start anew, and those that are new altogether.
+
+    The same question as `LinePipeline.restore` asks at the start.
+    """
+    before = {line.work_unit: round(line.window_s * 1e9) for line in old.file.lines}
+    resumed: list[str] = []
+    anew: list[str] = []
+    fresh: list[str] = []
+    for line in new.file.lines:
+        unit = line.work_unit
+        if unit not in before:
+            fresh.append(unit)
+        elif before[unit] == round(line.window_s * 1e9) and _names(old, unit) == _names(new, unit):
+            resumed.append(unit)
+        else:
+            anew.append(unit)
+    return resumed, anew, fresh
+
+
+def _names(blueprint: Blueprint, work_unit: str) -> list[str]:
+    return [tag.id for tag in blueprint.tags if tag.work_unit == work_unit]
+
+
+def _to_read(new: Blueprint, connections: Sequence[Difference], tags: Sequence[Difference]) -> dict[str, list[Tag]]:
+    whole = {one.name for one in connections if one.kind != "removed"}
+    touched = {one.name for one in tags if one.kind != "removed"}
+    reading: dict[str, list[Tag]] = {name: [] for name in whole}
+    for tag in new.tags:
+        if tag.connection in whole or tag.id in touched:
+            reading.setdefault(tag.connection, []).append(tag)
+    return reading
