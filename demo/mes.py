@@ -1,4 +1,4 @@
-"""The MES over HTTP: orders, products, stock, shifts and what each work unit makes now; every answer has an ETag."""
+"""The MES over HTTP, as docs/drivers/mes-rest.md has it: what is to be made, of what, when, and what was made of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from demo.mes_store import MesStore
 
 
 def mes_app(store: MesStore) -> Starlette:
-    """Give the application; it only reads `store`."""
+    """Give the application over a store; every answer has an ETag."""
 
     def job_orders(request: Request) -> Response:
         return _answer(request, store.job_orders(request.query_params.get("work_unit")))
@@ -26,8 +26,27 @@ def mes_app(store: MesStore) -> Starlette:
     def inventory(request: Request) -> Response:
         return _answer(request, store.inventory())
 
+    def lots(request: Request) -> Response:
+        return _answer(request, store.lots())
+
+    def quality_results(request: Request) -> Response:
+        return _answer(request, store.quality_results())
+
     def shifts(request: Request) -> Response:
-        return _answer(request, store.shifts())
+        work_unit = request.query_params.get("work_unit")
+        if work_unit is None:
+            return _problem(400, "say which work unit: /api/shifts?work_unit=area/work-center/work-unit")
+        return _answer(request, store.shifts(work_unit))
+
+    def responses(request: Request) -> Response:
+        return _answer(request, store.responses())
+
+    async def respond(request: Request) -> Response:
+        try:
+            store.respond(request.path_params["response"], await request.json())
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            return _problem(422, f"not a job response: {error!r}")
+        return Response(status_code=204)
 
     def context(request: Request) -> Response:
         work_unit = request.query_params.get("work_unit")
@@ -43,7 +62,11 @@ def mes_app(store: MesStore) -> Starlette:
             Route("/api/job-orders", _inline(job_orders)),
             Route("/api/products", _inline(products)),
             Route("/api/inventory", _inline(inventory)),
+            Route("/api/lots", _inline(lots)),
+            Route("/api/quality-results", _inline(quality_results)),
             Route("/api/shifts", _inline(shifts)),
+            Route("/api/job-responses", _inline(responses)),
+            Route("/api/job-responses/{response}", respond, methods=["PUT"]),
             Route("/api/context", _inline(context)),
         ]
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from demo.plant import Plant
-from demo.plant_spec import BREAK_MINUTES, DAY, LINES, MINUTE, PRODUCTS, SHIFTS, shift_at
+from demo.plant_spec import DAY, HOUR, KST_OFFSET, LINES, MINUTE, PRODUCTS, shift_at
 
 SCHEMA: Final = """
 create table if not exists product (code text primary key, ko text not null, en text not null) strict;
@@ -26,12 +28,9 @@ create table if not exists stock (
   material text not null, location text not null, quantity real not null, unit text not null, daily_usage real,
   primary key (material, location)
 ) strict;
-create table if not exists shift (
-  code text primary key, start_minute integer not null, end_minute integer not null, night integer not null
-) strict;
-create table if not exists shift_break (
-  shift text not null references shift (code), work_unit text not null, start_minute integer not null,
-  end_minute integer not null, primary key (shift, work_unit)
+create table if not exists job_response (
+  response text primary key, job_order text not null, work_unit text not null, complete integer not null,
+  body text not null
 ) strict;
 """
 STOCK_EVERY: Final = 10 * MINUTE
@@ -39,7 +38,7 @@ STOCK_EVERY: Final = 10 * MINUTE
 
 
 class MesStore:
-    """The tables; one writer (the plant), one reader (the HTTP face), one event loop."""
+    """The tables; the plant writes them, the HTTP face reads them and takes job responses; one event loop."""
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
@@ -67,18 +66,6 @@ class MesStore:
                 "insert or replace into ideal_cycle values (?, ?, ?)",
                 [(p.code, units[line], ms) for p in PRODUCTS for line, ms in p.ideal_ms.items()],
             )
-            for shift in SHIFTS:
-                start = shift.start_hour * 60
-                end = (start + shift.hours * 60) % 1440
-                db.execute(
-                    "insert or replace into shift values (?, ?, ?, ?)", (shift.code, start, end, shift.code == "C")
-                )
-                for spec in LINES:
-                    pause = (start + spec.break_minute) % 1440
-                    db.execute(
-                        "insert or replace into shift_break values (?, ?, ?, ?)",
-                        (shift.code, spec.work_unit, pause, (pause + BREAK_MINUTES) % 1440),
-                    )
 
     def update(self, plant: Plant, *, orders: bool) -> None:
         """Take over what the plant did: all orders when one of them changed, stocks every few minutes."""
@@ -142,27 +129,65 @@ class MesStore:
         rows = self._db.execute(f"select {', '.join(names)} from stock order by material")  # noqa: S608 - constants
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def shifts(self) -> list[dict[str, Any]]:
-        pauses: dict[str, list[dict[str, str]]] = {}
-        for row in self._db.execute("select * from shift_break order by shift, work_unit"):
-            pauses.setdefault(row["shift"], []).append(
-                {
-                    "work_unit": row["work_unit"],
-                    "start": _time_of_day(row["start_minute"]),
-                    "end": _time_of_day(row["end_minute"]),
-                }
-            )
+    def lots(self) -> list[dict[str, Any]]:
+        """Give the lots of the orders the MES tells of, by name."""
+        words = {"planned": "planned", "running": "in production", "completed": "released"}
         return [
             {
-                "code": row["code"],
-                "start": _time_of_day(row["start_minute"]),
-                "end": _time_of_day(row["end_minute"]),
-                "timezone": "Asia/Seoul",
-                "night": bool(row["night"]),
-                "breaks": pauses.get(row["code"], []),
+                "lot": order["lot"],
+                "product": order["product"],
+                "quantity": order["quantity"],
+                "unit": "C62",
+                "state": words.get(order["state"], order["state"]),
+                "order": order["order"],
+                "work_unit": order["work_unit"],
             }
-            for row in self._db.execute("select * from shift order by code")
+            for order in sorted(self.job_orders(None), key=lambda order: order["lot"])
         ]
+
+    def shifts(self, work_unit: str) -> list[dict[str, Any]]:
+        """Give the shifts of a work unit, from the one that runs to a day ahead."""
+        hour = (self.now + KST_OFFSET) // HOUR - 6
+        first = (hour - hour % 8 + 6) * HOUR - KST_OFFSET
+        return [
+            {
+                "shift": shift_at(start).code,
+                "work_unit": work_unit,
+                "start": iso(start),
+                "end": iso(start + 8 * HOUR),
+                "team": ("blue", "green", "red", "yellow")[start // (8 * HOUR) % 4],
+            }
+            for start in range(first, first + DAY, 8 * HOUR)
+        ]
+
+    def quality_results(self) -> list[dict[str, Any]]:
+        """Give the laboratory's results of the last day: a sample every two hours of each order, the same each time."""
+        found: list[dict[str, Any]] = []
+        for order in self.job_orders(None):
+            start = round(datetime.fromisoformat(order["start"]).timestamp()) * 1_000_000_000
+            end = round(datetime.fromisoformat(order["end"]).timestamp()) * 1_000_000_000
+            for at in range(start + HOUR, min(end, self.now), 2 * HOUR):
+                if order["state"] == "planned" or at < self.now - DAY:
+                    continue
+                sample = f"S-{order['order']}-{(at - start) // HOUR}"
+                value = round(18.0 + random.Random(sample).gauss(0, 1.1), 2)
+                found.append(
+                    {
+                        "characteristic": "cap_torque", "at": iso(at), "work_unit": order["work_unit"], "value": value,
+                        "unit": "N.m/10", "low": 14.0, "high": 22.0, "passed": 14.0 <= value <= 22.0, "sample": sample,
+                        "order": order["order"], "product": order["product"], "lot": order["lot"],
+                    }
+                )  # fmt: skip
+        return found
+
+    def respond(self, response: str, body: dict[str, Any]) -> None:
+        """Take what was made of an order; a later response with the same id replaces it. Raises KeyError."""
+        row = (response, body["order"], body["work_unit"], int(body["complete"]), json.dumps(body))
+        self._db.execute("insert or replace into job_response values (?, ?, ?, ?, ?)", row)
+
+    def responses(self) -> list[dict[str, Any]]:
+        """Give what was told of the orders, the newest last."""
+        return [json.loads(row["body"]) for row in self._db.execute("select body from job_response order by rowid")]
 
     def context(self, work_unit: str) -> dict[str, Any] | None:
         """Give what a work unit makes now; None for a work unit the MES does not know."""
@@ -179,7 +204,3 @@ class MesStore:
 def iso(ns: int) -> str:
     """Give a time as ISO 8601 UTC with Z, to the second."""
     return datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _time_of_day(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}"

@@ -6,6 +6,9 @@ import asyncio
 import itertools
 import math
 import struct
+from collections import Counter
+from contextlib import aclosing
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -19,12 +22,18 @@ from demo.modbus_server import DROPPED_OUT, ModbusMachine
 from demo.opcua_server import NAMESPACE, OpcUaHall
 from demo.plant import Plant
 from demo.plant_signals import Value
-from demo.plant_spec import DAY, HOUR, LINE, SECOND
+from demo.plant_spec import DAY, HOUR, LINE, LINES, SECOND
 from demo.plant_tags import book
 from demo.site_plan import MODBUS, OPCUA
+from edge.connections import Mes
+from edge.drivers.driver import Surroundings
+from edge.drivers.mes.rest import MesSource
+from edge.page.server import serve
 from sync.clock import WallClock
+from sync.facts import JobResponded
 from sync.quality import BAD_SENSOR_FAILURE
-from tests.servers import free_port
+from tests.contracts.driver_contract import until
+from tests.servers import free_port, listens
 
 START = 1_785_542_400 * SECOND
 
@@ -180,13 +189,43 @@ async def test_the_mes_tells_orders_products_stock_shifts_and_context(plant: Pla
             assert products["juice-350"]["name"]["ko"]
             stock = (await mes.get("/api/inventory")).json()
             assert {"material", "location", "quantity", "unit", "daily_usage"} == set(stock[0])
-            shifts = (await mes.get("/api/shifts")).json()
-            assert [(s["code"], s["start"], s["end"]) for s in shifts] == [
-                ("A", "06:00", "14:00"),
-                ("B", "14:00", "22:00"),
-                ("C", "22:00", "06:00"),
-            ]
-            assert len({b["start"] for b in shifts[0]["breaks"]}) > 1, "lines take turns"
+            shifts = (await mes.get("/api/shifts", params={"work_unit": unit})).json()
+            assert [s["shift"] for s in shifts] == ["B", "C", "A"]
+            assert all(a["end"] == b["start"] for a, b in itertools.pairwise(shifts))
+            assert datetime.fromisoformat(shifts[0]["start"]).timestamp() * 1e9 <= plant.now
+
+
+async def test_the_mes_of_the_demo_is_one_our_driver_reads_whole_and_answers(plant: Plant, tmp_path: Path):
+    """Every row of every resource fits what was agreed on, and a response that was put is there."""
+    with MesStore(tmp_path / "mes.db") as store:
+        plant.run_to(plant.now + DAY)
+        store.update(plant, orders=True)
+        port = free_port()
+        serving = asyncio.create_task(serve(mes_app(store), "127.0.0.1", port))
+        around = Surroundings(folder=tmp_path, data=tmp_path, gateway="gw")
+        config = Mes(driver="mes", name="mes", url=f"http://127.0.0.1:{port}")
+        source = MesSource(config, [spec.work_unit for spec in LINES], WallClock(), around)
+        try:
+            await until(lambda: listens(port), "the MES serves")
+            async with source, aclosing(source.facts()) as facts:
+                kinds = Counter(type(fact).__name__ for fact in (await anext(facts)).facts)
+                assert not [why for name, why in source.health.notes.items() if name != "security"]
+                response = JobResponded(
+                    at=plant.now, work_unit=LINES[0].work_unit, response="r1", order="WO-1", start=1, produced=5, good=5
+                )
+                await source.respond(response)
+                await source.respond(response)
+            async with httpx.AsyncClient(trust_env=False) as http:
+                (told,) = (await http.get(f"http://127.0.0.1:{port}/api/job-responses")).json()
+                assert (told["order"], told["good"]) == ("WO-1", 5)
+                refused = await http.put(f"http://127.0.0.1:{port}/api/job-responses/r2", json={"order": "WO-2"})
+                assert refused.status_code == 422
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+    assert kinds["ShiftPlanned"] == 3 * len(LINES)
+    assert kinds["LotDefined"] == kinds["JobOrderPlanned"] > 3 * len(LINES)
+    assert kinds["QualityMeasured"] > 12
 
 
 async def test_the_mes_answers_304_until_something_changed(plant: Plant, tmp_path: Path):
