@@ -107,7 +107,7 @@ def modbus(port: int, tags: int, rate_hz: float) -> dict[str, Any]:
 def measure(
     kind: str, connector: dict[str, Any], broker: int, folder: Path, *, settle_s: float, seconds: float
 ) -> Peer:
-    """Run it on a machine and count what arrives at the broker. Raises AssertionError when nothing does."""
+    """Run it in an empty folder and count what arrives at the broker. Raises AssertionError when nothing does."""
     _configure(folder, kind, connector, broker)
     with _counting(broker) as points, _running(folder) as process:
         wait_until(lambda: points() > 0 or process.poll() is not None, "the first value arrives", START_S)
@@ -124,7 +124,7 @@ def measure(
 
 def _configure(folder: Path, kind: str, connector: dict[str, Any], broker: int) -> None:
     config = folder / "config"
-    config.mkdir(parents=True)
+    config.mkdir()
     (folder / "logs").mkdir()
     (folder / "data").mkdir()
     limits = ("rateLimits", "dpRateLimits", "messagesRateLimits", "deviceMessagesRateLimits", "deviceRateLimits",
