@@ -62,7 +62,9 @@ class Paper:
     def section(self, section: Section, *, all_tags: bool) -> None:
         """Write a section: its checks one a line, doubtful tags below, advice under what it is about."""
         self.line()
-        self.line(f"{self.bold(section.title)}  {self.faint(section.place)}")
+        self.line(
+            f"{self.bold(section.title)}  {self.faint(section.place)}" if section.place else self.bold(section.title)
+        )
         said = ""
         tags = [finding for finding in section.findings if finding.tag is not None]
         for finding in section.findings:
@@ -89,17 +91,17 @@ class Paper:
             self.line(hang + more)
         detail = finding.words.get("detail")
         if isinstance(detail, Finding):
-            for text in self._wrapped(detail.what(self.language), columns_of(hang)):
+            for text in self._wrapped(detail.what(self.language), columns_of(hang), "   "):
                 self.line(f"{hang}{self.faint(text)}")
         advice = finding.advice(self.language)
         if advice and finding.severity != "ok":
             for i, text in enumerate(self._wrapped(advice, columns_of(hang) + 2)):
                 self.line(f"{hang}{'→ ' if i == 0 else '  '}{text}")
 
-    def _wrapped(self, text: str, used: int) -> list[str]:
+    def _wrapped(self, text: str, used: int, between: str = " ") -> list[str]:
         if not self._columns:
             return [text]
-        return list(wrapped(text, max(30, self._columns - used)))
+        return list(wrapped(text, max(30, self._columns - used), between))
 
 
 def columns_of(text: str) -> int:
@@ -111,11 +113,11 @@ def padded(text: str, width: int) -> str:
     return text + " " * max(0, width - columns_of(text))
 
 
-def wrapped(text: str, width: int) -> Iterator[str]:
+def wrapped(text: str, width: int, between: str = " ") -> Iterator[str]:
     """Break a text between words into lines of at most `width` columns; a longer word stands alone."""
     line = ""
-    for word in text.split(" "):
-        longer = f"{line} {word}" if line else word
+    for word in text.split(between):
+        longer = f"{line}{between}{word}" if line else word
         if line and columns_of(longer) > width:
             yield line
             line = word
