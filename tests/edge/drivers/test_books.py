@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.addresses import faults_of
+from edge.addresses import PLACEHOLDER, faults_of
 from edge.commands.book_toml import comments_of
 from edge.drivers.modbus.address import parse
 from edge.drivers.modbus.registers import place_value
 from edge.drivers.opcua.items import Refusal, resolve
 from edge.tags import Tag, TagBook, TagSpec
+from sync.equipment import PackML
 from sync.quality import BAD
 from tests.edge.drivers.machines import ModbusMachine
 
@@ -54,19 +54,21 @@ def test_every_shipped_book_names_its_source_and_has_no_fault(path) -> None:
             assert spec.unit in UNITS or spec.values, f"{spec.name} has no unit we know: {spec.unit}"
         if spec.counter == "energy_wh":
             assert spec.unit == "WHR"
+        if spec.role == "state":
+            assert set(spec.values.values()) <= set(PackML.__members__)
     counted = [spec.counter for spec in found.tags if spec.counter]
     assert len(counted) == len(set(counted)), "two counters of one kind would be added up"
 
 
 def test_there_are_books_for_the_common_devices() -> None:
     assert len(MODBUS) >= 8
-    assert len(OPCUA) >= 2
+    assert len(OPCUA) >= 3
 
 
 @pytest.mark.parametrize("path", OPCUA, ids=named)
 def test_the_nodes_of_every_opc_ua_book_resolve(path) -> None:
     for spec in book(path).tags:
-        address = re.sub(r"\{namespace\}", "urn:x", re.sub(r"\{machine\}", "m", spec.address))
+        address = PLACEHOLDER.sub(lambda match: "urn:x" if match[1] == "namespace" else "m", spec.address)
         assert not isinstance(resolve(address, {"urn:x": 2}), Refusal)
 
 
