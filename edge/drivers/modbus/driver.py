@@ -60,7 +60,8 @@ class ModbusDriver:
         """Scans whose unit did not answer: they wait until its siblings had their turn."""
         self._unanswered = 0
         """Requests in a row without an answer from any unit."""
-        self._ever_answered = False
+        self._waited = False
+        """Whether a unit was waited for in vain in this turn."""
         self._patience = max(1, min(SILENT_REQUESTS, int(5 / config.timeout_s)))
         self._writing = asyncio.Lock()
 
@@ -144,7 +145,7 @@ class ModbusDriver:
 
         again: also ask a unit that left its last request unanswered, once.
         """
-        link, lost = self._link, None
+        link, lost, self._waited = self._link, None, False
         try:
             if link.serial:
                 await link.hush()
@@ -156,7 +157,8 @@ class ModbusDriver:
         except DriverError as error:
             lost = error
         ended_any = any(not scan.left for scan in scans)
-        if lost is None and ended_any and not self._ever_answered and all(u.fails for u in self._units.values()):
+        units = self._units.values()
+        if lost is None and ended_any and all(unit.fails and not unit.met for unit in units):
             return None, self._silence()
         received = self._clock.now()
         ended: list[Readings] = []
@@ -194,7 +196,7 @@ class ModbusDriver:
             if not unit.may_be_asked(self._clock.monotonic()):
                 self._give_up(scan, BAD_NO_COMMUNICATION)
                 return
-            if unit.fails and not again:
+            if not again and (unit.fails or (self._waited and not unit.met)):
                 return  # its siblings first
             block = scan.left.popleft()
             if await self._read(scan, block):
@@ -227,7 +229,6 @@ class ModbusDriver:
         else:
             scan.left.extendleft(reversed(scan.of.take(block, answer)))
         self._unanswered = scan.tries = 0
-        self._ever_answered = True
         if unit.answered():
             self.health.notes.pop(f"unit {unit.number}", None)
         return True
@@ -237,6 +238,7 @@ class ModbusDriver:
         if unit.open:
             self.health.notes[f"unit {unit.number}"] = unit.said()
         self._unanswered += 1
+        self._waited = True
         units = self._units.values()
         if (self._unanswered >= self._patience and all(u.fails for u in units)) or all(u.open for u in units):
             raise self._silence()
@@ -245,7 +247,11 @@ class ModbusDriver:
         config, link = self._config, self._link
         units = ", ".join(str(number) for number in self._units)
         strays = f" (but {link.strays} answers that were none to our requests)" if link.strays else ""
-        after = "silent for" if self._ever_answered else "takes the connection and answers nothing for"
+        after = (
+            "silent for"
+            if any(unit.met for unit in self._units.values())
+            else "takes the connection and answers nothing for"
+        )
         return DriverError(
             f"{config.name} (modbus {config.target} unit {units}): {after} "
             f"{self._unanswered * config.timeout_s:g} s{strays}; check the unit id, the device and the network"

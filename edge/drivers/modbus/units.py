@@ -25,6 +25,8 @@ class Unit:
 
     def __init__(self, number: int, config: Modbus) -> None:
         self.number = number
+        self.met = False
+        """Whether it ever answered on this connection."""
         self.fails = 0
         """Requests without an answer, in a row."""
         self.silent_since = 0
@@ -37,8 +39,6 @@ class Unit:
         self.refuses: set[int] = set()
         """Functions for writing that the device does not know."""
         self.round_trips = RoundTrips(_first_gap(config))
-        self.slowest = 0.0
-        """Longest round trip since it was last said, s."""
         self._fixed_gap = config.max_gap
         self._breaker_fails = config.breaker_fails
         self._probe_ns = round(config.breaker_probe_s * 1e9)
@@ -59,7 +59,7 @@ class Unit:
 
     def answered(self) -> bool:
         """Take note of an answer (a refusal is one too); tell whether the breaker was open."""
-        was_open, self.probe_at, self.fails = self.open, None, 0
+        was_open, self.probe_at, self.fails, self.met = self.open, None, 0, True
         return was_open
 
     def unanswered(self, now: int, wall: int) -> None:

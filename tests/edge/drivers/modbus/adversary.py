@@ -43,7 +43,7 @@ def framed(framing: str, transaction: int, unit: int, pdu: bytes) -> bytes:
 class Adversary:
     """Serve loopback until the block ends; `script` decides on every read, pings are answered unless `deaf`."""
 
-    def __init__(self, framing: str, script: Script, *, deaf: bool = False) -> None:
+    def __init__(self, framing: str, script: Script = lambda _: "right", *, deaf: bool = False) -> None:
         """framing: tcp or rtu_over_tcp."""
         self.framing = framing
         self.script = script
@@ -51,6 +51,8 @@ class Adversary:
         self.asked: list[Asked] = []
         """Every read, in order."""
         self.pings = 0
+        self.dead: set[int] = set()
+        """Units without power: they answer nothing at all."""
         self.held: list[bytes] = []
         """Late answers: they go out before the answer to the next request, whoever asks it."""
         self.port = 0
@@ -101,12 +103,12 @@ class Adversary:
             await asyncio.sleep(0)
         if asked.function == PING:
             self.pings += 1
-            if not self.deaf:
+            if not self.deaf and asked.unit not in self.dead:
                 writer.write(out(pdu))
             return
         self.asked.append(asked)
         right = self.right(asked)
-        match self.script(asked):
+        match "silent" if asked.unit in self.dead else self.script(asked):
             case "right":
                 writer.write(out(right))
             case "silent":

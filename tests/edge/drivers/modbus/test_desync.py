@@ -16,7 +16,7 @@ from sync.quality import BAD_TIMEOUT, GOOD
 from sync.reading import Readings
 from tests.contracts.driver_contract import until_lost
 from tests.edge.drivers.machines import tag
-from tests.edge.drivers.modbus.adversary import Adversary, Asked
+from tests.edge.drivers.modbus.adversary import Adversary
 from tests.modbus_servers import word
 
 FRAMINGS = ["tcp", "rtu_over_tcp"]
@@ -121,10 +121,7 @@ async def test_after_a_timeout_on_a_line_the_unit_proves_itself_before_it_is_rea
 
 
 async def test_a_stream_that_is_no_modbus_ends_the_connection() -> None:
-    def garbage(_: Asked) -> str:
-        return "right"
-
-    async with Adversary("rtu_over_tcp", garbage) as server:
+    async with Adversary("rtu_over_tcp") as server:
         tags = tags_of((1,))
         driver = server.driver(tags, transport="tcp", timeout_s=0.5)
         async with asyncio.timeout(10), driver:
