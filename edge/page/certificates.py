@@ -90,13 +90,21 @@ def _needed(site: Site) -> bool:
 def _listing(site: Site, now: int) -> dict[str, Any]:
     from edge.drivers.opcua.certificates import at
     from edge.drivers.opcua.trust import TrustList
+    from edge.expiry import in_use
 
     trust, moment = TrustList(site.data), at(now)
     told: dict[str, Any] = {
         state: [_entry(entry, moment) for entry in trust.entries(state)]
         for state in ("quarantine", "trusted", "rejected")
     }
+    used = {
+        whose: {c.thumbprint: c for w, _, c in in_use(site.file, site.data) if w == whose}
+        for whose in ("own", "server")
+    }
+    trusted = {one["thumbprint"] for one in told["trusted"]}
     told["own"] = [_certificate(one, moment) for one in _own(site.data / "pki" / "own")]
+    told["vouched"] = [_certificate(one, moment) for key, one in used["server"].items() if key not in trusted]
+    told["ending"] = any(one.level(moment) != "ok" for every in used.values() for one in every.values())
     told["faults"] = trust.faults()
     return told
 

@@ -213,6 +213,7 @@ class _Guard:
         except UnknownError as unknown:
             await asyncio.to_thread(self._keep_waiting, chain[0], unknown)
             raise UntrustedError(_to_decide(chain[0], unknown)) from unknown
+        await asyncio.to_thread(self._trust.remember, self._config.name, chain[0])
 
     def _keep_waiting(self, leaf: Certificate, unknown: UnknownError) -> None:
         note = Note(

@@ -8,6 +8,7 @@ Where a certificate is in several folders (a crash, two connections), rejected g
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -138,6 +139,20 @@ class TrustList:
             mine = [entry for entry in self.entries("quarantine") if connection in entry.note.connections]
             for entry in mine[:-MOST_WAITING]:
                 self._forget(entry)
+
+    def remember(self, connection: str, certificate: Certificate) -> None:
+        """Note which certificate passed on a connection, so that its end can be announced whoever vouched for it."""
+        path = self.pki / "met" / f"{connection}.der"
+        if not path.exists() or path.read_bytes() != certificate.der:
+            put(private_folder(path.parent) / path.name, certificate.der)
+
+    def met(self) -> dict[str, Certificate]:
+        """Give the certificate that passed last, by connection."""
+        found: dict[str, Certificate] = {}
+        for path in sorted((self.pki / "met").glob("*.der")):
+            with contextlib.suppress(CertificateFaultError, FileNotFoundError):
+                found[path.stem] = read(path.read_bytes())[0]
+        return found
 
     def approve(self, thumbprint: str, *, by: str, now: int) -> Entry:
         """Trust a certificate from now on, for the connections that met it. Raises TrustError, OSError."""

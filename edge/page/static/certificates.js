@@ -32,7 +32,7 @@ export function certificates({ words, zone, icons, put, list }) {
       put(node.querySelector(".reason span"), said.certificateReason[one.reason] ?? "");
       put(node.querySelector("h4"), one.subject);
       const where = one.connections?.join(", ") || (one.authority ? said.authority : said.anyConnection);
-      row(node, "source", state === "own" ? null : one.url ? `${where} · ${one.url}` : where);
+      row(node, "source", state === "own" || state === "vouched" ? null : one.url ? `${where} · ${one.url}` : where);
       row(node, "uri", one.application_uri);
       row(node, "ends", ends(one));
       node.querySelector(".ends").dataset.level = one.level;
@@ -44,7 +44,7 @@ export function certificates({ words, zone, icons, put, list }) {
       const may = told.may_decide && node.querySelector(".sure").hidden;
       node.querySelector(".approve").hidden = !may || !(waits || state === "rejected");
       node.querySelector(".reject").hidden = !may || !(waits || state === "trusted");
-      node.querySelector(".remove").hidden = !may || waits || state === "own";
+      node.querySelector(".remove").hidden = !may || !(state === "trusted" || state === "rejected");
       const download = node.querySelector(".download");
       download.hidden = state !== "own";
       if (state === "own") download.href = `/api/certificates/own/${one.thumbprint}.der`;
@@ -100,13 +100,13 @@ export function certificates({ words, zone, icons, put, list }) {
     if (card.hidden) return;
     const said = words();
     const waiting = told.quarantine.length;
-    const ending = [...told.own, ...told.trusted].some((one) => one.level !== "ok");
+    const { ending } = told;
     card.dataset.waiting = waiting || ending ? "yes" : "no";
     const sum = waiting ? said.certificatesSum.some.replace("{n}", waiting) : said.certificatesSum.none;
     put(byId("certificates-sum"), ending ? `${sum} ${said.certificatesEnding}` : sum);
-    byId("known").hidden = told.own.length + told.trusted.length + told.rejected.length === 0;
+    byId("known").hidden = ["own", "trusted", "vouched", "rejected"].every((state) => told[state].length === 0);
     byId("elsewhere").hidden = told.may_decide || byId("known").hidden && waiting === 0;
-    for (const state of ["quarantine", "own", "trusted", "rejected"]) {
+    for (const state of ["quarantine", "own", "trusted", "vouched", "rejected"]) {
       list(byId(state), told[state], (one) => one.thumbprint, make(state), showOne(state));
       const title = byId(state).previousElementSibling;
       if (state !== "quarantine") title.hidden = told[state].length === 0;

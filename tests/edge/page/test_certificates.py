@@ -48,8 +48,8 @@ PAGE = {"X-Triflow": "page"}
 
 
 class Gateway:
-    def __init__(self, folder: Path, host: str, security: str) -> None:
-        self.folder, self.page, self.port = folder, free_port(), free_port()
+    def __init__(self, folder: Path, host: str, security: str, port: int) -> None:
+        self.folder, self.page, self.port = folder, free_port(), port
         self.home = f"http://127.0.0.1:{self.page}"
         (folder / "site.toml").write_text(SITE.format(host=host, page=self.page, port=self.port, security=security))
         (folder / "press.toml").write_text(BOOK)
@@ -60,9 +60,11 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(folder: Path, host: str = "127.0.0.1", security: str = "Basic256Sha256") -> Iterator[Gateway]:
+def gateway(
+    folder: Path, host: str = "127.0.0.1", security: str = "Basic256Sha256", port: int = 0
+) -> Iterator[Gateway]:
     """Run a gateway with one OPC UA connection, whose server may or may not be there."""
-    made, log = Gateway(folder, host, security), folder / "gateway.log"
+    made, log = Gateway(folder, host, security, port or free_port()), folder / "gateway.log"
     with process("triflow", "edge", "run", str(folder / "site.toml"), log=log) as running:
 
         def up() -> bool:
@@ -86,16 +88,15 @@ async def live(page: Page, address: str) -> None:
 
 
 async def test_approving_on_the_page_brings_the_connection_up_and_is_on_record(tmp_path, browser: Browser, client):  # noqa: F811
-    shown = issue()
-    with gateway(tmp_path) as gw:
-        context = await browser.new_context(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
-        page = await context.new_page()
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        await live(page, f"{gw.home}/?lang=en")
-        await expect(page.locator("#certificates-sum")).to_have_text("No certificate waits for approval.")
-        async with asyncua_server(shown, port=gw.port):
+    shown, port = issue(), free_port()
+    async with asyncua_server(shown, port=port):
+        with gateway(tmp_path, port=port) as gw:
+            context = await browser.new_context(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+            page = await context.new_page()
+            complaints: list[str] = []
+            page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            await live(page, f"{gw.home}/?lang=en")
             waiting = page.locator("#quarantine .certificate")
             await expect(waiting).to_have_count(1, timeout=30_000)
             await expect(waiting.locator("h4")).to_have_text("CN=Press")
@@ -122,13 +123,13 @@ async def test_approving_on_the_page_brings_the_connection_up_and_is_on_record(t
             await expect(page.locator("#trusted .certificate h4")).to_have_text("CN=Press")
             await expect(page.locator("#own .certificate .uri dd")).to_contain_text(":triflow:gw-1")
             link = await page.locator("#own .download").get_attribute("href")
-        own = next((tmp_path / "data" / "pki" / "own").glob("*.der"))
-        assert (await client.get(gw.home + link)).content == own.read_bytes()
-        await context.close()
-        assert complaints == []
-        async with asyncio.timeout(30):
-            while list((tmp_path / "data" / "audit").glob("*.json")):  # the gateway takes the note in
-                await asyncio.sleep(0.05)
+            own = next((tmp_path / "data" / "pki" / "own").glob("*.der"))
+            assert (await client.get(gw.home + link)).content == own.read_bytes()
+            await context.close()
+            assert complaints == []
+            async with asyncio.timeout(30):
+                while list((tmp_path / "data" / "audit").glob("*.json")):  # the gateway takes the note in
+                    await asyncio.sleep(0.05)
     (entry,) = gw.trust.entries("trusted")
     assert entry.note.by == "page at 127.0.0.1"
 
@@ -141,6 +142,7 @@ async def test_a_trusted_certificate_can_be_rejected_and_a_rejected_one_forgotte
             gw.trust.approve(one.thumbprint, by="kim", now=1)
         page = await browser.new_page()
         await live(page, f"{gw.home}/?lang=en")
+        await expect(page.locator("#certificates-sum")).to_have_text("No certificate waits for approval.")
         await page.locator("#known summary").click()
         press = page.locator(f'#trusted [data-key="{made[0].thumbprint}"]')
         await press.locator(".reject").click()
