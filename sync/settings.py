@@ -140,7 +140,9 @@ class Document:
             message = f"{error['ctx']['tag']!r} is none of {error['ctx']['expected_tags']}"
             path = (*path, "driver")
         else:
-            message = f"{message.removeprefix('Value error, ')} (it is {error['input']!r})"
+            message = message.removeprefix("Value error, ")
+            if not isinstance(error["input"], dict):  # a whole table says nothing the line does not
+                message = f"{message} (it is {error['input']!r})"
         return self.fault(path, message)
 
     def _in_file(self, loc: tuple[str | int, ...]) -> Path_:
