@@ -23,7 +23,9 @@ from sync.clock import WallClock
 
 TAGS, RATE_HZ, SCANS = 1_000, 10, 60
 NEAR = [7 * i % 3 + 3 * i for i in range(100)]
-"""100 addresses with holes of up to four registers between them."""
+"""100 addresses with holes of up to three registers between them."""
+ROUND_TRIP_MS = 10
+"""Of an ordinary controller; on loopback one more request costs next to nothing, and the planner learns that, too."""
 
 
 def tags(addresses: Sequence[int]) -> list[Tag]:
@@ -94,7 +96,8 @@ def run() -> list[Row]:
     with machine("bench.bench_plant", "modbus", "{port}", str(TAGS)) as port:
         ours, _ = asyncio.run(scanning(port, range(TAGS)))
         theirs = asyncio.run(tag_by_tag(port))
-        _, requests = asyncio.run(scanning(port, NEAR))
+        with machine("bench.delay", "{port}", str(port), str(ROUND_TRIP_MS)) as far:
+            _, requests = asyncio.run(scanning(far, NEAR))
     decoded, converted = decoding()
     return [
         Row(
@@ -106,7 +109,7 @@ def run() -> list[Row]:
             ok=ours < 3,
         ),
         Row(
-            measure=f"Modbus: requests for {len(NEAR)} scattered tags on {max(NEAR) + 1} registers",
+            measure=f"Modbus: requests for {len(NEAR)} scattered tags on {max(NEAR) + 1} registers, {ROUND_TRIP_MS} ms away",
             goal="≤ 4 a scan",
             figure=f"{requests:.1f}",
             alternative=f"tag by tag: {len(NEAR)}",
