@@ -18,7 +18,12 @@ from edge.drivers.opcua.publish import Publish, UndecodableError
 from edge.drivers.opcua.wire import Changes
 from sync.reading import Readings
 
-LOST: Final = (OSError, TimeoutError, ua.UaError, UndecodableError, DriverError)
+
+class EndedError(Exception):
+    """A subscription is over, or something of it is lost for good. Only a new connection helps."""
+
+
+LOST: Final = (OSError, TimeoutError, ua.UaError, UndecodableError, EndedError, DriverError)
 """What ends a connection."""
 
 

@@ -22,14 +22,13 @@ from typing import Final, Self
 
 import numpy as np
 from asyncua import ua
-from asyncua.client.client import Client
 from asyncua.client.ua_client import UASocketProtocol
 from asyncua.client.ua_session import UaSession
 from asyncua.common.utils import Buffer
 
 from edge.connections import OpcUa
 from edge.drivers.driver import DriverError, DriverHealth, RefusedError, Surroundings
-from edge.drivers.opcua import security
+from edge.drivers.opcua import resumption, security
 from edge.drivers.opcua.addresses import Refusal, resolve
 from edge.drivers.opcua.arrivals import LOST, Arrivals, Arrived
 from edge.drivers.opcua.items import MonitoredItems
@@ -50,6 +49,8 @@ CONNECT_S: Final = 4.5
 REQUEST_S: Final = 4.0
 CLOSE_S: Final = 1.0
 FIRST_VALUES_S: Final = 3.0
+RESUMED_S: Final = 1.0
+"""After a session was taken up again: time for what waited at the server, before the rest is read."""
 MERGED: Final = 20_000
 """Most readings in one batch: when messages wait, they are taken together."""
 
@@ -70,7 +71,7 @@ class OpcUaDriver(Services):
         self._clock = clock
         self._around = around
         self._retry_s = retry_s
-        self._client = Client(config.url, timeout=REQUEST_S, watchdog_intervall=60.0)
+        self._client = resumption.ResumingClient(config.url, timeout=REQUEST_S, watchdog_intervall=60.0)
         self._client.name = self._client.description = "Triflow edge gateway"
         self._client.session_timeout = round(LIFETIME_S * 1000)
         self._protocol: UASocketProtocol | None = None
@@ -91,11 +92,15 @@ class OpcUaDriver(Services):
             arrivals=self._arrivals,
         )
         self._first_due: int | None = None
+        self._link_broke = False
+        """Whether the session may still live at the server."""
 
     async def __aenter__(self) -> Self:
         try:
             await self._open()
         except BaseException:  # cancelled too: whatever ends the attempt, nothing stays open
+            if self._protocol is None:
+                resumption.keep(self._config, self._around, self._client.kept)
             await self._close()
             raise
         self._group = asyncio.TaskGroup()
@@ -148,17 +153,42 @@ class OpcUaDriver(Services):
                 self.health.notes["security"] = await security.secure(
                     self._client, self._config, self._around, clock=self._clock
                 )
+                tags = self._values.columns.tags
+                self._client.kept = resumption.take(self._config, self._around, tags, self._items, self._clock)
                 await security.connect(self._client)
             self._protocol = self._client.uaclient.protocol
-            await self._items.create(self._client.uaclient.session, self.subscriptions, self._request)
+            if not await self._resume():
+                await self._items.create(self._client.uaclient.session, self.subscriptions, self._request)
         except LOST as error:
             raise self._lost(error) from error
+        if self.health.resumed:
+            self._first_due = self._clock.monotonic() + round(RESUMED_S * 1e9)
+            return
         slowest = max((one.interval_ms for one in self.subscriptions.open_ones.values()), default=0.0)
         self._first_due = self._clock.monotonic() + round(max(FIRST_VALUES_S, 4 * slowest / 1000) * 1e9)
+
+    async def _resume(self) -> bool:
+        """Go on where the last connection broke, if the server can."""
+        try:
+            missed = await resumption.resume(self._client, self._items, self.subscriptions)
+        except ua.UaStatusCodeError:
+            return False  # it cannot, or no longer
+        if missed is None:
+            return False
+        for message in missed:
+            self._arrivals.put(message)
+        self.health.resumed = True
+        return True
 
     async def _close(self) -> None:
         protocol = self._protocol or self._client.uaclient.protocol
         transport = protocol.transport if protocol is not None else None
+        if self._link_broke:
+            left = self._client.left(self._values.columns.tags, self._items, self.subscriptions)
+            resumption.keep(self._config, self._around, left)
+            if left is not None and transport is not None:
+                transport.abort()  # before the session is told that it is over
+                await asyncio.sleep(0)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
@@ -198,11 +228,14 @@ class OpcUaDriver(Services):
                 if self._first_due is not None and now >= self._first_due:
                     self._first_due = None
                     silent = np.flatnonzero(~self._values.seen)
-                    if silent.size:
+                    if silent.size and self.health.resumed:
+                        await self._read_silent()
+                    elif silent.size:
                         return self._values.columns.without_value(
                             silent, BAD_WAITING_FOR_INITIAL_DATA, self._clock.now()
                         )
                 elif dead_at is not None and now >= dead_at:
+                    self._link_broke = True
                     raise self._lost(ConnectionError(f"silent for {limit_s:.0f} s, not even a keep-alive")) from None
                 continue
             try:
@@ -211,6 +244,19 @@ class OpcUaDriver(Services):
                 raise self._lost(error) from error
             if batches:
                 return concatenate(batches)
+
+    async def _read_silent(self) -> None:
+        """Read what has not changed since the link broke: whoever lost sight of it wants its value."""
+        unseen = ~self._values.seen
+        handles = [
+            handle
+            for handle, targets in enumerate(self._items.targets)
+            if handle in self._items.nodes and any(unseen[target.position] for target in targets)
+        ]
+        try:
+            await self._poller.read(handles)
+        except LOST as error:
+            raise self._lost(error) from error
 
     def _silent_at(self, waiting_since: int) -> tuple[int | None, float]:
         """Give when a subscription counts as dead, and the silence that means, s. Who takes late finds none dead for that."""
@@ -232,6 +278,7 @@ class OpcUaDriver(Services):
             if isinstance(thing, BaseException):
                 if batches:
                     break
+                self._link_broke = isinstance(thing, OSError | TimeoutError)
                 raise thing
             self._arrivals.take()
             if isinstance(thing, Readings):

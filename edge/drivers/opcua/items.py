@@ -99,6 +99,10 @@ class MonitoredItems:
         self.polled: dict[int, float] = {}
         """Handle → period in ms, of what is not monitored but read."""
         self.items, self.targets, astray = items_of(config, tags)
+        self.asked = tuple(self.items)
+        """What the tags need, whatever the server makes of it."""
+        self.holds_ms = 0.0
+        """How long the shortest queue at the server holds every change of its item; 0 when that cannot be said."""
         self._config = config
         self._tags = tags
         self._limits = limits
@@ -145,6 +149,14 @@ class MonitoredItems:
                 await self._link(request, subscription, wanted)
         self._tell()
 
+    def adopt(self, other: MonitoredItems) -> None:
+        """Go on with the items that another connection left."""
+        self.items, self._ids, self._plain = other.items, other._ids, other._plain
+        self.nodes, self.namespaces, self.holds_ms = other.nodes, other.namespaces, other.holds_ms
+        self.refused = other.refused
+        for position, refusal in self.refused.items():
+            self._health.bad_items[self._tags[position].index] = refusal.why
+
     async def _subscription(self, subscriptions: Subscriptions, interval: float) -> Subscription | None:
         """Give the subscription of this publishing interval, the nearest if the server makes no more; None to poll."""
         have = list(subscriptions.open_ones.values())
@@ -175,6 +187,7 @@ class MonitoredItems:
         """Monitor items in one subscription; what is refused for its filter only is asked for again without it."""
         unfiltered: list[int] = []
         short: list[int] = []
+        holds = [self.holds_ms] if self._ids else []
 
         async def call(part: Sequence[int]) -> list[ua.MonitoredItemCreateResult]:
             self._health.requests += 1
@@ -192,6 +205,7 @@ class MonitoredItems:
             if not status & BAD:
                 self._ids[handle] = subscription.id, int(result.MonitoredItemId)
                 self._accept(handle)
+                holds.append(result.RevisedQueueSize * result.RevisedSamplingInterval)
                 if result.RevisedQueueSize < self.items[handle].queue_size:
                     short.append(int(result.RevisedQueueSize))
             elif status & _CODE in _UNFILTERED and handle not in self._plain and self._filter(handle) is not None:
@@ -201,6 +215,7 @@ class MonitoredItems:
             else:
                 why = f"server refuses {self.nodes[handle].to_string()}: {result.StatusCode.name}"
                 self._refuse(handle, Refusal(status, why))
+        self.holds_ms = 0.0 if self.polled else max(0.0, min(holds, default=0.0))
         if short:
             self._health.notes["queues"] = (
                 f"the server keeps at most {min(short)} values of {len(short)} tags between two publishes, fewer than asked for"

@@ -14,7 +14,7 @@ from asyncua.ua.ua_binary import struct_from_binary
 
 from edge.connections import OpcUa
 from edge.drivers.driver import DriverHealth
-from edge.drivers.opcua.arrivals import LOST, Arrivals, Arrived
+from edge.drivers.opcua.arrivals import LOST, Arrivals, Arrived, EndedError
 from edge.drivers.opcua.publish import Publish, decode, republished
 from sync.clock import Clock
 
@@ -104,6 +104,37 @@ class Subscriptions:
         self._listen_more()
         return made
 
+    @property
+    def unsent(self) -> list[ua.SubscriptionAcknowledgement]:
+        """What was taken and is not acknowledged yet."""
+        return list(self._acknowledge)
+
+    def adopt(self, left: list[Subscription], unsent: list[ua.SubscriptionAcknowledgement]) -> None:
+        """Go on with subscriptions that another connection left."""
+        now = self._clock.monotonic()
+        for one in left:
+            one.heard = now
+            self.open_ones[one.id] = one
+        self._acknowledge += unsent
+
+    async def ask_again(self, one: Subscription, number: int, session: UaSession) -> Publish | None:
+        """Ask for the message of a number once more; None when the server does not have it (any more)."""
+        self._health.requests += 1
+        try:
+            message = await session.republish(one.id, number)
+        except ua.uaerrors.BadMessageNotAvailable:
+            return None
+        # A server without it may answer with an empty message instead (asyncua's does).
+        return republished(one.id, message) if message.SequenceNumber == number else None
+
+    def again(self, one: Subscription, message: Publish) -> list[Arrived]:
+        """Take a message that was asked for again, as if it had just come."""
+        self._acknowledge.append(ua.SubscriptionAcknowledgement(SubscriptionId=one.id, SequenceNumber=message.sequence))
+        one.taken.append(message.sequence)
+        one.sequence = message.sequence
+        received = self._clock.now()
+        return [Arrived(changes, received) for changes in message.changes]
+
     def listen(self, spawn: Spawn) -> None:
         """Begin to ask the server for what the subscriptions have to say."""
         self._spawn = spawn
@@ -147,14 +178,14 @@ class Subscriptions:
             self._arrivals.put(error)
 
     def _note(self, published: Publish) -> None:
-        """Acknowledge a message and hand it on. Raises ConnectionError when its subscription is over."""
+        """Acknowledge a message and hand it on. Raises EndedError when its subscription is over."""
         one = self.open_ones.get(published.subscription)
         if one is None:
             return  # of a subscription that was just left
         one.heard = self._clock.monotonic()
         if published.ended is not None:
             why = "another client has taken it over" if published.ended == _TRANSFERRED else None
-            raise ConnectionError(
+            raise EndedError(
                 f"the server ended the subscription: {why or ua.StatusCode(ua.UInt32(published.ended)).name}"
             )
         if published.fast:
@@ -172,7 +203,7 @@ class Subscriptions:
     async def whole(self, published: Publish, session: UaSession) -> list[Publish]:
         """Give a message, and before it those that are missing, as far as the server still has them; nothing twice.
 
-        Raises ConnectionError when one is lost: the newest value of a tag may have been in it, so that only a new
+        Raises EndedError when one is lost: the newest value of a tag may have been in it, so that only a new
         connection, which gives every tag anew and says what is missing, is honest.
         """
         one = self.open_ones.get(published.subscription)
@@ -180,12 +211,12 @@ class Subscriptions:
             return []
         found: list[Publish] = []
         if one.sequence is not None:
-            expected = _after(one.sequence)
+            expected = after(one.sequence)
             ahead = (published.sequence - expected) % _HIGHEST
             if ahead > _HIGHEST // 2:  # it is behind
                 if published.keeps_alive or published.sequence in one.taken:
                     return []
-                raise ConnectionError("the server numbers its messages anew")
+                raise EndedError("the server numbers its messages anew")
             if ahead:
                 found = await self._republish(one, expected, ahead, session, announced=one.announced == expected)
         if published.keeps_alive:
@@ -207,29 +238,23 @@ class Subscriptions:
         found: list[Publish] = []
         number = first
         for _ in range(min(count, REPUBLISHED)):
-            self._health.requests += 1
-            try:
-                again = republished(one.id, await session.republish(one.id, number))
-            except ua.uaerrors.BadMessageNotAvailable:
+            message = await self.ask_again(one, number, session)
+            if message is None:
                 if count == 1 and announced:
                     # The number it announced in a keep-alive never came, nor does the server have it: it counts its
                     # keep-alives, which Part 4 forbids. Nothing is missing.
                     self._health.notes["sequence"] = "the server numbers its keep-alives; a lost message cannot be told"
                     return []
                 break
-            self._acknowledge.append(ua.SubscriptionAcknowledgement(SubscriptionId=one.id, SequenceNumber=number))
-            one.taken.append(number)
-            one.sequence = number
-            found.append(again)
-            number = _after(number)
+            self.again(one, message)
+            found.append(message)
+            number = after(number)
         if len(found) < count:
             self._health.overflows += count - len(found)
-            raise ConnectionError(
-                f"{count - len(found)} messages of a subscription are lost, the server no longer has them"
-            )
+            raise EndedError(f"{count - len(found)} messages of a subscription are lost, the server no longer has them")
         return found
 
 
-def _after(sequence: int) -> int:
+def after(sequence: int) -> int:
     """Give the sequence number after this one; 0 is none (Part 4, 7.8)."""
     return sequence % _HIGHEST + 1

@@ -56,7 +56,7 @@ async def test_tags_are_published_and_queued_as_each_says(tmp_path) -> None:
     assert {batch.tag.tolist().count(1) for batch in batches} > {0}
     assert len(values[2]) < len(values[1]) / 2
     late = [b for b in batches if 2 in b.tag and 3 in b.tag][-1]
-    assert late.value[late.tag == 2].max() > late.value[late.tag == 3].max()  # it keeps the oldest
+    assert late.value[late.tag == 2].min() > late.value[late.tag == 3].min()  # it keeps the oldest
     assert (late.status[late.tag == 2] == OVERFLOW).any()
 
 
