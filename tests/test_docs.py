@@ -1,0 +1,74 @@
+"""The documents say what the software does: every setting with its default, every example loads."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, TypeAdapter
+
+from edge.config import Gateway, Line, Page, Uplink
+from edge.connections import Connection, EventSource, Modbus, OpcUa, Serial
+from edge.tags import TagSpec
+from sync.settings import Log
+from tests.servers import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [*sorted((DOCS / "drivers").glob("*.md")), DOCS / "integrator.md"]
+TABLES: dict[str, TypeAdapter[Any]] = {
+    "gateway": TypeAdapter(Gateway), "page": TypeAdapter(Page), "uplink": TypeAdapter(Uplink), "log": TypeAdapter(Log),
+    "connection": TypeAdapter(list[Connection]), "line": TypeAdapter(list[Line]), "tag": TypeAdapter(list[TagSpec]),
+    "title": TypeAdapter(str),
+}  # fmt: skip
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```toml\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_example_loads(page):
+    for block in blocks(page):
+        for name, table in tomllib.loads(block).items():
+            assert name in TABLES, f"{page.name}: no table [{name}] in a site file or a book:\n{block}"
+            TABLES[name].validate_python(table)
+
+
+def rows(page: str, heading: str) -> dict[str, str]:
+    """Give the settings of the table under a heading: name → what stands in its second column."""
+    text = (DOCS / "drivers" / page).read_text("utf-8")
+    section = text.split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
+    return dict(re.findall(r"^\| `([a-z_]+)` \| (.*?) \|", section, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "model"),
+    [
+        ("opcua.md", "## Settings", OpcUa),
+        ("opcua.md", "### Events", EventSource),
+        ("modbus.md", "## Settings", Modbus),
+        ("modbus.md", "### The serial line", Serial),
+    ],
+)
+def test_a_page_has_every_setting_with_its_default(page: str, heading: str, model: type[BaseModel]):
+    said = rows(page, heading)
+    assert list(said) == list(model.model_fields)
+    for name, field in model.model_fields.items():
+        if field.is_required():
+            assert said[name] == "must be there", name
+        elif field.default not in (None, "", []):
+            literal = re.fullmatch(r"`(.*)`", said[name])
+            assert literal is not None, f"{name}: write its default, {field.default!r}"
+            assert tomllib.loads(f"x = {literal[1]}")["x"] == field.default, name
+        else:
+            assert said[name] != "must be there", name
+
+
+@pytest.mark.parametrize("page", [*PAGES, DOCS / "operator.md", ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_between_documents_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
