@@ -153,7 +153,8 @@ class MesSource:
     def _take(self, kind: str, unit: str | None, rows: list[object], now: int) -> list[Fact]:
         name = _name(kind, unit)
         kept = self._memories.setdefault(name, memory.Memory(about=self._about))
-        taken = memory.take(kept, kind, rows, self._work_units, now, without=self._without(kind))
+        ours = self._work_units if unit is None else (unit,)
+        taken = memory.take(kept, kind, rows, ours, now, without=self._without(kind))
         if taken.note:
             self.health.notes[name] = taken.note
         else:

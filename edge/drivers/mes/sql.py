@@ -97,6 +97,10 @@ class SqlSource:
 
     async def facts(self) -> AsyncGenerator[Learned]:
         """Give what is new after each question; `contexts` and `cycles` are brought up to date before."""
+        if not self._askings:
+            raise DriverError(
+                f"{self._config.name}: every query asks for :work_unit, and the site file has no [[line]]"
+            )
         for asking in self._askings:
             asking.due = self._clock.monotonic()
         while True:

@@ -40,6 +40,8 @@ class MesServer:
         self.raw: dict[str, bytes] = {}
         """Resource → its whole body."""
         self.lacks: set[str] = set()
+        self.filters = True
+        """Whether it heeds ?work_unit=…"""
         self.page: dict[str, int] = {}
         """Resource → rows a page; then it is paged."""
         self.links = True
@@ -138,7 +140,7 @@ class MesServer:
         if what == "context":
             return self.contexts.get(unit or "")
         rows = self.rows[what]
-        return [row for row in rows if unit is None or row.get("work_unit") == unit]
+        return [row for row in rows if unit is None or not self.filters or row.get("work_unit") == unit]
 
     async def _put(self, request: Request) -> Response:
         if not self._knows(request):

@@ -273,6 +273,15 @@ async def test_rows_of_other_work_units_are_not_ours() -> None:
         assert [fact.work_unit for fact in news if isinstance(fact, QualityMeasured)] == [FILLER]
 
 
+async def test_a_mes_that_gives_everything_to_everybody_is_heard_once() -> None:
+    mes = MesServer()
+    mes.filters = False
+    async with mes.running(), mes.source() as source, aclosing(source.facts()) as facts:
+        news = (await anext(facts)).facts
+        assert len(news) == EVERYTHING
+        assert [fact.order for fact in news if isinstance(fact, JobOrderPlanned)] == ["A-1", "B-1"]
+
+
 # --- rows that do not fit, and drift -------------------------------------------------------------------------------
 
 

@@ -158,6 +158,14 @@ async def test_a_query_for_each_line_is_asked_for_each_line(erp: Erp) -> None:
         assert source.health.requests == 2
 
 
+async def test_a_query_for_each_line_without_a_line_says_so(sqlite: Erp) -> None:
+    around = Surroundings(folder=sqlite.folder, data=sqlite.folder, gateway="gw")
+    asked = query("context", "select 'x' as product where :work_unit is not null")
+    source = SqlSource(sqlite.config(asked), [], WallClock(), around)
+    with pytest.raises(DriverError, match=r"no \[\[line\]\]"):
+        await first(source)
+
+
 # --- the watermark -------------------------------------------------------------------------------------------------
 
 
