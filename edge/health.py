@@ -52,6 +52,7 @@ class Health:
                     "why": source.why,
                     "data_age_s": None if source.newest == 0 else max(0.0, (now - source.newest) / 1e9),
                     "bad_tags": len(source.health.bad_items),
+                    "notes": source.health.notes,
                 }
                 for source in flow.sources.values()
             ],

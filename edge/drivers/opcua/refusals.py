@@ -42,6 +42,10 @@ class UnprovenError(ua.UaError):
     """The server could not sign with the key of the certificate it showed."""
 
 
+class WithdrawnError(ua.UaError):
+    """A person rejected the certificate of a server that we are connected to."""
+
+
 def refused_us(error: BaseException, config: OpcUa, ours: Certificate | None, folder: Path) -> str | None:
     """Give the sentence for an error of connecting; None when security has nothing to do with it.
 
@@ -50,6 +54,8 @@ def refused_us(error: BaseException, config: OpcUa, ours: Certificate | None, fo
     code = error.code if isinstance(error, ua.UaStatusCodeError) else None
     if code in _USER or code == StatusCodes.BadIdentityTokenInvalid:
         return _user(config, _named(code))
+    if isinstance(error, WithdrawnError):
+        return str(error)
     if isinstance(error, UnprovenError):
         return (
             "the server could not prove that its certificate is its own (wrong signature): somebody may be between, or "

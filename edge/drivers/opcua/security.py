@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from edge.connections import OpcUa
 from edge.drivers.driver import DriverError, Surroundings
 from edge.drivers.opcua.certificates import EARLIEST, Certificate, CertificateFaultError, Own, at, own, own_uri, read
-from edge.drivers.opcua.refusals import ChannelRefusedError, UnprovenError, refused_us
+from edge.drivers.opcua.refusals import ChannelRefusedError, UnprovenError, WithdrawnError, refused_us
 from edge.drivers.opcua.trust import Note, TrustList
 from edge.drivers.opcua.validation import Shown, UnknownError, UntrustedError, judge
 from sync.clock import Clock, WallClock
@@ -81,6 +81,21 @@ async def connect(client: Client) -> None:
         raise ChannelRefusedError(f"it closed the connection while that was being secured ({error})") from error
 
 
+async def recheck(client: Client, around: Surroundings) -> None:
+    """Raise UaError when the certificate of a connected server has been rejected since; to be asked now and then.
+
+    Only a person's decision ends a running connection: one that would be refused for its time alone reads on.
+    """
+    shown = client.security_policy.peer_certificate
+    if not shown:
+        return
+    entry = await asyncio.to_thread(TrustList(around.data).state_of, read(shown)[0].thumbprint)
+    if entry is not None and entry.state == "rejected":
+        raise WithdrawnError(
+            f"the server's certificate ({entry.certificate.subject}) was rejected by {entry.note.by or 'hand'}"
+        )
+
+
 def explain(error: BaseException, client: Client, config: OpcUa, around: Surroundings) -> str | None:
     """Give what to do about a connect that failed over security or the user, None if it was something else."""
     certificate = client.security_policy.host_certificate
@@ -117,7 +132,7 @@ class _Guard:
         self._host = urlparse(config.url).hostname or ""
         self._chain: list[Certificate] = []
         self._vouched = False
-        """Whether the server's certificate was judged in the session itself."""
+        """Whether the certificate that a password would be encrypted for was judged."""
         if config.user is not None:
             self._token = ua.UserTokenType.UserName
         elif config.user_certificate is not None:
@@ -147,6 +162,7 @@ class _Guard:
         if not self._chain:
             raise UntrustedError(f"the server shows no certificate for {config.security}; check its security settings")
         await self._judge(self._chain, endpoint.Server)
+        self._vouched = True  # whoever answers on this channel has that certificate's key
         ours = await asyncio.to_thread(own, self._trust.pki, client.application_uri, at(self._now))
         note = self._use(client, ours)
         if ours.previous is not None and not await self._taken(ours):

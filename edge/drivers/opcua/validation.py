@@ -123,7 +123,8 @@ def _vouched_for(chain: Sequence[Certificate], trust: TrustList, now: datetime) 
     """Tell whether a trusted CA signed the leaf, through what the server sent along or what is trusted here."""
     trusted = trust.authorities()
     anchors = {authority.thumbprint for authority in trusted}
-    known = [*trusted, *(one for one in chain[1:] if one.authority)]
+    rejected = {entry.certificate.thumbprint for entry in trust.entries("rejected")}
+    known = [*trusted, *(one for one in chain[1:] if one.authority and one.thumbprint not in rejected)]
     one, below = chain[0], 0
     for _ in range(LONGEST_CHAIN):
         issuer = next((a for a in known if a.thumbprint != one.thumbprint and _signed_by(one, a)), None)

@@ -146,7 +146,7 @@ function showSources() {
     (source) => source.name,
     () => {
       const node = document.createElement("li");
-      node.innerHTML = '<span class="dot" aria-hidden="true"></span><strong></strong><span class="what"></span><span class="age"></span>';
+      node.innerHTML = '<span class="dot" aria-hidden="true"></span><strong></strong><span class="what"></span><span class="age"></span><small class="notes"></small>';
       return node;
     },
     (node, source) => {
@@ -154,6 +154,8 @@ function showSources() {
       put(node.querySelector("strong"), source.name);
       const refused = source.bad_tags ? ` · ${source.bad_tags} ${words.badTags}` : "";
       put(node.querySelector(".what"), label("source", source.state) + (source.why ? `: ${source.why}` : "") + refused);
+      const notes = Object.entries(source.notes ?? {}).map(([about, said]) => (about === "security" ? said : `${about}: ${said}`));
+      put(node.querySelector(".notes"), notes.join(" · "));
       put(node.querySelector(".age"), `${words.data} ${duration(source.data_age_s)}`);
     },
   );

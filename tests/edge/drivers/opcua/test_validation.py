@@ -151,6 +151,10 @@ def test_intermediates_are_taken_from_what_the_server_sends(trust):
     judge(shown(press, middle), trust, NOW)
     with pytest.raises(UnknownError):
         judge(shown(press), trust, NOW)
+    trust.quarantine(middle.described, Note(seen=1))
+    trust.reject(middle.thumbprint, by="lee", now=2)
+    with pytest.raises(UnknownError):
+        judge(shown(press, middle), trust, NOW)
 
 
 def test_what_a_server_sends_along_vouches_for_nothing_by_itself(trust):
