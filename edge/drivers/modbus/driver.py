@@ -56,6 +56,8 @@ class ModbusDriver:
         self._link = Link(config, clock, around, self.health)
         self._units: dict[int, Unit] = {}
         self._classes = self._classify(tags, retry_s)
+        for scan_class in self._classes:
+            self._link.uses[scan_class.unit.number] |= scan_class.functions
         self._standing: deque[_Scan] = deque()
         """Scans whose unit did not answer: they wait until its siblings had their turn."""
         self._unanswered = 0

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+import ssl
+from collections import Counter, defaultdict, deque
 from types import TracebackType
 from typing import Final, Self
 
@@ -65,6 +66,8 @@ class Link(asyncio.Protocol):
         """RTU: unit → how often an answer of it came that nobody waited for: what was read since may be shifted."""
         self._heard = 0
         """When the last bytes came, monotonic ns."""
+        self.uses: defaultdict[int, set[int]] = defaultdict(set)
+        """RTU: unit → functions it is asked by, on this connection or the one before."""
         # MBAP
         self._frames = Mbap()
         self._transaction = 0
@@ -159,10 +162,12 @@ class Link(asyncio.Protocol):
             future.set_result((request.unit, pdu, self._clock.now(), self._heard))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        gone = "the line is gone; check the adapter" if self._config.serial is not None else (
-            "the device closed the connection; check how many connections it takes"
-        )  # fmt: skip
+        if self._config.serial is not None:
+            gone = "the line is gone; check the adapter"
+        elif isinstance(exc, ssl.SSLError):
+            gone = f"the device ended TLS ({exc.reason or exc}); check certificate and private_key"
+        else:
+            gone = "the device closed the connection; check how many connections it takes"
         self._end(gone)
 
     def _end(self, why: str) -> None:
@@ -213,6 +218,7 @@ class Link(asyncio.Protocol):
     async def _ask_line(self, request: Request) -> tuple[int, bytes, int, int]:
         await self.hush()
         unit = request.unit
+        self.uses[unit].add(request.function)
         if unit not in self._answers:
             await self._greet(unit)
         elif self._clock.monotonic() < self._owed.get(unit, 0):
@@ -250,8 +256,8 @@ class Link(asyncio.Protocol):
     async def _settle(self, unit: int) -> None:
         """Prove that nothing old of a unit is still on its way; return when that is so, raise SilentError when not.
 
-        Devices answer in order. So a number sent back (function 8), or the refusal of that function, which looks like
-        no answer to a read, comes after everything old. A unit that takes no notice of function 8 rests instead.
+        Devices answer in order. So the answer to a ping, which looks like no answer to a request, comes after everything
+        old, and so does its refusal. A unit that takes no notice of pings rests instead.
         """
         if unit in self._deaf:
             raise RestingError
@@ -259,14 +265,16 @@ class Link(asyncio.Protocol):
 
     async def _greet(self, unit: int) -> None:
         """Do the same before the first request: what the connection before this one asked may still be answered."""
-        with contextlib.suppress(SilentError):  # a unit without power, or without function 8: the request will tell
+        with contextlib.suppress(
+            SilentError
+        ):  # a unit without power, or without an ear for pings: the request will tell
             await self._ping(unit, min(self._timeout_s, GREETING_S))
         await self.hush()
 
     async def _ping(self, unit: int, timeout_s: float) -> None:
         self._number = self._number % 0xFFFF + 1
         self._unpinged.add(unit)
-        await self._exchange(ping(unit, self._number), timeout_s)
+        await self._exchange(ping(unit, self.uses[unit], self._number), timeout_s)
         self._unpinged.discard(unit)
 
     async def _exchange(self, request: Request, timeout_s: float) -> tuple[int, bytes, int, int]:

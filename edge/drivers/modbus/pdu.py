@@ -8,12 +8,15 @@ before a value is looked at. Unit and transaction id are the framing's (`frames.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT = 1, 2, 3, 4
 WRITE_COIL, WRITE_REGISTER, DIAGNOSTICS, WRITE_COILS, WRITE_REGISTERS = 5, 6, 8, 15, 16
 MASK_WRITE, READ_WRITE = 22, 23
+
+PINGS: Final = (READ_COILS, READ_DISCRETE, READ_INPUT, READ_HOLDING)
 
 MAX_REGISTERS: Final = 125
 MAX_BITS: Final = 2000
@@ -121,9 +124,14 @@ def read_write(unit: int, address: int, words: Sequence[int]) -> Request:
     )
 
 
-def ping(unit: int, number: int) -> Request:
-    """Have a number sent back (function 8, sub-function 0, serial lines): no other answer looks like this one."""
-    return _echoed(unit, _words(DIAGNOSTICS, 0, number))
+def ping(unit: int, used: AbstractSet[int], number: int) -> Request:
+    """Ask something whose answer, or refusal, looks like none to a request by the functions that are `used` of a unit.
+
+    A single bit or register by a reading function that is not used: every device answers or refuses that. Where all
+    are used, a number of 16 bits is to be sent back (function 8, serial lines).
+    """
+    free = next((function for function in PINGS if function not in used), None)
+    return _echoed(unit, _words(DIAGNOSTICS, 0, number)) if free is None else read(unit, free, 0, 1)
 
 
 def _words(function: int, *words: int) -> bytes:

@@ -105,6 +105,8 @@ class ScanClass:
                 self._bar(position, str(error))
             else:
                 self._items.append(item)
+        self.functions = {FUNCTION[item.table] for item in self._items}
+        """What the unit is read by."""
         self._image = Image(every, self._items, config.word_order)
         self._clocks = _clocks(every)
         self._refused: dict[int, Item] = {}

@@ -16,7 +16,8 @@ from sync.clock import WallClock
 from tests.edge.drivers.machines import AROUND
 from tests.modbus_servers import bit, word
 
-PING = 8
+PING = (1, 0, 1)
+"""Function, address and count of a question that only settles what a unit owes; tags here are no coils."""
 
 
 class Asked(NamedTuple):
@@ -81,19 +82,13 @@ class Adversary:
                     body = await reader.readexactly(int.from_bytes(head[4:], "big"))
                     transaction = int.from_bytes(head[:2], "big")
                 else:
-                    body = (await reader.readexactly(8))[:-2]  # reads and pings are all of eight bytes
+                    body = (await reader.readexactly(8))[:-2]  # all reads are of eight bytes
                     transaction = 0
-                asked = Asked(
-                    transaction,
-                    body[0],
-                    body[1],
-                    int.from_bytes(body[2:4], "big"),
-                    int.from_bytes(body[4:6], "big"),
-                )
-                await self._answer(asked, body[1:], writer)
+                asked = self.request(body[0], body[1:], transaction)
+                await self._answer(asked, writer)
         writer.close()
 
-    async def _answer(self, asked: Asked, pdu: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         def out(pdu: bytes, *, transaction: int = asked.transaction, unit: int = asked.unit) -> bytes:
             return framed(self.framing, transaction, unit, pdu)
 
@@ -101,10 +96,10 @@ class Adversary:
         for frame in held:
             writer.write(frame)
             await asyncio.sleep(0)
-        if asked.function == PING:
+        if asked[2:] == PING:
             self.pings += 1
             if not self.deaf and asked.unit not in self.dead:
-                writer.write(out(pdu))
+                writer.write(out(self.right(asked)))
             return
         self.asked.append(asked)
         right = self.right(asked)
@@ -150,6 +145,10 @@ class Adversary:
                 writer.write(out(bytes([asked.function | 0x80, 6])))
             case what:
                 raise AssertionError(what)
+
+    @staticmethod
+    def request(unit: int, pdu: bytes, transaction: int = 0) -> Asked:
+        return Asked(transaction, unit, pdu[0], int.from_bytes(pdu[1:3], "big"), int.from_bytes(pdu[3:5], "big"))
 
     @staticmethod
     def right(asked: Asked) -> bytes:

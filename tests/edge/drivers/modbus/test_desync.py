@@ -90,7 +90,7 @@ def mixture(seed: int, share: float) -> Iterator[str]:
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("deaf", [False, True])
 async def test_a_line_full_of_wrong_answers_puts_no_value_on_a_wrong_tag(framing, deaf, seed) -> None:
-    """deaf: the units take no notice of function 8, so only time can settle what they owe."""
+    """deaf: the units take no notice of pings, so only time can settle what they owe."""
     answers = mixture(seed, 0.15)
     # RTU frames have no number. Nobody can tell an answer given a second time, after the next request, when that one's
     # own never comes; nor, of a unit that is deaf, an answer held back beyond every timeout.
