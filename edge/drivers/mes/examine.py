@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import TracebackType
@@ -13,7 +14,9 @@ from edge.connections import Factual, Mes, Sql
 from edge.drivers.appraisal import off_by
 from edge.drivers.driver import DriverError, Surroundings
 from edge.drivers.finding import Finding, fault, ok, warning
-from edge.drivers.reach import reach
+from edge.drivers.mes.paging import UnauthorizedError
+from edge.drivers.mes.rest import OPTIONAL, MesSource
+from edge.drivers.reach import greet, reach
 from sync.clock import Clock
 
 PORTS: Final = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433, "oracle": 1521}
@@ -22,7 +25,10 @@ ALL_S: Final = 60.0
 
 
 class _Askable(Protocol):
-    """What both sources of facts can besides polling: each question once."""
+    """What both sources of facts can besides polling: each question once, and the other side's clock (ns)."""
+
+    @property
+    def server_time(self) -> int | None: ...
 
     async def __aenter__(self) -> Self: ...
 
@@ -44,8 +50,23 @@ async def examine(
             yield finding
             if finding.severity == "fault":
                 return
+        if url.scheme == "https" and isinstance(connection, Mes):
+            said = await _tls(connection, url.hostname, port, around)
+            yield said
+            if said.severity == "fault":
+                return
     for finding in await _ask(connection, work_units, clock, around):
         yield finding
+
+
+async def _tls(connection: Mes, host: str, port: int, around: Surroundings) -> Finding:
+    ca = None if connection.ca is None else around.folder / connection.ca
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError is one
+        return fault("tls", "reach.tls_ca_file", file=ca, why=error.strerror or error)
+    said, _ = await greet(host, port, context)
+    return said
 
 
 async def _ask(connection: Factual, work_units: Sequence[str], clock: Clock, around: Surroundings) -> list[Finding]:
@@ -54,29 +75,25 @@ async def _ask(connection: Factual, work_units: Sequence[str], clock: Clock, aro
     try:
         async with asyncio.timeout(ALL_S):
             source = _open(connection, work_units, clock, around)
+            began = clock.now()
             async with source:
                 found.append(ok("login", "mes.login"))
-                asked = clock.now()
+                there = source.server_time
+                if there is not None:
+                    found.append(_clock(connection, there, (began, clock.now())))
                 async with aclosing(source.ask_each()) as answers:
                     async for name, said in answers:
-                        found.append(_answered(check, name, said))
-                there = getattr(source, "server_time", None)
-                if there is not None and isinstance(connection, Mes):
-                    found.insert(1, _clock(there, asked, clock.now()))
+                        found.append(_answered(connection, name, said))
     except TimeoutError:
         found.append(fault(check, "mes.slow", limit_s=ALL_S))
     except DriverError as error:
-        found.append(_lost(str(error)))
-    except ModuleNotFoundError as error:
-        found.append(fault("login", "mes.library", library=error.name))
+        found.append(_lost(error))
     return found
 
 
 def _open(connection: Factual, work_units: Sequence[str], clock: Clock, around: Surroundings) -> _Askable:
     match connection:
         case Mes():
-            from edge.drivers.mes.rest import MesSource
-
             return MesSource(connection, work_units, clock, around)
         case Sql():
             from edge.drivers.mes.sql import SqlSource
@@ -84,26 +101,32 @@ def _open(connection: Factual, work_units: Sequence[str], clock: Clock, around: 
             return SqlSource(connection, work_units, clock, around)
 
 
-def _lost(said: str) -> Finding:
-    why = said.partition("): ")[2] or said
-    if any(code in why for code in ("401", "403", "password", "authentication")):
+def _lost(error: DriverError) -> Finding:
+    why = str(error).partition("): ")[2] or str(error)
+    if isinstance(error, UnauthorizedError) or "refuses us" in why:
         return fault("login", "mes.refused", why=why)
     return fault("login", "mes.lost", why=why)
 
 
-def _answered(check: str, name: str, said: int | str) -> Finding:
+def _answered(connection: Factual, name: str, said: int | str) -> Finding:
     if isinstance(said, int):
-        return ok(check, "mes.rows", name=name, rows=said)
+        return ok("resource" if isinstance(connection, Mes) else "query", "mes.rows", name=name, rows=said)
+    if isinstance(connection, Sql):
+        return fault("query", "mes.query", name=name, why=said)
     why = said.partition("): ")[2] or said
-    if any(code in why for code in ("401", "403")):
-        return fault(check, "mes.forbidden", name=name, why=why)
-    if "404" in why:
-        return warning(check, "mes.missing", name=name, why=why)
-    return warning(check, "mes.odd", name=name, why=why)
+    if why == said:  # rows came, and some do not fit
+        return warning("resource", "mes.odd", name=name, why=why)
+    if "404" not in why:
+        forbidden = any(code in why for code in ("401", "403"))
+        return fault("resource", "mes.forbidden" if forbidden else "mes.resource", name=name, why=why)
+    if name.startswith("context"):
+        return ok("resource", "mes.rows", name=name, rows=0)  # nothing runs there
+    optional = name.partition(" ")[0] in OPTIONAL
+    return (warning if optional else fault)("resource", "mes.missing", name=name, why=why)
 
 
-def _clock(there: int, asked: int, answered: int) -> Finding:
-    """Compare by a Date header, which is cut to whole seconds: half of one is added, and less than one is none."""
-    offset = (there - (asked + answered) / 2) / 1e9 + 0.5
-    slack = (answered - asked) / 2e9 + 0.5
-    return off_by(0.0 if abs(offset) <= slack else offset, "MES")
+def _clock(connection: Factual, there: int, between: tuple[int, int]) -> Finding:
+    """Compare clocks; an HTTP date is cut to whole seconds, so half of one is added, and less than that is nothing."""
+    cut = 0.5 if isinstance(connection, Mes) else 0.0
+    offset, slack = (there - sum(between) / 2) / 1e9 + cut, (between[1] - between[0]) / 2e9 + cut
+    return off_by(0.0 if abs(offset) <= slack else offset, connection.name)
