@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from edge.backfill import Backfill
 from edge.connections import Factual, OpcUa, Readable
+from edge.drift import TagDrift
 from edge.drivers import open_driver
 from edge.drivers.driver import Driver, DriverError, Historical
 from edge.pipeline import LinePipeline
@@ -71,6 +72,7 @@ class Flow:
                 )
                 tasks.create_task(work, name=f"source {connection.name}")
             tasks.create_task(self._keep_ticking(), name="ticker")
+            tasks.create_task(TagDrift(self.recording).keep_looking(), name="drift")
 
     async def _resume(self) -> None:
         """Take windows, counters and hysteresis up where the last commit left them."""
