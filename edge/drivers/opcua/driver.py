@@ -311,6 +311,7 @@ class OpcUaDriver(Services):
             while True:
                 await self._clock.sleep(self._retry_s)
                 self._values.structures.forget_unknown()
+                await security.recheck(self._client, self._around)
                 changed = await self._items.retry(
                     self._client.uaclient.session, self.subscriptions, self._request, self._values.last_status
                 )

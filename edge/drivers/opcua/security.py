@@ -89,7 +89,10 @@ async def recheck(client: Client, around: Surroundings) -> None:
     shown = client.security_policy.peer_certificate
     if not shown:
         return
-    entry = await asyncio.to_thread(TrustList(around.data).state_of, read(shown)[0].thumbprint)
+    try:
+        entry = await asyncio.to_thread(TrustList(around.data).state_of, read(shown)[0].thumbprint)
+    except OSError:
+        return  # a folder that cannot be read just now is no decision; the next connect will say it
     if entry is not None and entry.state == "rejected":
         raise WithdrawnError(
             f"the server's certificate ({entry.certificate.subject}) was rejected by {entry.note.by or 'hand'}"

@@ -109,6 +109,23 @@ async def test_a_server_that_comes_back_with_another_certificate_is_not_read(tmp
         await machine.stop()
 
 
+async def test_a_server_that_a_person_rejects_is_left_while_it_is_read(tmp_path) -> None:
+    machine = SecuredMachine(tmp_path / "box")
+    approve(machine.around, machine.shown)
+    await machine.start()
+    try:
+        async with machine.driver(retry_s=0.1) as driver:
+            await until_all(driver, machine.tags)
+            TrustList(machine.around.data).reject(machine.shown.thumbprint, by="lee", now=1)
+            with pytest.raises(DriverError, match="was rejected by lee"):
+                async with asyncio.timeout(20):
+                    await until_lost(driver)
+        assert "was rejected by lee" in await refused(machine.driver())
+        await until(lambda: machine.connections() == 0, "nothing stays open")
+    finally:
+        await machine.stop()
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
