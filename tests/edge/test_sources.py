@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -33,6 +36,7 @@ from sync.facts import (
 )
 from tests.edge.drivers.mes.mes_server import FILLER, MesServer
 from tests.edge.stores import until
+from tests.servers import process
 
 SITE = """
 [gateway]
@@ -298,3 +302,39 @@ async def test_without_responses_in_the_configuration_nothing_is_counted_or_sent
     assert not [f for f in facts if isinstance(f, JobResponded)]
     assert not server.put
     assert not [f for f in facts if isinstance(f, StateChanged)]
+
+
+async def test_killed_anywhere_each_row_and_each_piece_still_counts_once(tmp_path: Path) -> None:
+    """kill -9 around commits, while rows come in and orders change; what is on disk adds up at the end."""
+    (tmp_path / "site.toml").write_text(SITE.format(more=ERP + mes_of(MesServer(), responses=True)))
+    (tmp_path / "book.toml").write_text(BOOK)
+    database = sqlite3.connect(tmp_path / "erp.db")
+    database.execute("create table lots (lot text, product text, n integer)")
+    rows = 0
+    for point, count in (("before", 3), ("after", 3), ("before", 9), ("after", 14), ("after", 40), ("before", 60)):
+        for _ in range(7):
+            database.execute("insert into lots values (?, 'cola', ?)", (f"L{rows}", rows // 3))
+            rows += 1
+        database.commit()
+        environment = os.environ | {"TRIFLOW_FAILPOINT": f"edge.{point}_commit:{count}"}
+        with process("tests.edge.mes_gateway", str(tmp_path), log=tmp_path / "log", env=environment) as child:
+            assert await asyncio.to_thread(child.wait, 30) == -signal.SIGKILL, (tmp_path / "log").read_text()[-2000:]
+    database.close()
+    (tmp_path / "stop").touch()
+    with process("tests.edge.mes_gateway", str(tmp_path), log=tmp_path / "log") as child:
+        assert await asyncio.to_thread(child.wait, 30) == 0, (tmp_path / "log").read_text()[-2000:]
+    async with running(tmp_path, ERP) as gateway:
+        async with asyncio.timeout(20):
+            while len([f for f in await gateway.said() if isinstance(f, LotDefined)]) < rows:
+                await asyncio.sleep(0.05)
+        facts = await gateway.said()
+    assert sorted(f.lot for f in facts if isinstance(f, LotDefined)) == sorted(f"L{i}" for i in range(rows))
+    made, told = Counter[str](), dict[str, JobResponded]()
+    for fact in facts:
+        if isinstance(fact, Produced):
+            made[str(fact.context.order)] += fact.produced
+        elif isinstance(fact, JobResponded):
+            told[fact.response] = fact
+    assert len(made) > 1
+    assert {r.order: r.produced for r in told.values()} == made
+    assert all(r.complete for r in told.values())

@@ -7,7 +7,9 @@ query with a watermark goes on where it was, through restarts, each row once. Co
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import importlib
 import logging
 import zoneinfo
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -79,14 +81,17 @@ class SqlSource:
 
     async def __aenter__(self) -> Self:
         try:
-            from edge.drivers.mes.sql_database import Database
+            home = await asyncio.to_thread(
+                importlib.import_module, "edge.drivers.mes.sql_database"
+            )  # it takes its time
         except ImportError as error:
             raise DriverError(
                 f"{self._config.name}: this gateway cannot speak SQL ({error}); install the extra: "
                 "pip install --require-hashes -r requirements/sql.lock"
             ) from error
-        self._database = Database(self._config, self._around, self._password)
-        await self._database.open()
+        database: Database = home.Database(self._config, self._around, self._password)
+        await database.open()
+        self._database = database
         return self
 
     async def __aexit__(
