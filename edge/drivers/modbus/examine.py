@@ -32,6 +32,8 @@ from sync.reading import Scalar
 
 GIVE_UP: Final = 2
 """So many requests without an answer and nothing before them, and the unit counts as silent."""
+READ_S: Final = 60.0
+"""For all tags together: a slow line with a thousand tags is read as far as that goes."""
 BREATH_S: Final = 0.2
 """Between trying the port and connecting: a device that takes one connection must notice that the first is over."""
 FOUR: Final[tuple[WordOrder, ...]] = ("ABCD", "CDAB", "BADC", "DCBA")
@@ -108,6 +110,7 @@ class _Asking:
         self.found: list[Finding] = []
         self.answers = 0
         self._connection, self._tags, self._clock = connection, tags, clock
+        self._end = clock.monotonic() + round(READ_S * 1e9)
 
     async def all(self, link: Link) -> None:
         units: dict[int, list[int]] = {}
@@ -121,38 +124,29 @@ class _Asking:
         said: list[Finding] = []
         took: list[int] = []
         silent = 0
-        for position in positions:
-            if silent >= GIVE_UP and not took:
-                break
-            finding, time = await self._tag(link, unit, position)
-            said.append(finding)
-            took += [] if time is None else [time]
-            silent = silent + 1 if finding.key == "modbus.silent" else 0
-        if not took:
-            missing = said[0] if said else None
-            keys = {finding.key for finding in said}
-            if keys == {"modbus.silent"}:
-                timeout = self._connection.timeout_s
-                self.found.append(
-                    fault("unit", "modbus.silent_unit", unit=unit, timeout_s=timeout, tags=len(positions))
-                )
-                return
-            if missing is not None and len(keys) == 1 and len(positions) > 1 and missing.words.get("code"):
-                self.found.append(
-                    fault(
-                        "unit",
-                        "modbus.refusing_unit",
-                        unit=unit,
-                        tags=len(positions),
-                        first=missing,
-                        code=missing.words["code"],
-                    )
-                )
-                return
-        else:
-            middle = sorted(took)[len(took) // 2] / 1e9
-            self.found.append(ok("unit", "modbus.unit", unit=unit, took_s=middle))
-        self.found += said
+        try:
+            for position in positions:
+                if self._clock.monotonic() > self._end or (silent >= GIVE_UP and not took):
+                    break
+                finding, time = await self._tag(link, unit, position)
+                said.append(finding)
+                took += [] if time is None else [time]
+                silent = silent + 1 if finding.key == "modbus.silent" else 0
+        finally:  # the connection may have been lost on the way: what was found until then stands
+            self.found += self._told(unit, said, took, len(positions))
+
+    def _told(self, unit: int, said: list[Finding], took: list[int], tags: int) -> list[Finding]:
+        """Sum up a unit: trouble that all its tags share is said once."""
+        if took:
+            found = [ok("unit", "modbus.unit", unit=unit, took_s=sorted(took)[len(took) // 2] / 1e9), *said]
+            late = self._clock.monotonic() > self._end and len(said) < tags
+            return [*found, warning("unit", "modbus.unread", unit=unit, tags=tags - len(said))] if late else found
+        if said and all(finding.key == "modbus.silent" for finding in said):
+            return [fault("unit", "modbus.silent_unit", unit=unit, timeout_s=self._connection.timeout_s, tags=tags)]
+        codes = {finding.words.get("code") for finding in said}
+        if tags > 1 and len(codes) == 1 and len(said) == tags and None not in codes:
+            return [fault("unit", "modbus.refusing_unit", unit=unit, tags=tags, first=said[0], code=codes.pop())]
+        return said
 
     async def _tag(self, link: Link, unit: int, position: int) -> tuple[Finding, int | None]:
         """Read one tag: what is to be said of it, and how long an answer with data took, ns."""

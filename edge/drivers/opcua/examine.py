@@ -29,6 +29,7 @@ from edge.drivers.driver import DriverError, Surroundings
 from edge.drivers.finding import Finding, fault, ok, warning
 from edge.drivers.opcua.certificates import Certificate, CertificateFaultError, at, own_uri, read
 from edge.drivers.opcua.driver import OpcUaDriver
+from edge.drivers.opcua.refusals import ChannelRefusedError
 from edge.drivers.opcua.security import endpoints, offered
 from edge.drivers.opcua.trust import TrustList
 from edge.drivers.opcua.validation import Shown, UnknownError, UntrustedError, judge
@@ -269,6 +270,8 @@ def _refused(error: DriverError, connection: OpcUa, around: Surroundings) -> Fin
             status = ua.StatusCode(ua.UInt32(cause.code)).name
             folder = TrustList(around.data).pki / "own"
             return fault(check, key, status=status, user=_token(connection)[1], folder=folder, why=why)
+        if isinstance(cause, ChannelRefusedError):
+            return fault("trust", "opcua.channel_refused", folder=TrustList(around.data).pki / "own")
         cause = cause.__cause__ or cause.__context__
     return fault("session", "opcua.refused", why=why)
 

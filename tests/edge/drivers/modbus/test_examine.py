@@ -10,12 +10,16 @@ import pytest
 from pymodbus.constants import ExcCodes
 
 from edge.connections import Modbus
+from edge.drivers.driver import Surroundings
 from edge.drivers.finding import Finding, worst
 from edge.drivers.modbus.examine import examine
 from edge.tags import Tag
 from sync.clock import WallClock
 from tests.edge.drivers.machines import AROUND, ModbusMachine, tag
+from tests.edge.drivers.modbus.test_tls import TlsMachine, pki
 from tests.servers import free_port
+
+__all__ = ["pki"]  # the fixture
 
 
 def registers(form: str, *values: float) -> list[int]:
@@ -171,3 +175,44 @@ async def test_a_machine_clock_that_is_off_is_said():
     found = tagged(await examined(machine.config(), [tag(0, "holding:0", name="clock", type="uint64", role="clock")]))
     await machine.stop()
     assert (found["clock"].severity, found["clock"].key) == ("fault", "tag.clock_behind_far")
+
+
+async def test_a_connection_that_is_lost_on_the_way_keeps_what_was_found():
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request, then hang up."""
+        if head := await reader.read(12):
+            writer.write(head[:4] + b"\0\5" + bytes((head[6], 3, 2, 0, 42)))
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    config = Modbus(
+        driver="modbus", name="m", host="127.0.0.1", port=server.sockets[0].getsockname()[1], timeout_s=0.3, retries=0
+    )
+    tags = [tag(i, f"holding:{i}", name=f"t{i}", type="uint16") for i in range(5)]
+    findings = await examined(config, tags)
+    server.close()
+    await server.wait_closed()
+    assert tagged(findings)["t0"].what("en").startswith("42")
+    assert of(findings, "device").key == "modbus.lost"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ({}, None),
+        ({"ca": "other-ca.pem"}, "reach.tls_unknown_ca"),
+        ({"server_name": "else.plant"}, "reach.tls_other_name"),
+    ],
+)
+async def test_a_device_with_tls_is_examined_by_its_certificate(pki, wrong, key):
+    around = Surroundings(folder=pki, data=pki, gateway="gw")
+    async with TlsMachine(pki) as machine:
+        config = Modbus(**{
+            "driver": "modbus", "name": "m", "transport": "tls", "host": "127.0.0.1", "port": machine.port, "ca": "ca.pem",
+            "server_name": "device.plant", "certificate": "gateway.pem", "private_key": {"credential": "gateway.key"}, **wrong,
+        })  # fmt: skip
+        tags = [tag(0, "holding:0", name="first", type="uint16")]
+        findings = [finding async for finding in examine(config, tags, WallClock(), around)]
+    assert [finding.key for finding in findings if finding.severity == "fault"] == ([] if key is None else [key])
+    assert ("first" in tagged(findings)) == (key is None)

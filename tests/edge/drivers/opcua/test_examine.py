@@ -20,7 +20,7 @@ from sync.clock import WallClock
 from tests.contracts.driver_contract import until
 from tests.edge.drivers.machines import URI, OpcUaMachine, tag
 from tests.edge.drivers.opcua.issuing import NOW, issue
-from tests.edge.drivers.opcua.secured import Users, approve, asyncua_server, box, config
+from tests.edge.drivers.opcua.secured import Users, approve, asyncua_server, box, config, node_server
 from tests.servers import free_port
 
 V, T = ua.Variant, ua.VariantType
@@ -215,3 +215,16 @@ async def test_a_wrong_password_is_the_users_not_the_certificates(around):
         assert "operator" in found.what("en")
         right = config(url, user="operator", password={"credential": "pass"})
         assert faults(await examined(right, ANSWER, around)) == []
+
+
+async def test_a_server_of_another_make_that_distrusts_us_is_told_where_to_click(tmp_path, around):
+    file = ours(around)
+    with node_server(tmp_path / "node", trusting=False) as server:
+        approve(around, server.shown)
+        (found,) = faults(await examined(config(server.url), ANSWER, around))
+        assert (found.check, found.key) == ("trust", "opcua.channel_refused")
+        assert str(file.parent) in found.advice("en")
+        server.trust_all_seen()
+        findings = await examined(config(server.url), ANSWER, around)
+    assert faults(findings) == []
+    assert tagged(findings)["answer"].what("en").startswith("42")
