@@ -11,6 +11,7 @@ import zoneinfo
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -62,21 +63,31 @@ def rows_of(
 
 def _row(kind: str, row: Mapping[str, Any], zone: zoneinfo.ZoneInfo | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for field in msgspec.structs.fields(RECORDS[kind]):
-        value = row.get(field.encode_name)
+    for name, wanted in _fields(kind):
+        value = row.get(name)
         if value is None:
             continue  # a field that may be missing is; one that may not is missed
-        wanted = str(field.type)
-        if field.encode_name in _TIMES:
-            found[field.encode_name] = _time(field.encode_name, value, zone)
+        if wanted == "time":
+            found[name] = _time(name, value, zone)
         elif isinstance(value, bytes | memoryview):
-            raise RowError(field.encode_name, "binary; cast it in the query")
-        elif "bool" in wanted:
-            found[field.encode_name] = bool(value) if isinstance(value, int | Decimal) and value in {0, 1} else value
-        elif "str" in wanted and "float" not in wanted:
-            found[field.encode_name] = _text(value)
+            raise RowError(name, "binary; cast it in the query")
+        elif wanted == "bit":
+            found[name] = bool(value) if isinstance(value, int | Decimal) and value in {0, 1} else value
+        elif wanted == "text":
+            found[name] = _text(value)
         else:
-            found[field.encode_name] = _number(value)
+            found[name] = _number(value)
+    return found
+
+
+@lru_cache
+def _fields(kind: str) -> list[tuple[str, str]]:
+    """Give the fields of a kind with what they want: time, bit, text or number (which may be a text too)."""
+    found: list[tuple[str, str]] = []
+    for field in msgspec.structs.fields(RECORDS[kind]):
+        text = str(field.type)
+        wanted = "bit" if "bool" in text else "text" if "str" in text and "float" not in text else "number"
+        found.append((field.encode_name, "time" if field.encode_name in _TIMES else wanted))
     return found
 
 

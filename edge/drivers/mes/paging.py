@@ -24,6 +24,8 @@ ANSWER_S: Final = 30.0
 MOST_PAGES: Final = 500
 MOST_BYTES: Final = 32 << 20
 """Of all pages of one resource, unpacked."""
+LARGE_BYTES: Final = 1 << 18
+"""An answer so large is decoded in a thread: the lines must not wait for it."""
 MOST_WAIT_S: Final = 10.0
 """Longest Retry-After we wait for ourselves; a longer one is the host's to wait."""
 AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -122,7 +124,7 @@ class MesHttp:
             size += len(answer.content)
             if size > MOST_BYTES:
                 raise self._too_much(path)
-            items, following = self._page(path, answer)
+            items, following = await self._page(path, answer)
             found += items
             read.append(_Page(url, answer.headers.get("etag", ""), following))
             url = following
@@ -138,19 +140,21 @@ class MesHttp:
         """Ask for a resource anew next time, whatever its ETag."""
         self._pages.pop(path if work_unit is None else f"{path}?{work_unit}", None)
 
-    def _page(self, path: str, answer: httpx.Response) -> tuple[list[object], str]:
+    async def _page(self, path: str, answer: httpx.Response) -> tuple[list[object], str]:
         """Give the rows of a page and the address of the next; empty when it is the last."""
         try:
-            content: Any = msgspec.json.decode(answer.content)
+            body = answer.content
+            large = len(body) > LARGE_BYTES
+            content: Any = await asyncio.to_thread(msgspec.json.decode, body) if large else msgspec.json.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self.lost(f"{path}: not the agreed JSON: {error}; check the version of the MES interface") from error
         following: object = answer.links.get("next", {}).get("url")
         if isinstance(content, list):
             items = cast("list[object]", content)
         elif isinstance(content, dict) and isinstance(cast("dict[str, object]", content).get("items"), list):
-            body = cast("dict[str, Any]", content)
-            items = cast("list[object]", body["items"])
-            following = body.get("next") or following
+            page = cast("dict[str, Any]", content)
+            items = cast("list[object]", page["items"])
+            following = page.get("next") or following
         else:
             items = [cast("object", content)]
         if not following:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -190,6 +191,7 @@ def is_ours(row: Record, work_units: Sequence[str]) -> bool:
     return not work_unit or work_unit in work_units
 
 
+@lru_cache
 def agreed(kind: str) -> dict[str, tuple[bool, frozenset[str]]]:
     """Give the agreed fields of a kind: name → (required, families of types that fit)."""
     return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Self
@@ -21,6 +21,7 @@ import msgspec
 from edge.connections import Mes
 from edge.drivers.driver import DriverError, DriverHealth, Learned, RefusedError, Surroundings
 from edge.drivers.mes import memory
+from edge.drivers.mes.memory import Taken
 from edge.drivers.mes.paging import AGAIN, MesHttp, MissingError, UnauthorizedError
 from edge.drivers.mes.records import Making, Product
 from edge.drivers.mes.snapshot import drifted
@@ -37,6 +38,8 @@ PLANT: Final = ("products", "inventory", "lots", "quality_results")
 """Asked once for the whole plant."""
 LINE: Final = ("shifts", "job_orders", "context")
 """Asked for each work unit."""
+MANY: Final = 1000
+"""Rows that are not taken in on the event loop."""
 OPTIONAL: Final = frozenset({"lots", "quality_results", "shifts"})
 """What a MES may lack."""
 
@@ -148,13 +151,15 @@ class MesSource:
             return []
         if kind == "context":
             rows = [{} if row is None else row for row in rows]
-        return self._take(kind, unit, rows, now)
+        return await self._take(kind, unit, rows, now)
 
-    def _take(self, kind: str, unit: str | None, rows: list[object], now: int) -> list[Fact]:
+    async def _take(self, kind: str, unit: str | None, rows: list[object], now: int) -> list[Fact]:
         name = _name(kind, unit)
         kept = self._memories.setdefault(name, memory.Memory(about=self._about))
         ours = self._work_units if unit is None else (unit,)
-        taken = memory.take(kept, kind, rows, ours, now, without=self._without(kind))
+        # Thousands of rows take a while, and the lines must not wait: in a thread, which nobody shares with us.
+        run = asyncio.to_thread if len(rows) > MANY else _at_once
+        taken = await run(memory.take, kept, kind, rows, ours, now, without=self._without(kind))
         if taken.note:
             self.health.notes[name] = taken.note
         else:
@@ -216,6 +221,10 @@ class MesSource:
                 raise RefusedError(f"{code} {_said(answer)}".rstrip())
             case code:
                 raise self._http.lost(f"{path}: the MES answers {code}; check the MES's own log")
+
+
+async def _at_once(take: Callable[..., Taken], *arguments: Any, **named: Any) -> Taken:
+    return take(*arguments, **named)
 
 
 def _path(kind: str) -> str:

@@ -146,7 +146,9 @@ class SqlSource:
         kept = self._memory(asking)
         try:
             answer = await self._answer(asking, kept)
-            taken, advanced = self._taken(asking, kept, answer, keep=asking.query.watermark is None)
+            # Thousands of rows take a while, and the lines must not wait: in a thread, which nobody shares with us.
+            whole = asking.query.watermark is None
+            taken, advanced = await asyncio.to_thread(self._taken, asking, kept, answer, keep=whole)
         except QuestionError as error:
             return self._failed(asking, kept, error.explained)
         except WatermarkError as error:

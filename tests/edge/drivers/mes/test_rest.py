@@ -134,6 +134,16 @@ async def test_all_pages_are_read_and_a_change_on_any_is_found(links: bool) -> N
         assert [(fact.lot, fact.product) for fact in (await anext(facts)).facts] == [("L7", "lemon-500")]
 
 
+async def test_a_long_answer_is_taken_whole() -> None:
+    """So long that it is decoded and taken in beside the event loop."""
+    mes = MesServer()
+    mes.rows["lots"] = [{"lot": f"L{i}", "product": "cola-330", "state": "x" * 200} for i in range(2000)]
+    async with mes.running(), mes.source() as source, aclosing(source.facts()) as facts:
+        lots = [fact.lot for fact in (await anext(facts)).facts if isinstance(fact, LotDefined)]
+        assert lots == [f"L{i}" for i in range(2000)]
+        assert (await anext(facts)).facts == []
+
+
 async def test_paging_that_leads_in_a_circle_or_away_or_on_for_ever_is_named(monkeypatch) -> None:
     mes = MesServer()
     mes.page = {"products": 1}
