@@ -7,8 +7,9 @@ import contextlib
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge.connections import OpcUa
 from edge.drivers.driver import Surroundings
@@ -17,9 +18,10 @@ from edge.tags import Tag
 from sync.clock import WallClock
 from sync.reading import Readings
 from tests.edge.drivers.machines import URI, tag
-from tests.servers import NODE, free_port, listens, wait_until
+from tests.servers import NODE, ROOT, free_port, listens, wait_until
 
 MILLION = 1_000_000
+Make = Literal["node-opcua", "asyncua", "open62541"]
 
 
 def counting_tags(count: int, **spec: Any) -> list[Tag]:
@@ -32,12 +34,13 @@ def newest(batches: list[Readings]) -> dict[int, tuple[object, int]]:
     return {index: (value, status) for batch in batches for index, value, status, _ in batch}
 
 
-class NodePlant:
-    """node-opcua (`tests/node/plant.mjs`) behind a line of its own."""
+class Plant:
+    """A server in a process, behind a line of its own: node-opcua (`tests/node/plant.mjs`), asyncua or open62541."""
 
-    def __init__(self, folder: Path, tags: list[Tag], /, **options: Any) -> None:
+    def __init__(self, folder: Path, tags: list[Tag], /, make: Make = "node-opcua", **options: Any) -> None:
         self.tags = tags
         self.folder = folder
+        self.make = make
         self.options: dict[str, Any] = {"tags": len(tags), **options}
         self.port = free_port()
         self.line = Line(self.port)
@@ -57,14 +60,22 @@ class NodePlant:
     def launch(self, **options: Any) -> None:
         """Run the server's process, with other options than before if any are given."""
         self.options |= options
-        if not (NODE / "node_modules" / ".installed").exists():
-            raise AssertionError("the Node servers are not installed; `bash tests/install_parts.sh` installs them")
+        said = json.dumps({"port": self.port, **self.options})
+        match self.make:
+            case "node-opcua":
+                if not (NODE / "node_modules" / ".installed").exists():
+                    raise AssertionError(
+                        "the Node servers are not installed; `bash tests/install_parts.sh` installs them"
+                    )
+                command, folder = ["node", "plant.mjs", said], NODE
+            case "asyncua":
+                command, folder = [sys.executable, "-m", "tests.edge.drivers.opcua.plant_process", said], ROOT
+            case "open62541":
+                words = [str(self.port), str(self.options["tags"]), "20"]
+                command, folder = [sys.executable, "-m", "bench.opcua_plant", *words], ROOT
         with (self.folder / "plant.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                ["node", "plant.mjs", json.dumps({"port": self.port, **self.options})],
-                cwd=NODE, stdout=log, stderr=log,
-            )  # fmt: skip
-        wait_until(lambda: self.process.poll() is not None or listens(self.port), "the Node server listens", 40)
+            self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        wait_until(lambda: self.process.poll() is not None or listens(self.port), f"{self.make} listens", 40)
         assert self.process.poll() is None, (self.folder / "plant.log").read_text()[-2000:]
 
     def signal(self, what: signal.Signals) -> None:

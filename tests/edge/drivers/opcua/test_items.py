@@ -9,16 +9,16 @@ from asyncua import ua
 
 from edge.drivers.opcua.limits import Limit
 from sync.quality import BAD_NODE_ID_UNKNOWN, GOOD, OVERFLOW
-from tests.contracts.driver_contract import CONTRACT, until_all
+from tests.contracts.driver_contract import CONTRACT, until, until_all
 from tests.edge.drivers.machines import URI, OpcUaMachine, tag
-from tests.edge.drivers.opcua.plants import MILLION, NodePlant, counting_tags, newest
+from tests.edge.drivers.opcua.plants import MILLION, Plant, counting_tags, newest
 from tests.servers import listens, process, wait_until
 
 OPEN62541 = "urn:open62541:bench"
 
 
 @pytest.mark.parametrize("promise", CONTRACT, ids=lambda promise: promise.__name__)
-async def test_another_make_of_server_keeps_the_driver_contract(node_plant: NodePlant, promise) -> None:
+async def test_another_make_of_server_keeps_the_driver_contract(node_plant: Plant, promise) -> None:
     node_plant.tags = [*counting_tags(5), tag(9, f"nsu={URI};s=string", type="string")]
     await promise(node_plant)
 
@@ -60,7 +60,7 @@ async def test_tags_are_published_and_queued_as_each_says(tmp_path) -> None:
     assert (late.status[late.tag == 2] == OVERFLOW).any()
 
 
-async def test_a_deadband_in_percent_of_the_range_is_the_servers(node_plant: NodePlant) -> None:
+async def test_a_deadband_in_percent_of_the_range_is_the_servers(node_plant: Plant) -> None:
     node_plant.tags = [tag(0, f"nsu={URI};s=analog", source_deadband_percent=5.0), tag(1, f"nsu={URI};s=t1", source_deadband=10.0)]  # fmt: skip
     await node_plant.start()
     try:
@@ -76,7 +76,7 @@ async def test_a_deadband_in_percent_of_the_range_is_the_servers(node_plant: Nod
         await node_plant.stop()
 
 
-async def test_a_deadband_that_the_server_refuses_is_left_out_and_said(node_plant: NodePlant) -> None:
+async def test_a_deadband_that_the_server_refuses_is_left_out_and_said(node_plant: Plant) -> None:
     node_plant.tags = [
         tag(0, f"nsu={URI};s=string", type="string", source_deadband=1.0),
         tag(1, f"nsu={URI};s=t1", source_deadband_percent=50.0),
@@ -93,7 +93,7 @@ async def test_a_deadband_that_the_server_refuses_is_left_out_and_said(node_plan
         await node_plant.stop()
 
 
-async def test_a_tag_reports_only_when_its_trigger_does(node_plant: NodePlant) -> None:
+async def test_a_tag_reports_only_when_its_trigger_does(node_plant: Plant) -> None:
     node_plant.tags = [
         tag(0, f"nsu={URI};s=string", type="string", name="lot"),
         tag(1, f"nsu={URI};s=t1", triggered_by="lot", queue_size=1),
@@ -110,7 +110,7 @@ async def test_a_tag_reports_only_when_its_trigger_does(node_plant: NodePlant) -
 
 
 async def test_a_server_that_makes_no_more_subscriptions_publishes_all_in_the_nearest(tmp_path) -> None:
-    plant = NodePlant(
+    plant = Plant(
         tmp_path, [tag(i, f"nsu={URI};s=t{i}", publishing_ms=50.0 * (1 + i % 4)) for i in range(8)], max_subscriptions=2
     )
     await plant.start()
@@ -125,7 +125,7 @@ async def test_a_server_that_makes_no_more_subscriptions_publishes_all_in_the_ne
 
 async def test_what_is_polled_comes_by_its_own_period_and_in_requests_the_server_takes(tmp_path) -> None:
     tags = [*counting_tags(100), tag(100, f"nsu={URI};s=late", period_ms=60_000), tag(101, f"nsu={URI};s=t5", period_ms=400)]  # fmt: skip
-    plant = NodePlant(tmp_path, tags, limits={"maxNodesPerRead": 30})
+    plant = Plant(tmp_path, tags, limits={"maxNodesPerRead": 30})
     await plant.start()
     try:
         async with plant.driver(acquire="poll", poll_ms=100) as driver:
@@ -140,6 +140,32 @@ async def test_what_is_polled_comes_by_its_own_period_and_in_requests_the_server
         found = newest(batches)
         assert found[100] == (None, BAD_NODE_ID_UNKNOWN)
         assert {int(value // MILLION) for index, (value, _) in found.items() if index < 100} == set(range(100))
+    finally:
+        await plant.stop()
+        plant.kill()
+
+
+async def test_who_takes_late_gets_every_value_or_the_overflow_bit(tmp_path) -> None:
+    tags = [tag(0, f"nsu={OPEN62541};s=t0", queue_size=1000), tag(1, f"nsu={OPEN62541};s=t1", queue_size=5)]
+    plant = Plant(tmp_path, tags, make="open62541")
+    await plant.start()
+    try:
+        async with plant.driver(sampling_ms=0) as driver, aclosing(driver.readings()) as readings:
+            batches = [await anext(readings)]
+            await until(lambda: len(driver._arrivals) >= 34, "the driver has no room and stops asking")
+            await asyncio.sleep(2)  # meanwhile the server queues
+            async with asyncio.timeout(20):
+                async for batch in readings:
+                    batches.append(batch)
+                    if sum((b.tag == 0).sum() for b in batches) > 90:
+                        break
+            assert driver.health.overflows > 0
+        values = {i: np.concatenate([b.value[b.tag == i] for b in batches]) for i in (0, 1)}
+        marked = np.concatenate([b.status[b.tag == 1] == OVERFLOW for b in batches])
+        assert (np.diff(values[0]).round(6) == 1).all()
+        skipped = np.diff(values[1]).round(6) != 1
+        assert skipped.any()
+        assert not (skipped & ~marked[1:]).any()
     finally:
         await plant.stop()
         plant.kill()

@@ -7,7 +7,7 @@ from asyncua.common.structures104 import new_enum, new_struct, new_struct_field
 from sync.quality import BAD_TYPE_MISMATCH, BAD_WAITING_FOR_INITIAL_DATA, GOOD
 from tests.contracts.driver_contract import until_all
 from tests.edge.drivers.machines import URI, OpcUaMachine, tag
-from tests.edge.drivers.opcua.plants import NodePlant, newest
+from tests.edge.drivers.opcua.plants import Plant, newest
 
 T = ua.VariantType
 NO_SUCH_ELEMENT = 0x8037_0000
@@ -37,7 +37,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("acquire", ["subscribe", "poll"])
-async def test_another_makes_values_of_all_types_arrive_whole(node_plant: NodePlant, acquire) -> None:
+async def test_another_makes_values_of_all_types_arrive_whole(node_plant: Plant, acquire) -> None:
     node_plant.tags = [tag(0, f"nsu={URI};s=time", type="uint64", role="clock")]
     wanted = {0: 1_767_323_045_678.0}
     for what, (kind, value) in (SCALARS | PARTS).items():
@@ -56,7 +56,7 @@ async def test_another_makes_values_of_all_types_arrive_whole(node_plant: NodePl
         await node_plant.stop()
 
 
-async def test_a_path_that_leads_nowhere_is_bad_and_says_what_there_is(node_plant: NodePlant) -> None:
+async def test_a_path_that_leads_nowhere_is_bad_and_says_what_there_is(node_plant: Plant) -> None:
     wrong = {
         "list [7]": (NO_SUCH_ELEMENT, "array of 4, counted from 0"),
         "list": (BAD_TYPE_MISMATCH, "array of 4 (Int32): say which in `path`"),
