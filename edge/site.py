@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge.addresses import LAST, PLACEHOLDER, AddressError, misfit, node, place, register
 from edge.config import BOOKS, Line, SiteFile
-from edge.connections import Modbus, OpcUa, Readable
+from edge.connections import Mes, Modbus, OpcUa, Readable
 from edge.production import counters_of
 from edge.tags import Tag, TagBook, TagSpec, TagTable
 from models.expression import window_environment
@@ -96,6 +96,11 @@ def _connection_faults(document: Document, file: SiteFile) -> list[Fault]:
             )
         names.setdefault(connection.name, i)
     readable = [c.name for c in file.connections if isinstance(c, Readable)]
+    for i, connection in enumerate(file.connections):
+        if isinstance(connection, Mes) and connection.ca is not None:
+            path = document.path.parent / connection.ca
+            if not path.is_file():
+                faults.append(document.fault(("connection", i, "ca"), f"no certificate at {path}; check the path"))
     for i, line in enumerate(file.lines):
         if line.connection not in readable:
             faults.append(

@@ -51,6 +51,7 @@ def test_a_good_file_is_loaded(tmp_path):
         ("reader@db", "reader:secret@db", ":7: connection[0].sql: url holds a password"),
         ("https://mes", "ftp://mes", "connection[1].url: String should match pattern"),
         ('url = "https://mes"', 'url = "http://mes"\nca = "ca.pem"', "connection[1].mes: ca needs an https:// url"),
+        ('"https://mes"', '"https://mes"\nca = "ca.pem"', ":22: connection[1].ca: no certificate at"),
         ('"https://mes"', '"https://mes"\ntoken = { credential = "t" }', "connection[1].token: credential 't': cannot read"),
         ('"https://mes"', '"https://mes"\nwithout = ["lots"]', "connection[1].without[0]: String should match pattern"),
     ],
