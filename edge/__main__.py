@@ -34,6 +34,7 @@ EX_CONFIG = 78
 """sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "book": ("edge.commands.book", "list, show, check tag books; to a spreadsheet and back"),
+    "browse": ("edge.commands.browse", "show what a machine offers; make a tag book of it"),
     "plan": ("edge.commands.plan", "say what a new site file would change, and try it on the devices"),
     "trust": ("edge.commands.trust", "approve or reject servers' certificates; show the gateway's own"),
 }

@@ -124,6 +124,8 @@ class Node:
     low: float | None = None
     high: float | None = None
     writable: bool = False
+    values: dict[str, str] = field(default_factory=dict[str, str])
+    """Number → name, of an enumeration."""
 
 
 @runtime_checkable
@@ -152,7 +154,11 @@ class Browsable(Protocol):
     """A driver whose machine can tell what it offers."""
 
     def browse(self, pattern: str = "**", *, depth: int = 12, most: int = 100_000) -> AsyncGenerator[Node]:
-        """Give the nodes whose path matches a glob (`*` within a name, `**` across levels)."""
+        """Give the nodes whose path matches a glob (`*` within a name, `**` across levels).
+
+        depth: levels below the root; most: nodes given. Raises RefusedError when nothing matches, with what is near,
+        and DriverError.
+        """
         ...
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncGenerator, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any
@@ -15,14 +16,17 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
 from edge.connections import OpcUa
-from edge.drivers.driver import DriverError, DriverHealth, Recalled
-from edge.drivers.opcua import history
+from edge.drivers.driver import DriverError, DriverHealth, Node, Recalled, Written
+from edge.drivers.opcua import browse, history, methods, write
 from edge.drivers.opcua.arrivals import LOST
+from edge.drivers.opcua.items import MonitoredItems
 from edge.drivers.opcua.limits import Limits
 from edge.drivers.opcua.objects import ticks
 from edge.drivers.opcua.subscription import Subscriptions
 from edge.drivers.opcua.values import UNIX_EPOCH_TICKS, Values
+from edge.tags import Tag
 from sync.clock import Clock
+from sync.reading import Scalar
 
 
 class Services(abc.ABC):
@@ -34,6 +38,7 @@ class Services(abc.ABC):
     _config: OpcUa
     _clock: Clock
     _values: Values
+    _items: MonitoredItems
 
     @property
     @abc.abstractmethod
@@ -47,6 +52,35 @@ class Services(abc.ABC):
 
     @abc.abstractmethod
     def _lost(self, error: BaseException) -> DriverError: ...
+
+    async def write(self, tag: Tag, value: Scalar) -> Written:
+        """Write one value, in the tag's engineering unit, and read it back."""
+        async with self._asking():
+            return await write.write(self.session, self.node_of(tag.address), tag, value)
+
+    async def call(self, object_address: str, method_address: str, arguments: Sequence[Scalar]) -> list[Scalar]:
+        """Call a method and give its outputs."""
+        async with self._asking():
+            owner, method = self.node_of(object_address), self.node_of(method_address)
+            return await methods.call(self.session, owner, method, arguments)
+
+    async def browse(self, pattern: str = "**", *, depth: int = 12, most: int = 100_000) -> AsyncGenerator[Node]:
+        """Give the nodes whose path below the Objects folder matches a glob."""
+        walk = browse.Browse(self.session, self.limits, self._items.namespaces, pattern)
+        try:
+            async with aclosing(walk.walk(depth=depth, most=most)) as nodes:
+                async for node in nodes:
+                    yield node
+        except LOST as error:
+            raise self._lost(error) from error
+
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncGenerator[None]:
+        """Say a lost connection in the driver's words."""
+        try:
+            yield
+        except LOST as error:
+            raise self._lost(error) from error
 
     async def history(self, since: Mapping[int, int], until: Mapping[int, int]) -> AsyncGenerator[Recalled]:
         """Give what the server remembers of tags (by index) strictly between two source times, ns."""
