@@ -225,6 +225,6 @@ async def test_a_server_of_another_make_that_distrusts_us_is_told_where_to_click
         assert (found.check, found.key) == ("trust", "opcua.channel_refused")
         assert str(file.parent) in found.advice("en")
         server.trust_all_seen()
-        findings = await examined(config(server.url), ANSWER, around)
-    assert faults(findings) == []
+        while faults(findings := await examined(config(server.url), ANSWER, around)):
+            await asyncio.sleep(0.3)  # the server looks at its folders in its own time
     assert tagged(findings)["answer"].what("en").startswith("42")
