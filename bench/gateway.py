@@ -98,8 +98,9 @@ def _opcua(missing: str) -> list[Row]:
         peer = _peer(bench, "opcua", thingsboard.opcua(url, names), missing)
     what = f"gateway: {OPCUA_TAGS * RATE_HZ:,} points/s over OPC UA, 50 rules, no ONNX model, confirmed by the cloud"
     enough = ours.rate > 0.95 * OPCUA_TAGS * RATE_HZ
+    offered = ours.offered * OPCUA_TAGS / ours.wall_s
     return [
-        Row(measure=what, goal="≤ 30 % of a core", figure=f"{ours} at {ours.rate:,.0f}/s", ok=ours.cores <= 0.30 and enough),
+        Row(measure=what, goal="≤ 30 % of a core", figure=f"{ours} at {ours.rate:,.0f}/s of {offered:,.0f} offered", ok=ours.cores <= 0.30 and enough),
         Row(measure="gateway RSS in that run", goal="≤ 200 MB", figure=f"{ours.rss_mb:.0f} MB", ok=ours.rss_mb <= 200),
         _against(f"gateway: {OPCUA_TAGS:,} OPC UA tags at {RATE_HZ} Hz, CPU a point", ours, peer, 20),
     ]  # fmt: skip

@@ -69,6 +69,7 @@ class LinePipeline:
         """Newest source time seen, ns."""
         self.dumped_at = 0
         """When the state last went into a checkpoint; the owner's monotonic clock, ns."""
+        self._ids = [tag.id for tag in self.tags]
         self._first = self.tags[0].index if self.tags else 0
         self._window_ns = window_ns
         self._start = NEVER
@@ -208,7 +209,7 @@ class LinePipeline:
         """
         state = msgspec.msgpack.encode(
             {
-                "tags": [tag.id for tag in self.tags],
+                "tags": self._ids,
                 "columns": self.columns.dump(),
                 "production": self.production.dump(),
                 "judge": dump(self._memory),
