@@ -77,7 +77,7 @@ def gateway(
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30) as http:
         yield http
 
 
@@ -117,11 +117,11 @@ async def test_approving_on_the_page_brings_the_connection_up_and_is_on_record(t
             await expect(waiting.locator(".approve")).to_be_focused()
             await waiting.locator(".approve").click()
             await waiting.locator(".yes").click()
-            await expect(waiting).to_have_count(0)
+            await expect(waiting).to_have_count(0, timeout=30_000)
             await expect(page.locator("#sources li")).to_have_attribute("data-state", "connected", timeout=30_000)
             await page.locator("#known summary").click()
-            await expect(page.locator("#trusted .certificate h4")).to_have_text("CN=Press")
-            await expect(page.locator("#own .certificate .uri dd")).to_contain_text(":triflow:gw-1")
+            await expect(page.locator("#trusted .certificate h4")).to_have_text("CN=Press", timeout=30_000)
+            await expect(page.locator("#own .certificate .uri dd")).to_contain_text(":triflow:gw-1", timeout=30_000)
             link = await page.locator("#own .download").get_attribute("href")
             own = next((tmp_path / "data" / "pki" / "own").glob("*.der"))
             assert (await client.get(gw.home + link)).content == own.read_bytes()
@@ -142,7 +142,9 @@ async def test_a_trusted_certificate_can_be_rejected_and_a_rejected_one_forgotte
             gw.trust.approve(one.thumbprint, by="kim", now=1)
         page = await browser.new_page()
         await live(page, f"{gw.home}/?lang=en")
-        await expect(page.locator("#certificates-sum")).to_have_text("No certificate waits for approval.")
+        await expect(page.locator("#certificates-sum")).to_have_text(
+            "No certificate waits for approval.", timeout=30_000
+        )
         await page.locator("#known summary").click()
         press = page.locator(f'#trusted [data-key="{made[0].thumbprint}"]')
         await press.locator(".reject").click()
@@ -150,7 +152,7 @@ async def test_a_trusted_certificate_can_be_rejected_and_a_rejected_one_forgotte
         press = page.locator(f'#rejected [data-key="{made[0].thumbprint}"]')
         await press.locator(".remove").click()
         await press.locator(".yes").click()
-        await expect(press).to_have_count(0)
+        await expect(press).to_have_count(0, timeout=30_000)
         await expect(page.locator("#trusted .certificate h4")).to_have_text("CN=Oven")
         await page.close()
         assert gw.trust.state_of(made[0].thumbprint) is None

@@ -120,8 +120,12 @@ async def asyncua_server(
     tokens: list[type] | None = None,
     users: Users | None = None,
     strict: bool = False,
+    password_policy: str | None = None,
 ) -> AsyncIterator[str]:
-    """Run an asyncua server that shows a certificate; `strict`: it checks the client's ApplicationUri."""
+    """Run an asyncua server that shows a certificate.
+
+    strict: it checks the client's ApplicationUri; password_policy: what it says passwords are to be encrypted with.
+    """
     server = Server(user_manager=users)
     await server.init(await asyncio.to_thread(_standard_nodes))
     await server.set_application_uri(uri)
@@ -140,6 +144,11 @@ async def asyncua_server(
     index = await server.register_namespace(URI)
     await server.nodes.objects.add_variable(ua.NodeId("answer", index), "answer", 42, ua.VariantType.Int32)
     await server.start()
+    if password_policy is not None:
+        for endpoint in server.iserver.endpoints:
+            for token in endpoint.UserIdentityTokens:
+                if token.TokenType == ua.UserTokenType.UserName:
+                    token.SecurityPolicyUri = password_policy
     machine = OpcUaMachine({}, [])
     machine.server = server
     try:

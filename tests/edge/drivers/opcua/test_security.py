@@ -35,6 +35,8 @@ from tests.edge.drivers.opcua.secured import (
 )
 from tests.servers import free_port
 
+NONE = "http://opcfoundation.org/UA/SecurityPolicy#None"
+BASIC = "http://opcfoundation.org/UA/SecurityPolicy#Basic256Sha256"
 PASS, WRONG = {"credential": "pass"}, {"credential": "wrong"}
 
 
@@ -95,13 +97,13 @@ async def test_a_policy_that_is_not_offered_is_not_replaced_by_a_weaker_one(arou
 async def test_a_connection_outlives_the_keys_of_its_channel(open_node, around):
     approve(around, open_node.shown)
     client = Client(open_node.url, timeout=4)
-    client.secure_channel_timeout = 1000
+    client.secure_channel_timeout = 4000  # renewed after three seconds
     try:
         await security.secure(client, config(open_node.url, security="Aes256_Sha256_RsaPss"), around)
         await security.connect(client)
         tokens: set[int] = set()
         async with asyncio.timeout(30):
-            while len(tokens) < 3:
+            while len(tokens) < 2:
                 assert await answer(client) == 42
                 tokens.add(client.uaclient.protocol._connection.security_token.TokenId)
                 await asyncio.sleep(0.05)
@@ -346,6 +348,26 @@ async def test_a_password_is_told_only_to_a_server_we_know_even_without_a_secure
         assert users.asked == []
         approve(around, shown)
         assert "none: anybody between" in await read_once(wanted, around)
+    assert users.asked == [("operator", "s3cret")]
+
+
+async def test_a_password_is_not_encrypted_for_a_server_that_shows_no_certificate(around):
+    users, none = Users(), [ua.SecurityPolicyType.NoSecurity]
+    async with asyncua_server(None, policies=none, users=users, password_policy=BASIC) as url:
+        with pytest.raises(DriverError, match="shows no certificate, so nobody knows who would read the password"):
+            await read_once(config(url, security="none", user="operator", password=PASS), around)
+    assert users.asked == []
+
+
+async def test_a_password_the_server_wants_plain_is_sent_only_where_the_channel_encrypts(around):
+    shown, users = issue(), Users()
+    approve(around, shown)
+    async with asyncua_server(shown, users=users, password_policy=NONE) as url:
+        wanted = {"user": "operator", "password": PASS}
+        with pytest.raises(DriverError, match="would cross the network readable"):
+            await read_once(config(url, message_mode="sign", **wanted), around)
+        assert users.asked == []
+        await read_once(config(url, message_mode="sign_and_encrypt", **wanted), around)
     assert users.asked == [("operator", "s3cret")]
 
 
