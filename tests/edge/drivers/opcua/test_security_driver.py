@@ -20,6 +20,7 @@ from tests.contracts.driver_contract import CONTRACT, until, until_all, until_lo
 from tests.edge.drivers.machines import URI, OpcUaMachine, tag
 from tests.edge.drivers.opcua.issuing import NOW, Issued, issue, key
 from tests.edge.drivers.opcua.secured import EVERY, Users, approve, box, node_server
+from tests.link import Link
 from tests.servers import free_port
 
 
@@ -162,6 +163,30 @@ async def test_users_are_let_in_and_kept_out_by_the_server(tmp_path) -> None:
         assert "credential 'absent': cannot read" in said
     finally:
         await machine.stop()
+
+
+async def test_a_broken_link_is_taken_up_again_with_the_same_user_behind_a_policy(tmp_path) -> None:
+    machine = SecuredMachine(tmp_path / "box", security="Aes128_Sha256_RsaOaep", queue_size=2000)
+    machine.users = Users(anonymous=False)
+    approve(machine.around, machine.shown)
+    await machine.start()
+    try:
+        async with Link(machine.port) as link:
+            wanted = {
+                "url": f"opc.tcp://127.0.0.1:{link.port}/machine", "user": "operator", "password": {"credential": "pass"},
+            }  # fmt: skip
+            async with machine.driver(**wanted) as first:
+                await until_all(first, machine.tags)
+                await link.cut()
+                with pytest.raises(DriverError):
+                    await until_lost(first)
+            await link.mend()
+            async with machine.driver(**wanted) as second:
+                await until_all(second, machine.tags)
+                assert second.health.resumed
+    finally:
+        await machine.stop()
+    assert machine.users.asked == [("operator", "s3cret")] * 2
 
 
 async def test_a_node_opcua_server_is_read_once_it_trusts_the_gateway(tmp_path) -> None:
