@@ -18,8 +18,6 @@ from edge.store_file import LOCK, NAME, DamagedError, StoreRefusedError, examine
 class Look:
     """What stands in the folder of a gateway."""
 
-    owner: int | None
-    """Process that has the store open; None: no gateway is running on it."""
     exists: bool = False
     size_bytes: int = 0
     """Of edge.db and its log."""
@@ -62,10 +60,9 @@ def owner(folder: Path) -> int | None:
 def look(folder: Path, limit_s: float) -> Look:
     """Look at a folder's store; pages are checked for at most so long. Blocks: call it in a thread."""
     path = folder / NAME
-    process = owner(folder)
     aside = tuple(sorted(p.name for p in folder.glob(f"{NAME}.damaged-*") if not p.name.endswith(("-wal", "-shm"))))
     if not path.exists():
-        return Look(owner=process, newest_schema=len(migrations()), set_aside=aside)
+        return Look(newest_schema=len(migrations()), set_aside=aside)
     log = path.with_name(path.name + "-wal")
     refused = damage = None
     checked, schema = False, 0
@@ -79,7 +76,6 @@ def look(folder: Path, limit_s: float) -> Look:
     except (DamagedError, apsw.Error) as error:
         damage = str(error)
     return Look(
-        owner=process,
         exists=True,
         size_bytes=path.stat().st_size + (log.stat().st_size if log.exists() else 0),
         schema=schema,

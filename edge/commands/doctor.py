@@ -31,7 +31,6 @@ from edge.commands.doctor_report import Paper, Section, as_dict, counts, summary
 from edge.commands.doctor_uplink import uplink_findings
 from edge.drivers.finding import Finding, Language, fault, ok, say, worst
 from edge.site import Site, load
-from edge.store_look import Look
 from sync.clock import Clock, WallClock
 from sync.settings import ConfigError
 
@@ -84,15 +83,14 @@ def language_of(path: Path) -> Language:
 
 async def _examine(site: Site, arguments: argparse.Namespace, language: Language, clock: Clock) -> list[Section]:
     """Examine all parts at the same time; each is shown as soon as those before it have been."""
-    held_store = await look_at_store(site)
-    gateway, held = await gateway_findings(site, held_store)
+    gateway, held = await gateway_findings(site)
     sections: list[Section] = []
     chosen: list[str] = arguments.connection or []
     async with asyncio.TaskGroup() as group:
         works: list[tuple[str, str, Awaitable[list[Finding]]]] = []
         if not chosen:
             title = say("report.box", language, {})
-            works.append((title, str(site.path), group.create_task(_box(site, held_store, gateway, clock))))
+            works.append((title, str(site.path), group.create_task(_box(site, gateway, clock))))
             uplink = site.file.uplink
             where = "" if uplink is None else f"{uplink.host}:{uplink.port}"
             title = say("report.uplink", language, {})
@@ -113,8 +111,8 @@ async def _examine(site: Site, arguments: argparse.Namespace, language: Language
     return sections
 
 
-async def _box(site: Site, held: Look, gateway: Sequence[Finding], clock: Clock) -> list[Finding]:
-    file = site.file
+async def _box(site: Site, gateway: Sequence[Finding], clock: Clock) -> list[Finding]:
+    file, held = site.file, await look_at_store(site)
     words: dict[str, Any] = {
         "lines": len(file.lines),
         "tags": len(site.table),

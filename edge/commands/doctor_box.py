@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 
 from edge.drivers.finding import Finding, fault, ok, warning
 from edge.site import Site
-from edge.store_look import Look, look
+from edge.store_look import Look, look, owner
 from sync.clock import Clock
 
 YEAR: Final = 2024
@@ -206,14 +206,15 @@ def store_findings(held: Look) -> list[Finding]:
 # ── the gateway that runs ──
 
 
-async def gateway_findings(site: Site, held: Look) -> tuple[list[Finding], set[str]]:
+async def gateway_findings(site: Site) -> tuple[list[Finding], set[str]]:
     """Tell whether a gateway runs on this store and how it is; and the connections that it holds now."""
-    if held.owner is None:
+    process = await asyncio.to_thread(owner, site.data)
+    if process is None:
         return [ok("gateway", "box.gateway_stopped")], set()
     page = site.file.page
     host = "127.0.0.1" if page.host in {"0.0.0.0", "::"} else page.host  # noqa: S104 - a listener on all is asked here
     status = await asyncio.to_thread(_status, f"http://{host}:{page.port}/api/status")
-    words: dict[str, Any] = {"process": held.owner}
+    words: dict[str, Any] = {"process": process}
     if status is None or status.get("gateway") != site.file.gateway.id:
         return [warning("gateway", "box.gateway_mute", port=page.port, **words)], {
             connection.name for connection in site.file.connections

@@ -27,14 +27,12 @@ from edge.commands.plan_compare import Comparison, Difference, compare
 from edge.drivers.finding import Finding, Language, fault, say, worst
 from edge.site import Site, load
 from edge.store_file import DamagedError, StoreRefusedError
-from edge.store_look import look, remembered
+from edge.store_look import remembered
 from sync.clock import Clock, WallClock
 from sync.settings import ConfigError
 
 EX_CONFIG: Final = 78
 DIFFERENT: Final = 2
-LOOK_S: Final = 0.0
-"""No page of the store is checked: that is the doctor's."""
 _SIGNS: Final = {"added": ("+", "32"), "removed": ("-", "31"), "changed": ("~", "33")}
 _MOST: Final = 40
 """Differences of one kind of thing that are shown unless all are asked for."""
@@ -117,7 +115,7 @@ async def _before(site: Site, against: Site | None) -> _Before | Finding:
         if against is None:
             return fault("store", "plan.unreadable", data=running.data, why=str(error))
         blueprint = None
-    _, held = await gateway_findings(running, await asyncio.to_thread(look, running.data, LOOK_S))
+    _, held = await gateway_findings(running)
     if blueprint is not None:
         return _Before(blueprint, "store", held)
     if against is not None:
@@ -180,11 +178,7 @@ def _difference(paper: Paper, one: Difference) -> None:
     paper.line(f"  {paper.coloured(sign, colour)} {one.name or say(f'plan.{one.kind}', paper.language, {})}")
     width = max((len(name) for name, _, _ in one.settings), default=0)
     for name, old, new in one.settings:
-        if one.part == "rules" and " " in name:  # a whole check: its text would be a page
-            kind = "added" if old is None else "removed" if new is None else "changed"
-            paper.line(f"      {padded(name, width)}  {say(f'plan.{kind}', paper.language, {})}")
-        else:
-            paper.line(f"      {padded(name, width)}  {_shown(old)} → {_shown(new)}")
+        paper.line(f"      {padded(name, width)}  {_shown(old)} → {_shown(new)}")
 
 
 def _shown(value: Any) -> str:

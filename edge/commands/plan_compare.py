@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,20 +114,17 @@ def _tag(tag: Tag) -> dict[str, Any]:
 
 
 def _rules(texts: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Give each ruleset's checks by kind and name, so that a comment or a blank is no difference."""
+    """Give each ruleset's settings by check and key, so that a comment or a blank is no difference."""
     found: dict[str, dict[str, Any]] = {}
     for work_unit, text in texts.items():
-        document = tomllib.loads(text)
-        checks: dict[str, Any] = {}
-        for kind, value in document.items():
-            if not isinstance(value, list):
-                checks |= _flat({kind: value}) if isinstance(value, dict) else {kind: value}
-                continue
-            for entry in cast("list[dict[str, Any]]", value):
-                checks[f"{kind} {entry.get('name', '')}".strip()] = json.dumps(
-                    entry, sort_keys=True, ensure_ascii=False
+        settings: dict[str, Any] = {}
+        for kind, value in tomllib.loads(text).items():
+            for entry in cast("list[Any]", value) if isinstance(value, list) else [value]:
+                table = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {"": entry}
+                settings |= _flat(
+                    table, f"{kind} {table.get('name', '')} · " if isinstance(value, list) else f"{kind} · "
                 )
-        found[work_unit] = checks
+        found[work_unit] = settings
     return found
 
 
@@ -138,14 +134,14 @@ def _consequences(old: Blueprint, new: Blueprint, found: Sequence[Difference]) -
     was, will = old.file.gateway, new.file.gateway
     if (was.id, was.tenant, was.site) != (will.id, will.tenant, will.site):
         before, after = (f"{g.tenant}/{g.site}/{g.id}" for g in (was, will))
-        said.append(warning("device", "plan.identity", old=before, new=after))
+        said.append(warning("gateway", "plan.identity", old=before, new=after))
     if was.data != will.data:
         said.append(warning("store", "plan.moved", old=was.data, new=will.data))
-    elif will.quota_mb < was.quota_mb:
-        said.append(warning("store", "plan.smaller", old=was.quota_mb, new=will.quota_mb))
     else:
         said.append(ok("store", "plan.unsent"))
-    said.append(ok("device", "plan.reopened", connections=[one.name for one in new.file.connections]))
+    if will.quota_mb < was.quota_mb:
+        said.append(warning("store", "plan.smaller", old=was.quota_mb, new=will.quota_mb))
+    said.append(ok("connection", "plan.reopened", connections=[one.name for one in new.file.connections]))
     resumed, anew, fresh = _windows(old, new)
     if resumed:
         said.append(ok("line", "plan.resumed", lines=resumed))

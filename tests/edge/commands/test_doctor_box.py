@@ -103,7 +103,7 @@ async def test_a_store_is_looked_at_without_touching_it(tmp_path):
         await store.commit(checkpoints={"line:a": b"state"})
         assert owner(folder) == os.getpid()
         held = look(folder, 5)
-        assert (held.owner, held.damage, held.checked) == (os.getpid(), None, True)
+        assert (held.damage, held.checked) == (None, True)
         assert remembered(folder, "line:a") == b"state"
     assert owner(folder) is None
     before = stamps(folder)
@@ -145,8 +145,8 @@ def site(tmp_path):
 
 
 async def test_whether_a_gateway_runs_is_known_from_its_store(site):
-    (found,), held = await gateway_findings(site, look(site.data, 5))
+    (found,), held = await gateway_findings(site)
     assert (found.key, held) == ("box.gateway_stopped", set())
     async with opened(site.data):
-        (found,), held = await gateway_findings(site, look(site.data, 5))
+        (found,), held = await gateway_findings(site)
     assert (found.key, held) == ("box.gateway_mute", {"sim"})

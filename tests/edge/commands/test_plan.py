@@ -143,7 +143,7 @@ async def test_a_changed_and_a_new_tag_are_read_and_nothing_else_is(folder, mach
     assert status == 2, said
     assert "~ hall/line-1/meter/power\n      high  100000.0 → 60000.0" in said
     assert "+ hall/line-1/meter/frequency" in said
-    assert "limit power  changed" in said
+    assert "limit power · warning_high  5000 → 6000" in said
     assert "windows start anew (tags or window_s differ); counters, state and alarms go on: hall/line-1/meter" in said
     assert "windows, counters and alarms go on where they are: hall/line-1/spare" in said
     assert "49.98 Hz" in said
@@ -157,7 +157,7 @@ async def test_a_tag_that_the_device_has_not_got_is_a_fault_before_the_restart(f
     assert status == 1
     assert "address  holding:10 → holding:900" in said
     assert "no such register" in said
-    assert said.splitlines()[-1] == "1 differences, 1 to be put right before the gateway is restarted."
+    assert said.splitlines()[-1] == "Differences: 1, to be put right before the gateway is restarted: 1."
     status, said = await plan(folder, capsys, "--no-device")
     assert status == 2
     assert "no such register" not in said
