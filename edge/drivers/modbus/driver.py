@@ -205,7 +205,7 @@ class ModbusDriver:
                 continue
             scan.tries += 1
             if scan.tries > self._config.retries:
-                scan.of.doubt(block, BAD_TIMEOUT)
+                scan.of.unanswered(block, self._clock.monotonic())
                 scan.tries = 0
             else:
                 scan.left.appendleft(block)

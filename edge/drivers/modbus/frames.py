@@ -18,9 +18,9 @@ RTU_KEPT: Final = 1024
 """So many bytes without an answer in them are kept; older ones cannot belong to it (a frame has 256 at most)."""
 
 
-_COUNTED: Final = {1, 2, 3, 4, 23}
+_COUNTED: Final = {1, 2, 3, 4, 17, 23}
 """Functions whose answers tell their length in the third byte."""
-_FIXED: Final = {5: 6, 6: 6, 8: 6, 15: 6, 16: 6, 22: 8}
+_FIXED: Final = {5: 6, 6: 6, 15: 6, 16: 6, 22: 8}
 """Function → bytes of an answer up to the CRC."""
 
 
@@ -106,7 +106,7 @@ class Rtu:
             if held[start + 1] == refusal:
                 length = 2
             elif held.startswith(request.begins, start + 1):
-                length = request.length
+                length = request.length or 2 + held[start + 2]
             else:
                 continue
             end = start + 1 + length

@@ -85,7 +85,6 @@ class Link(asyncio.Protocol):
         """Unit → the last answer taken from it: the same once more does no harm. Empty before the first."""
         self._owed: dict[int, int] = {}
         """Unit → until when an answer to an old request may still come, monotonic ns."""
-        self._number = 0
         self._unpinged: set[int] = set()
         """Units whose last ping stayed unanswered."""
         self._deaf: set[int] = set()
@@ -272,9 +271,8 @@ class Link(asyncio.Protocol):
         await self.hush()
 
     async def _ping(self, unit: int, timeout_s: float) -> None:
-        self._number = self._number % 0xFFFF + 1
         self._unpinged.add(unit)
-        await self._exchange(ping(unit, self.uses[unit], self._number), timeout_s)
+        await self._exchange(ping(unit, self.uses[unit]), timeout_s)
         self._unpinged.discard(unit)
 
     async def _exchange(self, request: Request, timeout_s: float) -> tuple[int, bytes, int, int]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT = 1, 2, 3, 4
-WRITE_COIL, WRITE_REGISTER, DIAGNOSTICS, WRITE_COILS, WRITE_REGISTERS = 5, 6, 8, 15, 16
-MASK_WRITE, READ_WRITE = 22, 23
+WRITE_COIL, WRITE_REGISTER, WRITE_COILS, WRITE_REGISTERS = 5, 6, 15, 16
+REPORT_ID, MASK_WRITE, READ_WRITE = 17, 22, 23
 
 PINGS: Final = (READ_COILS, READ_DISCRETE, READ_INPUT, READ_HOLDING)
 
@@ -49,7 +49,7 @@ class Request:
     begins: bytes
     """What every right answer begins with: function code, then byte count or the fields that are echoed."""
     length: int
-    """Bytes of the right answer's PDU."""
+    """Bytes of the right answer's PDU; 0 where its second byte tells how many follow."""
 
     @property
     def function(self) -> int:
@@ -57,7 +57,8 @@ class Request:
 
     def fits(self, answer: bytes) -> bool:
         """Tell whether a PDU is the right answer."""
-        return len(answer) == self.length and answer.startswith(self.begins)
+        length = self.length or (2 + answer[1] if len(answer) > 1 else 2)
+        return len(answer) == length and answer.startswith(self.begins)
 
     def refused(self, answer: bytes) -> int | None:
         """Give the exception code when a PDU is the device's refusal of this request."""
@@ -124,14 +125,16 @@ def read_write(unit: int, address: int, words: Sequence[int]) -> Request:
     )
 
 
-def ping(unit: int, used: AbstractSet[int], number: int) -> Request:
+def ping(unit: int, used: AbstractSet[int]) -> Request:
     """Ask something whose answer, or refusal, looks like none to a request by the functions that are `used` of a unit.
 
     A single bit or register by a reading function that is not used: every device answers or refuses that. Where all
-    are used, a number of 16 bits is to be sent back (function 8, serial lines).
+    are used, who it is (function 17, serial lines).
     """
     free = next((function for function in PINGS if function not in used), None)
-    return _echoed(unit, _words(DIAGNOSTICS, 0, number)) if free is None else read(unit, free, 0, 1)
+    if free is None:
+        return Request(unit, bytes((REPORT_ID,)), bytes((REPORT_ID,)), 0)
+    return read(unit, free, 0, 1)
 
 
 def _words(function: int, *words: int) -> bytes:

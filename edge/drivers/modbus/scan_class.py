@@ -29,6 +29,7 @@ from sync.quality import (
     BAD_DECODING_ERROR,
     BAD_DEVICE_FAILURE,
     BAD_NO_COMMUNICATION,
+    BAD_TIMEOUT,
 )
 from sync.reading import Readings
 
@@ -114,6 +115,9 @@ class ScanClass:
         """Blocks of refused items whose time to be asked again has come."""
         self._chance: set[Block] = set()
         """Those of this scan."""
+        self._mute: dict[Block, tuple[int, int]] = {}
+        """Block that stays unanswered while its unit answers others → how often, and when to ask for it again."""
+        self._mute_after, self._mute_ns = config.breaker_fails, round(config.breaker_probe_s * 1e9)
         self._halves: dict[Block, _Halves] = {}
         self._pieces = 0
         self._retry_at: int | None = None
@@ -154,7 +158,15 @@ class ScanClass:
         self._halves.clear()
         self._pieces = 0
         self._chance = {self._chances.popleft() for _ in range(min(CHANCES, len(self._chances)))}
-        return [*self._blocks, *self._chance]
+        asked = self._blocks if not self._mute else [block for block in self._blocks if not self._is_mute(block, now)]
+        return [*asked, *self._chance]
+
+    def _is_mute(self, block: Block, now: int) -> bool:
+        """Tell whether a block is left alone in this scan, and say so of its tags."""
+        if now >= self._mute.get(block, (0, 0))[1]:
+            return False
+        self.doubt(block, BAD_TIMEOUT)
+        return True
 
     def request(self, block: Block) -> Request:
         """Give the request of a block."""
@@ -178,6 +190,8 @@ class ScanClass:
             self.unit.round_trips.observe(block.words, answer.took / 1e9)
             if self._halves:
                 self._came_whole(block)
+            if self._mute:
+                self._unmute(block)
             for item in block.items if block in self._chance else ():
                 self._allow(item.position)
             return ()
@@ -219,6 +233,24 @@ class ScanClass:
             self.unit.max_registers = min(self.unit.max_registers, max(pair.first.count, pair.second.count))
         else:
             self.unit.seams.add(seam(pair.first, pair.second))
+
+    def unanswered(self, block: Block, now: int) -> None:
+        """Take note that a block stayed unanswered in this scan, however often it was asked for.
+
+        Some devices take no notice of registers they do not have. Such a block is asked for now and then only, like a
+        unit that is silent. now: monotonic, ns.
+        """
+        self.doubt(block, BAD_TIMEOUT)
+        fails = self._mute.get(block, (0, 0))[0] + 1
+        self._mute[block] = (fails, now + self._mute_ns if fails >= self._mute_after else 0)
+        if fails == self._mute_after:
+            for item in block.items:
+                self._say(item.position, "no answer while others are answered; check the address and the table")
+
+    def _unmute(self, block: Block) -> None:
+        if self._mute.pop(block, (0, 0))[0] >= self._mute_after:
+            for item in block.items:
+                self._say(item.position, "")
 
     def doubt(self, block: Block, status: int) -> None:
         """Say of a block's tags why they have no value in this scan."""
@@ -273,16 +305,24 @@ class ScanClass:
 
     def _bar(self, position: int, why: str) -> None:
         self._fixed[position] = BAD_CONFIGURATION_ERROR
-        if position < self.size:
-            self._health.bad_items[int(self._columns.index[position])] = why
+        self._say(position, why)
+
+    def _say(self, position: int, why: str) -> None:
+        """Tell people why a tag gives no value, or with nothing to say that it does again."""
+        if position >= self.size:
+            return
+        index = int(self._columns.index[position])
+        if why:
+            self._health.bad_items[index] = why
+        else:
+            self._health.bad_items.pop(index, None)
 
     def _allow(self, position: int) -> None:
         self._refused.pop(position, None)
         self._replan = True
         self._fixed[position] = 0
         self._status[position] = 0
-        if position < self.size:
-            self._health.bad_items.pop(int(self._columns.index[position]), None)
+        self._say(position, "")
 
     def _plan(self) -> None:
         unit = self.unit
@@ -290,6 +330,7 @@ class ScanClass:
         self._answers = 0
         self._gap = unit.gap
         self._requests = {}
+        self._mute = {}
         asked = [item for item in self._items if item.position not in self._refused]
         self._blocks = self._planned(asked, list(self._refused.values()), max_gap=unit.gap)
 

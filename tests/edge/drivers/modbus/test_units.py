@@ -110,6 +110,26 @@ async def test_a_unit_dead_from_the_start_harms_no_sibling_on_a_server_of_anothe
         await machine.stop()
 
 
+@pytest.mark.parametrize("framing", FRAMINGS)
+async def test_registers_that_a_living_unit_takes_no_notice_of_are_left_alone_too(framing) -> None:
+    tags = tags_of((1,))
+    async with Adversary(framing, lambda asked: "silent" if asked.address == 600 else "right") as server:
+        driver = server.driver(tags, breaker_fails=2, breaker_probe_s=3600, retries=0, timeout_s=0.3)
+        async with asyncio.timeout(30), driver, aclosing(driver.readings()) as readings:
+            async for batch in readings:
+                right(tags, batch)
+                if driver.health.bad_items:
+                    break
+            before = sum(asked.address == 600 for asked in server.asked)
+            for _ in range(3):
+                batch = await anext(readings)
+                assert right(tags, batch) == len(tags) - 4
+                assert set(batch.status[8:12].tolist()) == {BAD_TIMEOUT}
+        assert sum(asked.address == 600 for asked in server.asked) == before
+        assert "check the address" in driver.health.bad_items[8]
+        assert sorted(driver.health.bad_items) == [8, 9, 10, 11]
+
+
 async def test_several_requests_are_on_their_way_only_where_the_connection_says_so() -> None:
     # Answers wait until four requests are there: with fewer on their way nothing would ever come.
     together = asyncio.Event()
