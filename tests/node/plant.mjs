@@ -13,6 +13,7 @@ const options = {
   namespaces: [], // registered before ours, so that ours gets another index
   limits: {}, // operationLimits, as node-opcua calls them
   max_subscriptions: 0, // per session
+  max_items: 0, // monitored items of a subscription
   ...JSON.parse(process.argv[2] ?? "{}"),
 };
 
@@ -28,6 +29,7 @@ const server = new OPCUAServer({
   serverCapabilities: {
     maxSessions: 50,
     ...(options.max_subscriptions ? { maxSubscriptionsPerSession: options.max_subscriptions } : {}),
+    ...(options.max_items ? { maxMonitoredItemsPerSubscription: options.max_items } : {}),
     operationLimits: { maxNodesPerRead: 1000, maxMonitoredItemsPerCall: 1000, ...options.limits },
   },
 });

@@ -25,6 +25,8 @@ from asyncua import ua
 from asyncua.client.ua_client import UASocketProtocol
 from asyncua.client.ua_session import UaSession
 from asyncua.common.utils import Buffer
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.object_ids import ObjectIds
 
 from edge.connections import OpcUa
 from edge.drivers.driver import DriverError, DriverHealth, RefusedError, Surroundings
@@ -36,7 +38,7 @@ from edge.drivers.opcua.limits import Limits
 from edge.drivers.opcua.poll import Poller
 from edge.drivers.opcua.publish import Publish, UndecodableError
 from edge.drivers.opcua.services import Services
-from edge.drivers.opcua.subscription import LIFETIME_S, Subscriptions
+from edge.drivers.opcua.subscription import LIFETIME_S, LIVENESS_S, Subscriptions
 from edge.drivers.opcua.values import Values
 from edge.drivers.opcua.wire import Changes
 from edge.tags import Tag
@@ -108,6 +110,8 @@ class OpcUaDriver(Services):
         self.subscriptions.listen(self._spawn)
         self._poller.run(self._spawn)
         self._spawn(self._reconcile(), "reconcile")
+        if not self.subscriptions.open_ones:
+            self._spawn(self._keep_alive(), "keep alive")
         return self
 
     async def __aexit__(
@@ -304,6 +308,16 @@ class OpcUaDriver(Services):
                 if node is not None:
                     await self._values.structures.learn(self._client.uaclient.session, encoding, node)
         return every
+
+    async def _keep_alive(self) -> None:
+        """Ask now and then whether the server is there: where it publishes nothing, nothing else would tell."""
+        state = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))
+        try:
+            while True:
+                await self._clock.sleep(LIVENESS_S)
+                await self._client.uaclient.session.read_attributes([state], AttributeIds.Value)
+        except LOST as error:
+            self._arrivals.put(error)
 
     async def _reconcile(self) -> None:
         """Set right what is monitored, now and then, for as long as the connection lives."""

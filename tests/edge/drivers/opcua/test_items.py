@@ -123,6 +123,28 @@ async def test_a_server_that_makes_no_more_subscriptions_publishes_all_in_the_ne
         plant.kill()
 
 
+async def test_what_the_server_will_not_monitor_is_polled_and_said(tmp_path) -> None:
+    plant = Plant(tmp_path, counting_tags(8), max_items=5)
+    await plant.start()
+    try:
+        async with plant.driver(poll_ms=100) as driver:
+            batches = await some(
+                driver, lambda batches: all(sum((b.tag == i).sum() for b in batches) > 5 for i in range(8))
+            )
+            assert "3 nodes that the server cannot monitor are read every 100 ms" in driver.health.notes["polled"]
+            assert driver.health.bad_items == {}
+        assert {int(value // MILLION) for value, _ in newest(batches).values()} == set(range(8))
+        async with plant.driver(acquire="subscribe") as driver:
+            found = newest(await until_all(driver, plant.tags))
+            assert (
+                sorted(status for _, status in found.values())
+                == [GOOD] * 5 + [ua.StatusCodes.BadTooManyMonitoredItems] * 3
+            )
+    finally:
+        await plant.stop()
+        plant.kill()
+
+
 async def test_what_is_polled_comes_by_its_own_period_and_in_requests_the_server_takes(tmp_path) -> None:
     tags = [*counting_tags(100), tag(100, f"nsu={URI};s=late", period_ms=60_000), tag(101, f"nsu={URI};s=t5", period_ms=400)]  # fmt: skip
     plant = Plant(tmp_path, tags, limits={"maxNodesPerRead": 30})
