@@ -22,7 +22,7 @@ class Explained:
     """Whether the connection is gone; else only this question failed."""
     what: str
     kind: str = ""
-    """table_deleted or column_deleted, when that is what happened."""
+    """table_deleted, column_deleted or timed_out, when that is what happened."""
 
 
 class QuestionError(Exception):

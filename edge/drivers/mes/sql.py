@@ -209,6 +209,11 @@ class SqlSource:
     def _failed(self, asking: _Asking, kept: Memory, why: Explained) -> list[Fact]:
         """Take note that a question failed: once, until it fails otherwise or not at all."""
         what = why.what
+        if why.kind == "timed_out":  # it may be a moment's load: no drift, and asked again when it is due
+            if what not in self.health.notes.get(asking.name, ""):
+                log.warning("query failed: source=%s query=%s why=%s", self._config.name, asking.name, what)
+            self._keep(asking, Taken(suspended=True, note=what))
+            return []
         if asking.query.watermark is not None and why.kind == "column_deleted" and asking.query.watermark in what:
             what += f"; the query must select its watermark {asking.query.watermark}"
         change = Change(why.kind or "query_failed", "critical", "", what)

@@ -162,7 +162,8 @@ class Database:
         # The statement becomes a table of its own: so order and limit are the database's work in any dialect, and a
         # result of millions never leaves it. The line break ends a comment at the statement's end.
         body = escaped(sql).strip().removesuffix(";")
-        question = sa.select(sa.text("*")).select_from(sa.text(f"({body}\n) AS triflow_rows")).limit(limit)
+        rows = sa.text(f"{body}\n").columns().subquery("triflow_rows")
+        question = sa.select(sa.text("*")).select_from(rows).limit(limit)
         if order_by is not None:
             question = question.order_by(sa.column(order_by))
         connection = self._connection

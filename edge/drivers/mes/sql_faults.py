@@ -22,12 +22,12 @@ _QUESTION: Final = {
     "42703": ("column_deleted", "a column is missing"),
     "42501": ("", "our user may not read this; grant it select"),
     "25006": ("", "the statement would write; only reading is possible here"),
-    "57014": ("", "takes too long; add an index on the watermark, or raise timeout_s"),
+    "57014": ("timed_out", "takes too long; add an index on the watermark, or raise timeout_s"),
 }
 _SQLITE: Final = (
     (r"no such table", "table_deleted", "a table is missing"),
     (r"no such column", "column_deleted", "a column is missing"),
-    (r"interrupted", "", "takes too long; add an index on the watermark, or raise timeout_s"),
+    (r"interrupted", "timed_out", "takes too long; add an index on the watermark, or raise timeout_s"),
     (r"readonly|query_only", "", "the statement would write; only reading is possible here"),
 )
 _SQLITE_LOST: Final = r"unable to open|disk I/O|not a database|malformed|locked"
@@ -45,20 +45,24 @@ def explain(error: SQLAlchemyError) -> Explained:
                 return Explained(lost=True, what=f"{what} ({text})")
         kind, what = _QUESTION.get(state, ("", "the database refuses the query"))
         return Explained(lost=False, what=f"{what} ({text})", kind=kind)
-    for pattern, kind, what in _SQLITE:
-        if re.search(pattern, text):
-            return Explained(lost=False, what=f"{what} ({text})", kind=kind)
-    if re.search(_SQLITE_LOST, text):
-        return Explained(lost=True, what=f"{text}; check the path, and that this user may read file and folder")
     if type(error.orig).__module__.startswith("sqlite3"):
-        return Explained(lost=False, what=f"the database refuses the query ({text})")
+        return _of_sqlite(text)
     for pattern, start in (
-        (r"password|authentication|role .* does not exist", "28"),
+        (r"password|authentication|role .* does not exist|not permitted to log in", "28"),
         (r"database .* does not exist", "3D"),
     ):
         if re.search(pattern, text):
             return Explained(lost=True, what=f"{_STATES[start]} ({text})")
     return Explained(lost=True, what=f"{text}; check the host, the port and that the database runs")
+
+
+def _of_sqlite(text: str) -> Explained:
+    for pattern, kind, what in _SQLITE:
+        if re.search(pattern, text):
+            return Explained(lost=False, what=f"{what} ({text})", kind=kind)
+    if re.search(_SQLITE_LOST, text):
+        return Explained(lost=True, what=f"{text}; check the path, and that this user may read file and folder")
+    return Explained(lost=False, what=f"the database refuses the query ({text})")
 
 
 def _first_line(error: SQLAlchemyError) -> str:
