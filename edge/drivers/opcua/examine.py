@@ -342,7 +342,7 @@ def _judged(tag: Tag, value: Any, status: int, age_ns: int | None, why: str) -> 
     name = ua.StatusCode(ua.UInt32(status)).name
     age = ok("tag", "opcua.ageless") if age_ns is None else ok("tag", "opcua.age", age_s=max(0.0, age_ns / 1e9))
     words: dict[str, Any] = {
-        "address": tag.address, "status": name, "code": status, "more": age,
+        "address": tag.address, "connection": tag.connection, "status": name, "code": status, "more": age,
         "age": None if age_ns is None else age_ns / 1e9,
     }  # fmt: skip
     code = status & _CODE

@@ -14,7 +14,7 @@ from edge.drivers.driver import Surroundings
 from edge.drivers.finding import Finding, worst
 from edge.drivers.opcua.certificates import own, own_uri
 from edge.drivers.opcua.examine import examine
-from edge.drivers.opcua.trust import TrustList
+from edge.drivers.opcua.trust import Note, TrustList
 from edge.tags import Tag
 from sync.clock import WallClock
 from tests.contracts.driver_contract import until
@@ -174,6 +174,20 @@ async def test_a_server_nobody_has_approved_is_named_by_its_thumbprint_and_not_q
     assert shown.described.sha1 in found.what("en")
     assert f"triflow edge trust approve SITE.toml {shown.thumbprint[:16]}" in found.advice("ko")
     assert TrustList(around.data).state_of(shown.thumbprint) is None
+
+
+async def test_a_server_that_waits_and_one_that_was_rejected_are_told_apart(around):
+    shown = issue()
+    ours(around)
+    trust = TrustList(around.data)
+    trust.quarantine(shown.described, Note(connections=["press"], seen=1))
+    async with asyncua_server(shown) as url:
+        (found,) = faults(await examined(config(url), ANSWER, around))
+        assert found.key == "opcua.waiting"
+        trust.reject(shown.thumbprint, by="kim", now=2)
+        (found,) = faults(await examined(config(url), ANSWER, around))
+    assert found.key == "opcua.untrusted"
+    assert "rejected by kim" in found.what("en")
 
 
 async def test_an_expired_server_certificate_is_no_question_of_trust(around):
