@@ -126,6 +126,9 @@ class RoundTrips:
     MOST: Final = 100
     """Registers; also what a device gets whose answers take the same time whatever their length."""
 
+    LEAST_REQUEST_S: Final = 0.002
+    """What a request counts for at least: it costs device and network more than the time that is seen here."""
+
     def __init__(self, gap: int) -> None:
         self.gap = gap
         """Registers that may be read along to save a request; what it was begun with until enough is known."""
@@ -151,7 +154,7 @@ class RoundTrips:
         if spread <= 1e-9 * self._weight * self._xx:
             return self.gap
         register = (self._weight * self._xy - self._x * self._y) / spread
-        request = (self._y - register * self._x) / self._weight
+        request = max(self.LEAST_REQUEST_S, (self._y - register * self._x) / self._weight)
         if register <= 0:
             return self.MOST
-        return max(0, min(self.MOST, int(request / register)))
+        return min(self.MOST, int(request / register))

@@ -166,8 +166,8 @@ class ModbusMachine:
             "timeout_s": 0.5, **self.more, **more,
         })  # fmt: skip
 
-    def driver(self, **more: Any) -> ModbusDriver:
-        return ModbusDriver(self.config(), self.tags, WallClock(), AROUND, **more)
+    def driver(self, *, retry_s: float = 30.0, **config: Any) -> ModbusDriver:
+        return ModbusDriver(self.config(**config), self.tags, WallClock(), AROUND, retry_s=retry_s)
 
     def absent(self) -> ModbusDriver:
         return ModbusDriver(self.config(port=free_port()), self.tags, WallClock(), AROUND)

@@ -11,6 +11,7 @@ from pymodbus.constants import ExcCodes
 
 from edge.drivers.driver import DriverError, DriverHealth
 from edge.drivers.modbus.registers import encode, encode_text
+from edge.drivers.modbus.scan_class import CHANCES, PIECES
 from edge.drivers.schedule import Beat
 from sync.clock import WallClock
 from sync.quality import (
@@ -116,6 +117,22 @@ async def test_a_hundred_and_thirty_registers_are_asked_for_in_legal_requests() 
     assert batch.value.tolist() == list(range(130))
 
 
+async def test_a_hundred_tags_near_each_other_stay_at_four_requests_whatever_is_learnt() -> None:
+    machine = ModbusMachine(
+        [tag(i, f"holding:{7 * i % 4 + 4 * i}", type="uint16") for i in range(100)], holding={0: list(range(410))}
+    )
+    await machine.start()
+    try:
+        async with machine.driver(period_ms=20) as driver, aclosing(driver.readings()) as readings:
+            for _ in range(60):
+                machine.requests.clear()
+                batch = await anext(readings)
+                assert len(machine.requests) <= 4
+        assert batch.value.tolist() == [7 * i % 4 + 4 * i for i in range(100)]
+    finally:
+        await machine.stop()
+
+
 async def test_one_refused_register_makes_one_tag_bad_and_is_not_asked_for_again() -> None:
     # 0..39 and 41..99 exist, 40 does not: one exception 2 in the middle of the block.
     machine = ModbusMachine(
@@ -174,6 +191,71 @@ async def test_a_register_that_appears_later_is_found_again() -> None:
             assert driver.health.bad_items == {}
     finally:
         await machine.stop()
+
+
+async def test_a_register_that_disappears_and_comes_back_is_bad_meanwhile_and_alone() -> None:
+    machine = ModbusMachine([tag(i, f"holding:{i}", type="uint16") for i in range(20)], holding={0: list(range(20))})
+    await machine.start()
+    try:
+        async with machine.driver(retry_s=0.0, period_ms=20) as driver, aclosing(driver.readings()) as readings:
+            assert set(statuses(await anext(readings)).values()) == {GOOD}
+            machine.failing[7] = ExcCodes.ILLEGAL_ADDRESS
+            for _ in range(4):
+                batch = await anext(readings)
+                assert [i for i, status in statuses(batch).items() if status != GOOD] == [7]
+                assert {i: v for i, v in values(batch).items() if i != 7} == {i: i for i in range(20) if i != 7}
+            assert "no such register" in driver.health.bad_items[7]
+            machine.failing.clear()
+            async with asyncio.timeout(10):
+                async for batch in readings:
+                    if statuses(batch)[7] == GOOD:
+                        break
+            assert batch.value.tolist() == list(range(20))
+            assert driver.health.bad_items == {}
+            machine.requests.clear()
+            await anext(readings)
+            assert machine.requests == [(3, 0, 20)]  # as if it had never been away
+    finally:
+        await machine.stop()
+
+
+async def test_a_device_that_refuses_everything_is_not_stormed_and_recovers() -> None:
+    # As some do while they start.
+    machine = ModbusMachine([tag(i, f"holding:{i}", type="uint16") for i in range(500)], holding={0: list(range(500))})
+    await machine.start()
+    try:
+        async with machine.driver(retry_s=0.0, period_ms=20) as driver, aclosing(driver.readings()) as readings:
+            machine.failing = dict.fromkeys(range(500), ExcCodes.ILLEGAL_ADDRESS)
+            for _ in range(3):
+                machine.requests.clear()
+                batch = await anext(readings)
+                assert len(machine.requests) <= 4 + 2 * PIECES + CHANCES
+                assert set(statuses(batch).values()) == {BAD_CONFIGURATION_ERROR}
+            machine.failing.clear()
+            async with asyncio.timeout(30):
+                async for batch in readings:
+                    if set(statuses(batch).values()) == {GOOD}:
+                        break
+            assert batch.value.tolist() == list(range(500))
+            assert driver.health.bad_items == {}
+    finally:
+        await machine.stop()
+
+
+async def test_books_that_count_from_one_are_read_one_lower() -> None:
+    machine = ModbusMachine(
+        [
+            tag(0, "holding:1", type="uint16"),
+            tag(1, "holding:65536", type="uint16"),
+            tag(2, "holding:0", type="uint16"),
+        ],
+        holding={0: [7], 65_535: [8]},
+        address_base=1,
+    )
+    batch, health = await one_scan(machine)
+    assert statuses(batch) == {0: GOOD, 1: GOOD, 2: BAD_CONFIGURATION_ERROR}
+    assert batch.value.tolist()[:2] == [7, 8]
+    assert "from 1" in health.bad_items[2]
 
 
 async def test_a_device_with_a_shorter_limit_is_asked_for_less() -> None:
