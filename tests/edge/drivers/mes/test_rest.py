@@ -9,6 +9,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
@@ -33,6 +34,7 @@ from sync.facts import (
 from sync.secret import Credential, SecretError
 from tests.contracts.driver_contract import until
 from tests.edge.drivers.mes.mes_server import FILLER, PACKER, MesServer
+from tests.servers import listens, node
 
 SIX = 1_767_333_600 * 10**9
 """2026-01-02 06:00 UTC."""
@@ -550,6 +552,27 @@ async def test_a_response_that_is_not_taken_says_whether_to_come_again(status, e
         with pytest.raises(error, match=said) as caught:
             await source.respond(response())
         assert isinstance(caught.value, RefusedError) == (status in {404, 409})
+
+
+async def test_a_mes_of_another_make_is_read_and_answered_the_same(tmp_path: Path) -> None:
+    """Node's HTTP server: gzip, weak ETags, relative addresses of the next page, a connection for each answer, 501."""
+    mes = MesServer()
+    with node("mes.mjs", str(mes.port), log=tmp_path / "log", ready=lambda: listens(mes.port)):
+        async with mes.source() as source, aclosing(source.facts()) as facts:
+            news = (await anext(facts)).facts
+            assert [fact.lot for fact in news if isinstance(fact, LotDefined)] == [f"L{i}" for i in range(25)]
+            assert [fact.order for fact in news if isinstance(fact, JobOrderPlanned)] == ["A-1"]
+            assert source.contexts[FILLER] == Context(order="A-1", product="cola-330")
+            assert {name for name in source.health.notes if name != "security"} == {
+                "/api/quality-results",
+                "/api/shifts",
+            }
+            assert (await anext(facts)).facts == []
+            await source.respond(response())
+            await source.respond(response(complete=True))
+        async with httpx.AsyncClient(trust_env=False) as http:
+            (told,) = (await http.get(f"http://127.0.0.1:{mes.port}/api/job-responses")).json()
+            assert (told["order"], told["complete"]) == ("A-1", True)
 
 
 async def test_each_resource_can_be_asked_once_for_the_doctor() -> None:
