@@ -16,6 +16,7 @@ from urllib.parse import urlparse
 from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.crypto import security_policies
+from asyncua.ua.status_codes import StatusCodes
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
@@ -25,7 +26,7 @@ from edge.drivers.driver import DriverError, Surroundings
 from edge.drivers.opcua.certificates import EARLIEST, Certificate, CertificateFaultError, Own, at, own, own_uri, read
 from edge.drivers.opcua.refusals import ChannelRefusedError, UnprovenError, WithdrawnError, refused_us
 from edge.drivers.opcua.trust import Note, TrustList
-from edge.drivers.opcua.validation import Shown, UnknownError, UntrustedError, judge
+from edge.drivers.opcua.validation import Shown, UnknownError, UntrustedError, judge, same_host
 from sync.clock import Clock, WallClock
 from sync.secret import SecretError
 
@@ -47,6 +48,12 @@ _TOKENS: Final = {
     ua.UserTokenType.Certificate: "user certificate",
     ua.UserTokenType.IssuedToken: "issued token",
 }
+_UNTOLD: Final = {
+    StatusCodes.BadSecurityPolicyRejected,
+    StatusCodes.BadSecurityModeRejected,
+    StatusCodes.BadSecurityModeInsufficient,
+}
+"""What a server answers that lets nobody ask for its endpoints over an unsecured channel, as Part 4 §5.4.4 wants."""
 PROBE_S: Final = 1.5
 
 
@@ -159,12 +166,7 @@ class _Guard:
             if self._token != ua.UserTokenType.Anonymous:
                 client.certificate_validator = self._validate  # a secret is only told to whom we know
             return f"none: anybody between can read and change everything; {who}"
-        found = await endpoints(client)
-        endpoint = self._choose(found)
-        self._chain = read(endpoint.ServerCertificate or b"")
-        if not self._chain:
-            raise UntrustedError(f"the server shows no certificate for {config.security}; check its security settings")
-        await self._judge(self._chain, endpoint.Server)
+        self._chain = await self._shown()
         self._vouched = True  # whoever answers on this channel has that certificate's key
         ours = await asyncio.to_thread(own, self._trust.pki, client.application_uri, at(self._now))
         note = self._use(client, ours)
@@ -175,6 +177,36 @@ class _Guard:
             )
         client.certificate_validator = self._validate
         return f"{config.security}, {_SAID[config.message_mode]}; {who}; {self._until()}; {note}"
+
+    async def _shown(self) -> list[Certificate]:
+        """Give the certificate of the endpoint that is wanted, judged."""
+        try:
+            found = await endpoints(self._client)
+        except ua.UaStatusCodeError as error:
+            if error.code not in _UNTOLD:
+                raise
+            known = await asyncio.to_thread(self._known)
+            if known is None:
+                raise UntrustedError(
+                    "the server tells nothing about itself before it is secured: fetch its certificate there and run "
+                    "`triflow edge trust add SITE.toml FILE`"
+                ) from error
+            return [known]  # judged like any other in the session
+        endpoint = self._choose(found)
+        chain = read(endpoint.ServerCertificate or b"")
+        if not chain:
+            raise UntrustedError(
+                f"the server shows no certificate for {self._config.security}; check its security settings"
+            )
+        await self._judge(chain, endpoint.Server)
+        return chain
+
+    def _known(self) -> Certificate | None:
+        """Give the newest certificate trusted for this connection, or else for the host of its url."""
+        leaves = [entry for entry in self._trust.entries("trusted") if not entry.certificate.authority]
+        mine = [one for one in leaves if self._config.name in one.note.connections]
+        here = [one for one in leaves if any(same_host(self._host, host) for host in one.certificate.hosts)]
+        return next((one.certificate for one in reversed(mine or here)), None)
 
     def _choose(self, found: Sequence[ua.EndpointDescription]) -> ua.EndpointDescription:
         """Give the endpoint of the policy and mode wanted; one that takes our token, if there are several."""

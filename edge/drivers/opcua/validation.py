@@ -67,7 +67,7 @@ def judge(shown: Shown, trust: TrustList, now: datetime) -> None:
             f"the server calls itself {shown.application_uri!r}, its certificate ({leaf.subject}) stands for "
             f"{_listed(leaf.application_uris)}: make a new certificate at the server (most do when the old one is deleted)"
         )
-    stands_for_host = any(_same_host(shown.host, host) for host in leaf.hosts)
+    stands_for_host = any(same_host(shown.host, host) for host in leaf.hosts)
     if entry is not None and entry.state == "trusted":
         if stands_for_host or not entry.note.connections or shown.connection in entry.note.connections:
             return
@@ -205,7 +205,8 @@ def _before(shown: Shown, trust: TrustList) -> str:
     return ""
 
 
-def _same_host(one: str, other: str) -> bool:
+def same_host(one: str, other: str) -> bool:
+    """Tell whether two names or addresses are written for the same host."""
     try:
         return ipaddress.ip_address(one) == ipaddress.ip_address(other)
     except ValueError:

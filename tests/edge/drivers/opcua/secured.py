@@ -14,6 +14,7 @@ from asyncua import Server, ua
 from asyncua.client.client import Client
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
+from cryptography.hazmat.primitives import serialization
 
 from edge.connections import OpcUa
 from edge.drivers.driver import DriverError, Surroundings
@@ -22,7 +23,7 @@ from edge.drivers.opcua.trust import TrustList
 from sync.clock import Clock
 from tests.edge.drivers.machines import URI, OpcUaMachine, _standard_nodes
 from tests.edge.drivers.opcua.issuing import Issued, issue
-from tests.servers import free_port, listens, node
+from tests.servers import free_port, listens, node, process, wait_until
 
 POLICIES = ("Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss")
 MODES = ("sign", "sign_and_encrypt")
@@ -155,6 +156,24 @@ async def asyncua_server(
         yield url
     finally:
         await machine.stop()
+
+
+@contextlib.contextmanager
+def open62541_server(folder: Path, trusted: list[bytes], *extra: str) -> Iterator[tuple[str, Issued]]:
+    """Run an open62541 server, which checks clients' certificates strictly; `untold`: it tells strangers nothing."""
+    shown, port = issue("open62541 press", uri=URI), free_port()
+    shown.write(folder)
+    old_form = serialization.PrivateFormat.TraditionalOpenSSL
+    key = shown.key.private_bytes(serialization.Encoding.DER, old_form, serialization.NoEncryption())
+    (folder / "server.key.der").write_bytes(key)
+    (folder / "trusted").mkdir()
+    for i, der in enumerate(trusted):
+        (folder / "trusted" / f"{i}.der").write_bytes(der)
+    words = ("tests.edge.drivers.opcua.open62541_process", str(port), str(folder), *extra)
+    with process(*words, log=folder / "server.log") as running:
+        wait_until(lambda: running.poll() is not None or listens(port), "open62541 listens", 30)
+        assert running.poll() is None, (folder / "server.log").read_text()
+        yield f"opc.tcp://127.0.0.1:{port}", shown
 
 
 @dataclass

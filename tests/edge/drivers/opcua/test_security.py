@@ -31,6 +31,7 @@ from tests.edge.drivers.opcua.secured import (
     config,
     connected,
     node_server,
+    open62541_server,
     read_once,
 )
 from tests.servers import free_port
@@ -72,6 +73,33 @@ async def test_every_policy_and_mode_reads_from_asyncua(around):
         for policy in POLICIES:
             for mode in MODES:
                 assert (await read_once(config(url, security=policy, message_mode=mode), around)).startswith(policy)
+
+
+async def test_open62541_takes_our_certificate_as_strictly_as_it_checks(tmp_path, around):
+    pki = around.data / "pki"
+    ours = own(pki, own_uri(pki, None, "gw-1"), NOW)
+    with open62541_server(tmp_path / "server", [ours.certificate.der]) as (url, shown):
+        approve(around, shown)
+        for policy in POLICIES:
+            for mode in MODES:
+                await read_once(config(url, security=policy, message_mode=mode), around)
+        with pytest.raises(DriverError, match=r"does not trust the gateway's certificate \(BadSecurityChecksFailed\)"):
+            await read_once(config(url, application_uri="urn:plant:stranger"), around)
+
+
+async def test_a_server_that_tells_strangers_nothing_is_met_by_its_certificate_from_a_file(tmp_path, around):
+    pki = around.data / "pki"
+    ours = own(pki, own_uri(pki, None, "gw-1"), NOW)
+    user = issue("Operator Kim", uri="urn:test:kim", with_key=key(1), server=False)
+    with open62541_server(tmp_path / "server", [ours.certificate.der, user.der], "untold") as (url, shown):
+        wanted = with_user_certificate(around, url, user)
+        with pytest.raises(DriverError, match=r"tells nothing about itself .* trust add SITE"):
+            await read_once(wanted, around)
+        approve(around, shown)
+        assert shown.thumbprint[:16] in await read_once(wanted, around)
+        TrustList(around.data).reject(shown.thumbprint, by="lee", now=2)
+        with pytest.raises(DriverError, match="tells nothing about itself"):
+            await read_once(wanted, around)
 
 
 async def test_none_is_used_only_where_it_is_said_and_says_what_it_is(around):
