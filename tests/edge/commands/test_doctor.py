@@ -43,7 +43,7 @@ name = "meter"
 driver = "modbus"
 host = "127.0.0.1"
 port = {modbus}
-timeout_s = 0.5
+timeout_s = 4
 
 [[line]]
 work_unit = "hall/line-1/press"
@@ -129,7 +129,7 @@ async def test_any_fault_is_one_and_stands_with_what_to_do(plant, capsys):
 
 
 async def test_a_wrong_word_order_is_said_in_korean(plant, capsys):
-    change(plant / "site.toml", "timeout_s = 0.5", 'timeout_s = 0.5\nword_order = "CDAB"')
+    change(plant / "site.toml", "timeout_s = 4", 'timeout_s = 4\nword_order = "CDAB"')
     status, said = await doctor(plant, capsys, "--language", "ko", "--connection", "meter")
     assert status == 1
     assert "ABCD 순서로는 4213.7 W" in said
@@ -167,7 +167,7 @@ async def test_an_unknown_connection_is_a_wrong_command(plant, capsys):
 
 
 async def test_a_machine_that_is_gone_does_not_hide_the_others(plant, capsys):
-    change(plant / "site.toml", "timeout_s = 0.5", f'timeout_s = 0.5\n[[connection]]\nname = "gone"\ndriver = "modbus"\nhost = "127.0.0.1"\nport = {free_port()}')  # fmt: skip
+    change(plant / "site.toml", "timeout_s = 4", f'timeout_s = 4\n[[connection]]\nname = "gone"\ndriver = "modbus"\nhost = "127.0.0.1"\nport = {free_port()}')  # fmt: skip
     status, said = await doctor(plant, capsys, "--tags")
     assert status == 1
     assert "nothing listens on port" in said
@@ -176,7 +176,7 @@ async def test_a_machine_that_is_gone_does_not_hide_the_others(plant, capsys):
 
 async def test_beside_a_running_gateway_a_refusal_is_called_what_it_is(plant, capsys):
     """The gateway holds the store, and its page does not answer here: it may hold every connection."""
-    change(plant / "site.toml", "timeout_s = 0.5", f'timeout_s = 0.5\n[[connection]]\nname = "shy"\ndriver = "modbus"\nhost = "127.0.0.1"\nport = {free_port()}')  # fmt: skip
+    change(plant / "site.toml", "timeout_s = 4", f'timeout_s = 4\n[[connection]]\nname = "shy"\ndriver = "modbus"\nhost = "127.0.0.1"\nport = {free_port()}')  # fmt: skip
     change(plant / "site.toml", "[uplink]", f"[page]\nport = {free_port()}\n[uplink]")
     store = open_store(
         plant / "data", clock=WallClock(), quota_bytes=16 << 20, ballast_bytes=1 << 20, software="triflow test"

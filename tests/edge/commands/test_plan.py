@@ -35,13 +35,13 @@ name = "meter"
 driver = "modbus"
 host = "127.0.0.1"
 port = {modbus}
-timeout_s = 0.5
+timeout_s = 4
 [[connection]]
 name = "spare"
 driver = "modbus"
 host = "127.0.0.1"
 port = {modbus}
-timeout_s = 0.5
+timeout_s = 4
 [[line]]
 work_unit = "hall/line-1/meter"
 connection = "meter"
@@ -190,10 +190,10 @@ async def test_a_gateway_that_never_ran_is_compared_with_a_file_that_is_named(fo
     status, said = await plan(new, capsys, "--against", str(folder / "site.toml"), "--no-device")
     assert status == 0, said  # the other's own copy, from its store
     (folder / "data" / "edge.db").unlink()
-    change(new / "site.toml", "timeout_s = 0.5\n[[line]]", "timeout_s = 0.7\n[[line]]")
+    change(new / "site.toml", "timeout_s = 4\n[[line]]", "timeout_s = 5\n[[line]]")
     status, said = await plan(new, capsys, "--against", str(folder / "site.toml"), "--no-device")
     assert status == 2
-    assert "timeout_s  0.5 → 0.7" in said
+    assert "timeout_s  4.0 → 5.0" in said
 
 
 async def test_a_wrong_file_is_78_and_korean_is_spoken(folder, capsys):

@@ -46,7 +46,7 @@ HOLDING = {0: [*registers(">f", 23.4), *reversed(registers(">f", 4.2)), 0x7FFF, 
 
 @pytest.fixture
 async def machine():
-    running = ModbusMachine([], holding=HOLDING, coils={0: [True]})
+    running = ModbusMachine([], holding=HOLDING, coils={0: [True]}, timeout_s=4)
     await running.start()
     yield running
     await running.stop()
@@ -124,7 +124,7 @@ async def test_a_unit_that_is_not_there_is_said_once_and_the_others_are_read():
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    config = Modbus(driver="modbus", name="m", host="127.0.0.1", port=port, timeout_s=0.05, retries=0)
+    config = Modbus(driver="modbus", name="m", host="127.0.0.1", port=port, timeout_s=0.5, retries=0)
     tags = [tag(0, "holding:0", name="here", type="uint16")] + [
         Tag(**{**{field: getattr(tag(i, f"holding:{i}", type="uint16"), field) for field in ("index", "work_unit", "connection", "address", "spec", "element")}, "unit": 9})
         for i in range(1, 30)
@@ -154,7 +154,7 @@ async def test_a_device_that_takes_the_connection_and_drops_it_is_told_from_a_cl
 
     server = await asyncio.start_server(drop, "127.0.0.1", 0)
     config = Modbus(
-        driver="modbus", name="m", host="127.0.0.1", port=server.sockets[0].getsockname()[1], timeout_s=0.2, retries=0
+        driver="modbus", name="m", host="127.0.0.1", port=server.sockets[0].getsockname()[1], timeout_s=4, retries=0
     )
     findings = await examined(config, [tag(0, "holding:0", type="uint16")])
     server.close()
@@ -170,7 +170,7 @@ async def test_a_serial_line_that_is_not_there_is_said(tmp_path: Path):
 
 async def test_a_machine_clock_that_is_off_is_said():
     late = WallClock().now() // 1_000_000 - 3_600_000
-    machine = ModbusMachine([], holding={0: registers(">Q", late)})
+    machine = ModbusMachine([], holding={0: registers(">Q", late)}, timeout_s=4)
     await machine.start()
     found = tagged(await examined(machine.config(), [tag(0, "holding:0", name="clock", type="uint64", role="clock")]))
     await machine.stop()
@@ -187,7 +187,7 @@ async def test_a_connection_that_is_lost_on_the_way_keeps_what_was_found():
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     config = Modbus(
-        driver="modbus", name="m", host="127.0.0.1", port=server.sockets[0].getsockname()[1], timeout_s=0.3, retries=0
+        driver="modbus", name="m", host="127.0.0.1", port=server.sockets[0].getsockname()[1], timeout_s=4, retries=0
     )
     tags = [tag(i, f"holding:{i}", name=f"t{i}", type="uint16") for i in range(5)]
     findings = await examined(config, tags)
