@@ -184,12 +184,9 @@ class NodeServer:
     shown: Issued
     folder: Path
 
-    def reject_folder(self) -> Path:
-        return self.folder / "clients" / "rejected"
-
     def trust_all_seen(self) -> None:
-        """Do what a person does at the server: move what was rejected to the trusted."""
-        for path in self.reject_folder().iterdir():
+        """Do what a person does at the server: move what was rejected, as far as it is written by now, to the trusted."""
+        for path in (self.folder / "clients" / "rejected").glob("*.pem"):
             path.rename(self.folder / "clients" / "trusted" / "certs" / path.name)
 
 

@@ -203,14 +203,14 @@ async def test_a_node_opcua_server_is_read_once_it_trusts_the_gateway(tmp_path) 
 
         said = await refused(driver())
         assert "most often it does not trust the gateway's certificate" in said
-        server.trust_all_seen()
         async with asyncio.timeout(40):
             while True:
+                server.trust_all_seen()
                 try:
                     async with driver() as connected:
                         batches = await until_all(connected, tags)
                     break
-                except DriverError:  # it has not looked into its folder yet
+                except DriverError:  # it has not written or not looked into its folder yet
                     await asyncio.sleep(0.3)
     assert batches[-1].value[-1] == 42
 
