@@ -2,7 +2,7 @@
 
 machine → driver → readings → pipeline (window, judge) → store (one commit) ⇒ uplink. Nothing is acted on, shown or
 sent before it is on disk. Beside it stand `edge.recording` (the one way to disk), `edge.sources` (MES and ERP) and
-`edge.backfill` (what was missed, from the machine's own history).
+`edge.backfill` (what was missed, from the machine's own history) and `edge.notices` (events and conditions).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from edge.backfill import Backfill
 from edge.connections import Factual, OpcUa, Readable
 from edge.drift import TagDrift
 from edge.drivers import open_driver
-from edge.drivers.driver import Driver, DriverError, Historical
+from edge.drivers.driver import Driver, DriverError, Eventful, Historical
+from edge.notices import Notices
 from edge.pipeline import LinePipeline
 from edge.recording import Recording, SourceState
 from edge.site import Site
@@ -49,6 +50,11 @@ class Flow:
             if isinstance(connection, OpcUa) and connection.history
         }
         self._dictionary = site.table.dictionary(clock.now())
+        self._notices = {
+            connection.name: Notices(self.recording, connection.name)
+            for connection in site.file.connections
+            if isinstance(connection, OpcUa) and connection.events
+        }
 
     @property
     def judged(self) -> int:
@@ -135,6 +141,9 @@ class Flow:
         backfill = self._backfills.get(connection.name)
         if backfill is not None and isinstance(driver, Historical):
             yield backfill.fill(driver, source)
+        notices = self._notices.get(connection.name)
+        if notices is not None and isinstance(driver, Eventful):
+            yield notices.follow(driver)
 
     async def _follow(self, driver: Driver, tags: list[Tag], source: SourceState) -> None:
         async with aclosing(driver.readings()) as batches:

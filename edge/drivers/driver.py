@@ -10,7 +10,7 @@ per reading · passes the contract suite (`tests/contracts/driver_contract.py`) 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -204,8 +204,13 @@ class Historical(Protocol):
 class Eventful(Protocol):
     """A driver whose machine reports events and conditions besides values."""
 
-    def events(self) -> AsyncGenerator[list[Fact]]:
-        """Give facts (`EventNotified`, `AlarmChanged`) as they come, until the connection is lost."""
+    def events(self, standing: Collection[tuple[str, str]] = ()) -> AsyncGenerator[list[Fact]]:
+        """Give facts (`EventNotified`, `AlarmChanged`) as they come, until the connection is lost.
+
+        standing: (work unit, alarm) of the conditions that were active when last heard of. Those the machine no longer
+        names are given as over, with no severity: the host knows the rest. Raises DriverError when the connection is
+        lost.
+        """
         ...
 
 

@@ -3,7 +3,7 @@
 // two alarms on `temperature` (above 80 high, above 95 high-high) and `pressure` (above 10), events raised by a method.
 import {
   OPCUAServer, DataType, Variant, VariantArrayType, StatusCodes, SecurityPolicy, MessageSecurityMode, standardUnits,
-  coerceLocalizedText, makeAccessLevelFlag, AccessLevelFlag,
+  coerceLocalizedText, ConditionInfo,
 } from "node-opcua";
 
 const port = Number(process.argv[2]);
@@ -99,12 +99,17 @@ own.addMethod(press, {
 });
 
 const hot = own.instantiateNonExclusiveLimitAlarm("NonExclusiveLimitAlarmType", {
-  browseName: "hot", nodeId: "s=hot", conditionSource: press, inputNode: temperature, highLimit: 80, highHighLimit: 95,
+  browseName: "hot", nodeId: "s=hot", conditionName: "hot", conditionSource: press, inputNode: temperature, highLimit: 80, highHighLimit: 95,
   conditionOf: press,
 });
 const tight = own.instantiateExclusiveLimitAlarm("ExclusiveLimitAlarmType", {
-  browseName: "tight", nodeId: "s=tight", conditionSource: press, inputNode: pressure, highLimit: 10, conditionOf: press,
+  browseName: "tight", nodeId: "s=tight", conditionName: "tight", conditionSource: press, inputNode: pressure, highLimit: 10, conditionOf: press,
 });
-for (const [alarm, severity] of [[hot, 800], [tight, 400]]) alarm.setEnabledState?.(true);
+for (const [alarm, severity, what] of [[hot, 800, "온도"], [tight, 400, "pressure"]]) {
+  alarm.calculateConditionInfo = (state, isActive, value) => new ConditionInfo({
+    message: isActive ? `${what} ${value}` : `${what} back to normal`, quality: StatusCodes.Good, retain: isActive,
+    severity: isActive ? severity : 1,
+  });
+}
 await server.start();
 process.on("SIGTERM", () => process.exit(0));

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from asyncua.ua.object_ids import ObjectIds
 
 from edge.connections import OpcUa
 from edge.drivers.driver import DriverError, DriverHealth, Node, Recalled, Written
-from edge.drivers.opcua import browse, history, methods, write
+from edge.drivers.opcua import browse, events, history, methods, write
 from edge.drivers.opcua.arrivals import LOST
 from edge.drivers.opcua.items import MonitoredItems
 from edge.drivers.opcua.limits import Limits
@@ -26,6 +26,7 @@ from edge.drivers.opcua.subscription import Subscriptions
 from edge.drivers.opcua.values import UNIX_EPOCH_TICKS, Values
 from edge.tags import Tag
 from sync.clock import Clock
+from sync.facts import Fact
 from sync.reading import Scalar
 
 
@@ -71,6 +72,18 @@ class Services(abc.ABC):
             async with aclosing(walk.walk(depth=depth, most=most)) as nodes:
                 async for node in nodes:
                     yield node
+        except LOST as error:
+            raise self._lost(error) from error
+
+    async def events(self, standing: Collection[tuple[str, str]] = ()) -> AsyncGenerator[list[Fact]]:
+        """Give the events and conditions of the configured sources as they come."""
+        followed = events.Events(
+            self._config, self.session, self.subscriptions, node_of=self.node_of, health=self.health, clock=self._clock
+        )
+        try:
+            async with aclosing(followed.follow(standing)) as batches:
+                async for batch in batches:
+                    yield batch
         except LOST as error:
             raise self._lost(error) from error
 
