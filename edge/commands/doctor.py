@@ -26,7 +26,7 @@ from edge.commands.doctor_box import (
     look_at_store,
     store_findings,
 )
-from edge.commands.doctor_examine import examined, place
+from edge.commands.doctor_examine import examined, load_libraries, place
 from edge.commands.doctor_report import Paper, Section, as_dict, counts, summary
 from edge.commands.doctor_uplink import uplink_findings
 from edge.drivers.finding import Finding, Language, fault, ok, say, worst
@@ -83,6 +83,7 @@ def language_of(path: Path) -> Language:
 
 async def _examine(site: Site, arguments: argparse.Namespace, language: Language, clock: Clock) -> list[Section]:
     """Examine all parts at the same time; each is shown as soon as those before it have been."""
+    load_libraries(site)
     gateway, held = await gateway_findings(site)
     sections: list[Section] = []
     chosen: list[str] = arguments.connection or []

@@ -15,7 +15,7 @@ from edge.drivers.examine import examine
 from edge.drivers.finding import Finding, fault, warning
 from edge.site import Site
 from edge.tags import Tag
-from sync.clock import Clock
+from sync.clock import Clock, WallClock
 from sync.secret import SecretError
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,13 @@ async def examined(
         log.debug("examination failed: connection=%s", name, exc_info=True)
         found.append(_about(fault("device", "report.bug", why=repr(bug)), name))
     return [_held(finding) if name in held else finding for finding in found]
+
+
+def load_libraries(site: Site) -> None:
+    """Load what the connections need before anything is timed: it would be counted into whoever waits meanwhile."""
+    around = Surroundings(folder=site.folder, data=site.data, gateway=site.file.gateway.id)
+    for connection in site.file.connections:
+        examine(connection, (), (), WallClock(), around)  # nothing runs before it is iterated
 
 
 def _about(finding: Finding, subject: str) -> Finding:

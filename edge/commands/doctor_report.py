@@ -43,7 +43,10 @@ class Paper:
         """0: no wrapping, so that a line can be found with grep."""
 
     def line(self, text: str = "") -> None:
-        print(text.rstrip(), file=self._out, flush=True)
+        try:
+            print(text.rstrip(), file=self._out, flush=True)
+        except BrokenPipeError:  # `| head` has seen enough; the exit status still counts
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
 
     def bold(self, text: str) -> str:
         return f"\033[1m{text}\033[0m" if self._colour else text

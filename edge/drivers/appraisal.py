@@ -85,7 +85,8 @@ def valued(value: Scalar, spec: TagSpec, tag: str, **words: Any) -> Finding:
     if not within(value, spec):
         span = f"{'' if spec.low is None else f'{spec.low:g}'} … {'' if spec.high is None else f'{spec.high:g}'}"
         return warning("tag", "tag.range", tag=tag, value=said, range=span.strip(), **words)
-    if spec.values and value is not None and not _name(value, spec):
+    none = spec.role == "reason" and value in {0, ""}  # no reason needs no name
+    if spec.values and value is not None and not none and not _name(value, spec):
         return warning("tag", "tag.unnamed", tag=tag, value=said, **words)
     return ok("tag", "tag.good", tag=tag, value=said, **words)
 

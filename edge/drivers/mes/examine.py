@@ -11,7 +11,7 @@ from typing import Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from edge.connections import Factual, Mes, Sql
-from edge.drivers.appraisal import off_by
+from edge.drivers.appraisal import NOTICED_S, off_by
 from edge.drivers.driver import DriverError, Surroundings
 from edge.drivers.finding import Finding, fault, ok, warning
 from edge.drivers.mes.paging import UnauthorizedError
@@ -129,4 +129,4 @@ def _clock(connection: Factual, there: int, between: tuple[int, int]) -> Finding
     """Compare clocks; an HTTP date is cut to whole seconds, so half of one is added, and less than that is nothing."""
     cut = 0.5 if isinstance(connection, Mes) else 0.0
     offset, slack = (there - sum(between) / 2) / 1e9 + cut, (between[1] - between[0]) / 2e9 + cut
-    return off_by(0.0 if abs(offset) <= slack else offset, connection.name)
+    return off_by(min(slack, NOTICED_S) if abs(offset) <= slack else offset, connection.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from edge.commands.doctor_report import columns_of, wrapped
 from edge.store import open_store
 from sync.clock import WallClock
 from tests.edge.drivers.machines import URI, ModbusMachine, OpcUaMachine
-from tests.servers import Broker, free_port
+from tests.servers import ROOT, Broker, free_port
 
 SITE = """
 [gateway]
@@ -187,6 +188,17 @@ async def test_beside_a_running_gateway_a_refusal_is_called_what_it_is(plant, ca
     assert "many devices take one connection only" in said
     assert "edge.db is sound" in said
     assert "its page does not answer" in said
+
+
+async def test_a_reader_who_has_seen_enough_is_no_trouble(plant):
+    command = [sys.executable, "-m", "triflow", "doctor", str(plant / "site.toml"), "--tags"]
+    child = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    await child.stdout.readline()
+    child._transport.get_pipe_transport(1).close()
+    assert await child.stderr.read() == b""
+    assert await child.wait() == 0
 
 
 def test_korean_letters_take_two_columns_when_lines_are_broken():
