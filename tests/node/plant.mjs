@@ -95,8 +95,9 @@ function step() {
 }
 if (options.period_ms) setInterval(step, options.period_ms);
 process.on("SIGUSR1", () => options.missing.splice(0).forEach(add));
+let first;
 process.on("SIGUSR2", () => {
-  const first = counters.get(0);
+  first ??= counters.get(0);
   counters.delete(0);
   first.setValueFromSource(new Variant({ dataType: DataType.Null }), StatusCodes.BadSensorFailure, new Date());
 });

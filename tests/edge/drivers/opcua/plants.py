@@ -45,10 +45,12 @@ class Plant:
         self.port = free_port()
         self.line = Line(self.port)
         self.process: subprocess.Popen[bytes] | None = None
+        self.always: dict[str, Any] = {}
+        """Settings of every connection to it."""
 
     def config(self, **more: Any) -> OpcUa:
         url = f"opc.tcp://127.0.0.1:{more.pop('port', self.line.port)}/machine"
-        return OpcUa(**{"driver": "opcua", "name": "machine", "url": url, "security": "none", "publishing_ms": 50, "sampling_ms": 20, **more})  # fmt: skip
+        return OpcUa(**{"driver": "opcua", "name": "machine", "url": url, "security": "none", "publishing_ms": 50, "sampling_ms": 20, **self.always, **more})  # fmt: skip
 
     def driver(self, *, retry_s: float = 30.0, **config: Any) -> OpcUaDriver:
         around = Surroundings(folder=self.folder, data=self.folder, gateway="gw-test")

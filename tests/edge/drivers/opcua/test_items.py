@@ -23,6 +23,16 @@ async def test_another_make_of_server_keeps_the_driver_contract(node_plant: Plan
     await promise(node_plant)
 
 
+@pytest.mark.parametrize("promise", CONTRACT, ids=lambda promise: promise.__name__)
+async def test_polling_keeps_the_driver_contract(node_plant: Plant, promise) -> None:
+    node_plant.tags = [*counting_tags(5), tag(9, f"nsu={URI};s=string", type="string")]
+    node_plant.always = {"acquire": "poll", "poll_ms": 50}
+    try:
+        await promise(node_plant)
+    finally:
+        node_plant.always = {}
+
+
 async def some(driver, enough) -> list:
     """Give batches until `enough(batches)`."""
     batches = []

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from asyncua import ua
-from asyncua.ua.ua_binary import struct_to_binary
+from asyncua.ua.ua_binary import struct_to_binary, variant_to_binary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.opcua.objects import columns_of
+from edge.drivers.opcua.objects import columns_of, ticks
 from edge.drivers.opcua.publish import Publish, UndecodableError, decode, decode_fast, decode_read, decode_slow
 from edge.drivers.opcua.wire import UNKNOWN, Array, Changes, Structure
 
@@ -233,6 +234,47 @@ def test_picoseconds_stand_where_the_standard_puts_them() -> None:
     assert published is not None
     (changes,) = published.changes
     assert (changes.value[0], changes.source[0], changes.server[0]) == (1.5, expected.source[0], expected.server[0])
+
+
+def standard(value: ua.DataValue) -> bytes:
+    """Encode a DataValue as Part 6 says, each timestamp followed by its own picoseconds; asyncua puts them last."""
+    mask, after = 0, b""
+    for bit, at in ((1, value.Value), (2, value.StatusCode)):
+        if at is not None:
+            mask |= bit
+            after += variant_to_binary(at) if bit == 1 else at.value.to_bytes(4, "little")
+    for bit, time, fine in (
+        (4, value.SourceTimestamp, value.SourcePicoseconds),
+        (8, value.ServerTimestamp, value.ServerPicoseconds),
+    ):
+        if time is not None:
+            mask |= bit
+            after += ticks(time).to_bytes(8, "little", signed=True)
+            if fine is not None:
+                mask |= bit * 4
+                after += fine.to_bytes(2, "little")
+    return bytes([mask]) + after
+
+
+@given(st.lists(st.tuples(data_values(anything()), st.none() | integers(16, signed=False), st.none() | integers(16, signed=False)), min_size=1, max_size=6))  # fmt: skip
+def test_picoseconds_change_no_value_and_no_time(rows) -> None:
+    plain = message([value for value, _, _ in rows])
+    (expected,) = decode(plain).changes
+    fine = [
+        dataclasses.replace(value, SourcePicoseconds=source, ServerPicoseconds=server) for value, source, server in rows
+    ]
+    items = b"".join((201 + i).to_bytes(4, "little") + standard(value) for i, value in enumerate(fine))
+    begin = plain.index(b"\x01\x00\x2b\x03\x01") + 5
+    length = int.from_bytes(plain[begin : begin + 4], "little")
+    content = plain[begin + 4 : begin + 8] + items + b"\xff\xff\xff\xff"
+    whole = plain[:begin] + len(content).to_bytes(4, "little") + content + plain[begin + 4 + length :]
+    published = decode_fast(whole)
+    assert published is not None
+    (changes,) = published.changes
+    same(
+        Publish(subscription=0, sequence=0, changes=[changes]),
+        Publish(subscription=0, sequence=0, changes=[expected]),
+    )
 
 
 def test_integers_beyond_a_float_stay_exact() -> None:

@@ -158,16 +158,26 @@ async def test_a_pause_of_two_and_a_half_seconds_is_sat_out(plants, make) -> Non
         assert watch.losses == []
 
 
-@BOTH
-async def test_a_half_open_link_is_noticed_and_left(plants, make) -> None:
+@pytest.mark.parametrize(("make", "acquire"), [("asyncua", "subscribe"), ("node-opcua", "subscribe"), ("node-opcua", "poll")])  # fmt: skip
+async def test_a_half_open_link_is_noticed_and_left(plants, make, acquire) -> None:
     plant = plants(make)
-    async with watched(plant) as watch:
+    async with watched(plant, acquire=acquire, poll_ms=100) as watch:
         plant.line.swallows = True
         await watch.until(lambda: watch.losses, "the loss is noticed")
-        assert "silent for 5 s" in watch.losses[0]
+        assert ("silent for 5 s" if acquire == "subscribe" else "no answer within 4") in watch.losses[0]
         plant.line.swallows = False
         plant.line.hang_up()  # an attempt that began meanwhile
         await watch.new_connection(1)
+
+
+async def test_a_pause_that_is_too_long_is_left_and_the_server_taken_up_anew(plants) -> None:
+    plant = plants("node-opcua")
+    async with watched(plant) as watch:
+        plant.signal(signal.SIGSTOP)
+        await watch.until(lambda: watch.losses, "the loss is noticed")
+        plant.signal(signal.SIGCONT)
+        await watch.new_connection(1)
+        assert not any(watch.resumed)  # its queues ran over: what they held is no whole account
 
 
 @BOTH
