@@ -17,6 +17,7 @@ from typing import Self
 from edge.connections import Modbus
 from edge.drivers.driver import DriverError, DriverHealth, Surroundings, Written
 from edge.drivers.modbus.link import Link, RestingError, SilentError, WrongAnswerError
+from edge.drivers.modbus.pdu import NOBODY_THERE
 from edge.drivers.modbus.plan import Block
 from edge.drivers.modbus.scan_class import ScanClass
 from edge.drivers.modbus.units import Unit
@@ -160,7 +161,7 @@ class ModbusDriver:
             lost = error
         ended_any = any(not scan.left for scan in scans)
         units = self._units.values()
-        if lost is None and ended_any and all(unit.fails and not unit.met for unit in units):
+        if lost is None and ended_any and self._unanswered and all(unit.fails and not unit.met for unit in units):
             return None, self._silence()
         received = self._clock.now()
         ended: list[Readings] = []
@@ -230,19 +231,30 @@ class ModbusDriver:
             scan.of.doubt(block, BAD_DECODING_ERROR)
         else:
             scan.left.extendleft(reversed(scan.of.take(block, answer)))
+            if answer.code in NOBODY_THERE:
+                self._unanswered = 0
+                self._failed(unit)
+                self._give_up(scan, BAD_NO_COMMUNICATION)
+                return True
         self._unanswered = scan.tries = 0
         if unit.answered():
             self.health.notes.pop(f"unit {unit.number}", None)
         return True
 
-    def _went_unanswered(self, unit: Unit) -> None:
+    def _failed(self, unit: Unit) -> None:
+        """Take note that a unit did not answer."""
         unit.unanswered(self._clock.monotonic(), self._clock.now())
+        self._waited = True
         if unit.open:
             self.health.notes[f"unit {unit.number}"] = unit.said()
+
+    def _went_unanswered(self, unit: Unit) -> None:
+        """Take note that nobody answered at all. Raises DriverError when that says that the connection is dead."""
+        self._failed(unit)
         self._unanswered += 1
-        self._waited = True
         units = self._units.values()
-        if (self._unanswered >= self._patience and all(u.fails for u in units)) or all(u.open for u in units):
+        patience = min(self._patience, len(units)) if all(u.open for u in units) else self._patience
+        if self._unanswered >= patience and all(u.fails for u in units):
             raise self._silence()
 
     def _silence(self) -> DriverError:

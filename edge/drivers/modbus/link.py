@@ -214,19 +214,27 @@ class Link(asyncio.Protocol):
 
     # ── what goes: serial lines ──
 
+    async def hush(self) -> None:
+        """RTU: wait for the line to fall silent; afterwards `doubts` counts all that came so far."""
+        await self._turns.take(urgent=False)
+        try:
+            await self._hush()
+        finally:
+            self._turns.give()
+
     async def _ask_line(self, request: Request) -> tuple[int, bytes, int, int]:
-        await self.hush()
+        await self._hush()
         unit = request.unit
         self.uses[unit].add(request.function)
         if unit not in self._answers:
             await self._greet(unit)
         elif self._clock.monotonic() < self._owed.get(unit, 0):
             await self._settle(unit)
-            await self.hush()
+            await self._hush()
         self._owed.pop(unit, None)
         try:
             answer = await self._exchange(request, self._timeout_s)
-        except SilentError:
+        except BaseException:  # whoever was waiting, the answer may still come
             self._owe(unit)
             raise
         if unit in self._unpinged:
@@ -234,8 +242,8 @@ class Link(asyncio.Protocol):
             self._deaf.add(unit)
         return answer
 
-    async def hush(self) -> None:
-        """RTU: wait for the line to fall silent and forget what has come.
+    async def _hush(self) -> None:
+        """Wait for the line to fall silent and forget what has come.
 
         A unit whose answer was among it is in doubt: the answer taken before it may have been an older one's.
         """
@@ -268,7 +276,7 @@ class Link(asyncio.Protocol):
             SilentError
         ):  # a unit without power, or without an ear for pings: the request will tell
             await self._ping(unit, min(self._timeout_s, GREETING_S))
-        await self.hush()
+        await self._hush()
 
     async def _ping(self, unit: int, timeout_s: float) -> None:
         self._unpinged.add(unit)

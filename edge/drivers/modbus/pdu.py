@@ -24,6 +24,8 @@ MAX_PDU: Final = 253
 """Bytes of a function code and its data: what fits beside unit and CRC into the 256 of a serial line."""
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
+NOBODY_THERE: Final = frozenset({10, 11})
+"""A gateway's answers for a unit that it does not reach: after a wait of its own, as long as a timeout of ours."""
 EXCEPTIONS: Final[dict[int, str]] = {
     1: "the device does not know this function (exception 1); check the table (holding, input, …)",
     2: "the device has no such register (exception 2); check the address and address_base",

@@ -141,6 +141,8 @@ class Adversary:
                 for byte in out(right):
                     writer.write(bytes([byte]))
                     await asyncio.sleep(0)
+            case "nobody there":
+                writer.write(out(bytes([asked.function | 0x80, 11])))
             case "refused":
                 writer.write(out(bytes([asked.function | 0x80, 6])))
             case what:

@@ -16,7 +16,7 @@ from sync.quality import BAD_TIMEOUT, GOOD
 from sync.reading import Readings
 from tests.contracts.driver_contract import until_lost
 from tests.edge.drivers.machines import tag
-from tests.edge.drivers.modbus.adversary import Adversary
+from tests.edge.drivers.modbus.adversary import Adversary, Asked
 from tests.modbus_servers import word
 
 FRAMINGS = ["tcp", "rtu_over_tcp"]
@@ -127,6 +127,51 @@ async def test_a_stream_that_is_no_modbus_ends_the_connection() -> None:
         async with asyncio.timeout(10), driver:
             with pytest.raises(DriverError, match="check"):
                 await until_lost(driver)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+async def test_a_request_that_is_given_up_on_the_way_leaves_its_answer_to_nobody(framing) -> None:
+    """Whoever asks may be cancelled (a poll, a write); the answer comes all the same, and others are asked meanwhile."""
+    tags = tags_of((1,))
+    given_up = 0
+    script = lambda _: "late" if len(server.asked) == given_up else "right"  # noqa: E731
+    async with Adversary(framing, script) as server, server.driver(tags, timeout_s=2.0) as driver:
+        for turn in range(20):
+            given_up = len(server.asked) + turn % BLOCKS + 1
+            polling = asyncio.create_task(anext(driver.readings()))
+            while len(server.asked) < given_up:
+                await asyncio.sleep(0)
+            polling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await polling
+            async with aclosing(driver.readings()) as readings:
+                for batch in [await anext(readings) for _ in range(2)]:
+                    assert right(tags, batch) == len(tags)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+async def test_writes_among_polls_disturb_neither(framing) -> None:
+    tags = [*tags_of((1, 2)), tag(48, "holding:7", type="uint16", writable=True, device=1)]
+
+    class Taking(Adversary):
+        @staticmethod
+        def right(asked: Asked) -> bytes:
+            echo = bytes([6]) + asked.address.to_bytes(2, "big") + asked.count.to_bytes(2, "big")
+            return echo if asked.function == 6 else Adversary.right(asked)
+
+    async with Taking(framing) as server, server.driver(tags, timeout_s=2.0) as driver:
+
+        async def keep_writing() -> None:
+            for value in range(30):
+                assert (await driver.write(tags[48], value)).found == word(7)
+
+        writing = asyncio.create_task(keep_writing())
+        async with asyncio.timeout(30), aclosing(driver.readings()) as readings:
+            async for batch in readings:
+                assert right(tags, batch) == len(tags)
+                if writing.done():
+                    break
+        await writing
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)

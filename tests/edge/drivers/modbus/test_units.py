@@ -110,6 +110,29 @@ async def test_a_unit_dead_from_the_start_harms_no_sibling_on_a_server_of_anothe
         await machine.stop()
 
 
+async def test_a_gateway_that_says_nobody_is_there_is_believed_and_asked_now_and_then() -> None:
+    # It says so after a wait of its own, so every such answer costs the siblings as much as a timeout.
+    tags = tags_of((1, DEAD))
+    async with Adversary("tcp", lambda asked: "nobody there" if asked.unit == DEAD else "right") as server:
+        driver = server.driver(tags, breaker_fails=2, breaker_probe_s=3600, timeout_s=2.0)
+        async with asyncio.timeout(30), driver, aclosing(driver.readings()) as readings:
+            for _ in range(6):
+                batch = await anext(readings)
+                right(tags, batch)
+                assert set(batch.status[of_unit(batch, tags, DEAD)].tolist()) <= {BAD_NO_COMMUNICATION}
+        assert sum(asked.unit == DEAD for asked in server.asked) == 2
+        assert "silent since" in driver.health.notes[f"unit {DEAD}"]
+
+
+async def test_a_gateway_alone_with_a_dead_unit_is_no_lost_connection() -> None:
+    tags = tags_of((DEAD,))
+    async with Adversary("tcp", lambda _: "nobody there") as server:
+        driver = server.driver(tags, breaker_fails=1, breaker_probe_s=0.05, timeout_s=2.0)
+        async with asyncio.timeout(30), driver, aclosing(driver.readings()) as readings:
+            for _ in range(5):
+                assert set((await anext(readings)).status.tolist()) == {BAD_NO_COMMUNICATION}
+
+
 @pytest.mark.parametrize("framing", FRAMINGS)
 async def test_registers_that_a_living_unit_takes_no_notice_of_are_left_alone_too(framing) -> None:
     tags = tags_of((1,))
