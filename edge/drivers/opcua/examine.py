@@ -172,6 +172,8 @@ def _token(connection: OpcUa) -> tuple[ua.UserTokenType, str]:
 def _own(connection: OpcUa, now: int, around: Surroundings) -> list[Finding]:
     """Judge the gateway's own application certificate as it lies there."""
     pki = TrustList(around.data).pki
+    if (pki / "own").is_dir():
+        any((pki / "own").iterdir())  # raises where we may not look; a glob would hide that
     uri = own_uri(pki, connection.application_uri, around.gateway)
     others: list[str] = []
     for path in sorted((pki / "own").glob("*.der")):
