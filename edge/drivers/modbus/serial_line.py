@@ -105,16 +105,16 @@ def open_line(serial: Serial, protocol: asyncio.Protocol) -> SerialLine:
         _raw(file, serial, speed)
         termios.tcflush(file, termios.TCIOFLUSH)
         return SerialLine(file, protocol)
+    except termios.error as error:
+        os.close(file)
+        raise ValueError(f"{serial.device} is no serial line ({error.args[1]}); check serial.device") from error
     except BaseException:
         os.close(file)
         raise
 
 
 def _raw(file: int, serial: Serial, speed: int) -> None:
-    try:
-        attributes = termios.tcgetattr(file)
-    except termios.error as error:
-        raise ValueError(f"{serial.device} is no serial line ({error.args[1]}); check serial.device") from error
+    attributes = termios.tcgetattr(file)
     control = termios.CS8 | termios.CREAD | termios.CLOCAL
     if serial.parity != "none":
         control |= termios.PARENB
