@@ -154,6 +154,7 @@ class MonitoredItems:
         self.items, self._ids, self._plain = other.items, other._ids, other._plain
         self.nodes, self.namespaces, self.holds_ms = other.nodes, other.namespaces, other.holds_ms
         self.refused = other.refused
+        self._health.notes = other._health.notes | self._health.notes
         for position, refusal in self.refused.items():
             self._health.bad_items[self._tags[position].index] = refusal.why
 

@@ -18,7 +18,7 @@ _READ_RESPONSE = b"\x01\x00" + struct.pack("<H", 634)
 _DATA_CHANGE = b"\x01\x00" + struct.pack("<HB", 811, 1)
 _BROKEN: Final = (struct.error, IndexError, UnicodeDecodeError, ValueError, ua.UaError)
 """What reading ends with when bytes are cut short or are not what they say they are."""
-_UNREADABLE: Final = (*_BROKEN, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
+UNREADABLE: Final = (*_BROKEN, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 """The same of the library's decoder."""
 
 
@@ -110,7 +110,7 @@ def decode_slow(body: bytes) -> Publish:
         response = struct_from_binary(ua.PublishResponse, Buffer(body))
         result = response.Parameters
         return _published(int(result.SubscriptionId), result.NotificationMessage, more=bool(result.MoreNotifications))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise UndecodableError(f"a publish response cannot be read: {error}") from error
 
 
@@ -118,7 +118,7 @@ def republished(subscription: int, message: ua.NotificationMessage) -> Publish:
     """Give a message that was published again. Raises UndecodableError."""
     try:
         return _published(subscription, message)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise UndecodableError(f"a republished message cannot be read: {error}") from error
 
 
@@ -163,5 +163,5 @@ def decode_read(body: bytes) -> tuple[Changes, bool]:
         return columns_of(response.Results, range(len(response.Results))), False
     except ua.UaStatusCodeError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise UndecodableError(f"an answer to a read cannot be read: {error}") from error

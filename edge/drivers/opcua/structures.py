@@ -21,6 +21,7 @@ from asyncua.ua.ua_binary import unpack_uatype
 
 from edge.drivers.opcua.addresses import Path, spelled
 from edge.drivers.opcua.objects import plain
+from edge.drivers.opcua.publish import UNREADABLE
 from edge.drivers.opcua.wire import NULL, STRUCTURE, Array, Structure, structure_at
 from sync.quality import BAD_TYPE_MISMATCH
 
@@ -85,14 +86,16 @@ class Structures:
         told: Definition | str = (
             f"the server describes no structure with encoding {encoding.to_string()} (no DataTypeDefinition)"
         )
+        types = dict(self._types)  # half a description would give wrong values: it counts once it is whole
         try:
             for data_type in await self._candidates(session, encoding, node):
-                described, own = await self._define(session, data_type)
+                described, own = await self._define(session, data_type, types)
                 if isinstance(described, Definition) and (own is None or own.is_null() or own == encoding):
                     told = described
+                    self._types |= types
                     break
-        except ua.UaStatusCodeError as error:
-            told = f"the server does not describe its structure: {error}"
+        except UNREADABLE as error:  # a description nobody can read must not cost the connection
+            told = f"the server does not describe its structure so that it can be read: {error}"
         self._encodings[encoding] = told
 
     async def _candidates(self, session: UaSession, encoding: ua.NodeId, node: ua.NodeId) -> list[ua.NodeId]:
@@ -103,31 +106,36 @@ class Structures:
             found.append(value.Value.Value)
         return found
 
-    async def _define(self, session: UaSession, data_type: ua.NodeId) -> tuple[Definition | int, ua.NodeId | None]:
+    async def _define(
+        self, session: UaSession, data_type: ua.NodeId, types: dict[ua.NodeId, Definition | int], depth: int = 0
+    ) -> tuple[Definition | int, ua.NodeId | None]:
         """Give what a data type is: a structure, or the built-in type it is encoded as; and its encoding if just read."""
         if data_type.NamespaceIndex == 0 and isinstance(data_type.Identifier, int):
             if data_type.Identifier <= 25:
                 return data_type.Identifier, None
             if data_type.Identifier <= _ENUMERATION:
-                return (
-                    _INT32 if data_type.Identifier == _ENUMERATION else _VARIANT
-                ), None  # 26 to 28: Number and below
-        known = self._types.get(data_type)
+                kind = _INT32 if data_type.Identifier == _ENUMERATION else _VARIANT  # 26 to 28: Number and below
+                return kind, None
+        if depth > _DEEPEST:
+            raise ValueError(f"more than {_DEEPEST} data types in or above one another")
+        known = types.get(data_type)
         if isinstance(known, int):
             return known, None
         (value,) = await session.read_attributes([data_type], AttributeIds.DataTypeDefinition)
         told = None if value.Value is None else value.Value.Value
         if not isinstance(told, ua.StructureDefinition):
             parents = await _inverse(session, data_type, ObjectIds.HasSubtype)
-            kind, _ = await self._define(session, parents[0]) if parents else (_VARIANT, None)
+            if not parents:
+                raise ValueError(f"nothing says what data type {data_type.to_string()} is")
+            kind, _ = await self._define(session, parents[0], types, depth + 1)
             if isinstance(kind, int):
-                self._types[data_type] = kind
+                types[data_type] = kind
             return kind, None
         if known is not None:
             return known, told.DefaultEncodingId
-        made = self._types[data_type] = Definition(data_type.to_string(), ua.StructureType(told.StructureType))
+        made = types[data_type] = Definition(data_type.to_string(), ua.StructureType(told.StructureType))
         for each in told.Fields or []:
-            kind, _ = await self._define(session, each.DataType)
+            kind, _ = await self._define(session, each.DataType, types, depth + 1)
             definition = kind if isinstance(kind, Definition) else None
             made.fields.append(
                 Field(
@@ -146,9 +154,16 @@ class Structures:
         if isinstance(told, str):
             raise PathError(told)
         try:
-            return self._fields(told, Buffer(part.body), 0)
+            return self._whole(told, Buffer(part.body))
         except (ua.UaError, struct.error, ValueError, IndexError, TypeError, KeyError) as error:
             raise PathError(f"a structure is not as the server describes {told.name}: {error}") from error
+
+    def _whole(self, told: Definition, data: Buffer) -> dict[str, Held]:
+        """Give the fields of a structure that is nothing else besides."""
+        found = self._fields(told, data, 0)
+        if data:
+            raise ValueError(f"{len(data)} bytes are left")
+        return found
 
     def _fields(self, told: Definition, data: Buffer, depth: int) -> dict[str, Held]:
         if depth > _DEEPEST:
