@@ -203,6 +203,8 @@ class ModbusDriver:
                 return  # its siblings first
             block = scan.left.popleft()
             if await self._read(scan, block):
+                if unit.fails:
+                    return  # so a gateway says
                 continue
             scan.tries += 1
             if scan.tries > self._config.retries:
@@ -234,7 +236,6 @@ class ModbusDriver:
             if answer.code in NOBODY_THERE:
                 self._unanswered = 0
                 self._failed(unit)
-                self._give_up(scan, BAD_NO_COMMUNICATION)
                 return True
         self._unanswered = scan.tries = 0
         if unit.answered():
