@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from pathlib import Path
 
 from asyncua import ua
 
@@ -14,10 +15,12 @@ from tests.edge.drivers.machines import URI, OpcUaMachine
 MILLION = 1_000_000
 
 
-async def main(*, port: int, tags: int, period_ms: float = 50, missing: tuple = (), namespaces: tuple = ()) -> None:
+async def main(
+    *, port: int, standard: str, tags: int, period_ms: float = 50, missing: tuple = (), namespaces: tuple = ()
+) -> None:
     machine = OpcUaMachine({}, [], namespaces=(*namespaces, URI))
     machine.port = port
-    machine.shared = False
+    machine.shared, machine.standard = False, Path(standard)
     present: list[int] = []
     missing = list(missing)
     count = 0

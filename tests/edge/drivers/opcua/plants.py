@@ -17,7 +17,7 @@ from edge.drivers.opcua.driver import OpcUaDriver
 from edge.tags import Tag
 from sync.clock import WallClock
 from sync.reading import Readings
-from tests.edge.drivers.machines import URI, tag
+from tests.edge.drivers.machines import URI, standard_nodes, tag
 from tests.servers import NODE, ROOT, free_port, listens, wait_until
 
 MILLION = 1_000_000
@@ -71,6 +71,7 @@ class Plant:
                     )
                 command, folder = ["node", "plant.mjs", said], NODE
             case "asyncua":
+                said = json.dumps({"port": self.port, "standard": str(standard_nodes()), **self.options})
                 command, folder = [sys.executable, "-m", "tests.edge.drivers.opcua.plant_process", said], ROOT
             case "open62541":
                 words = [str(self.port), str(self.options["tags"]), "20"]

@@ -21,7 +21,7 @@ from edge.drivers.driver import DriverError, Surroundings
 from edge.drivers.opcua import security
 from edge.drivers.opcua.trust import TrustList
 from sync.clock import Clock
-from tests.edge.drivers.machines import URI, OpcUaMachine, _standard_nodes
+from tests.edge.drivers.machines import URI, OpcUaMachine, standard_nodes
 from tests.edge.drivers.opcua.issuing import Issued, issue
 from tests.servers import free_port, listens, node, process, wait_until
 
@@ -128,7 +128,7 @@ async def asyncua_server(
     strict: it checks the client's ApplicationUri; password_policy: what it says passwords are to be encrypted with.
     """
     server = Server(user_manager=users)
-    await server.init(await asyncio.to_thread(_standard_nodes))
+    await server.init(await asyncio.to_thread(standard_nodes))
     await server.set_application_uri(uri)
     url = f"opc.tcp://127.0.0.1:{port or free_port()}/secure"
     server.set_endpoint(url)
