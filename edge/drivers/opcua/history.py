@@ -75,6 +75,8 @@ class _Wanted:
     end: int
     continuation: bytes | None = None
     tries: int = 0
+    alone: bool = False
+    """Asked for in a request of its own."""
 
 
 @dataclass(slots=True)
@@ -165,13 +167,13 @@ class History:
         """
         first = queue.popleft()
         group = [first]
-        while queue and len(group) < self.most:
+        while queue and len(group) < self.most and not first.alone:
             after = queue[0]
             alike = (after.continuation is None) == (first.continuation is None)
             if first.continuation is not None:
                 alike = alike and (after.start, after.end) == (first.start, first.end)
             near = after.start - first.start <= max(2_000_000_000, (after.end - after.start) // 2)
-            if not (alike and near and after.start >= first.start):
+            if not (alike and near and after.start >= first.start) or after.alone:
                 break
             group.append(queue.popleft())
         return group
@@ -194,6 +196,11 @@ class History:
             return Recalled()
         if code in {StatusCodes.BadTooManyOperations, StatusCodes.BadResponseTooLarge} and len(group) > 1:
             self.most = max(1, len(group) // 2)
+            self._queue.extendleft(reversed(group))
+            return Recalled()
+        if len(group) > 1:
+            for want in group:  # one of them may have spoilt it for the others
+                want.alone = True
             self._queue.extendleft(reversed(group))
             return Recalled()
         return _joined([self._give_up(want, code, span) for want in group])
