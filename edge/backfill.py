@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -33,6 +34,8 @@ LATE_S: Final = (1.0, 2.0, 4.0, 8.0)
 """Waits before a history that does not reach up to the live values yet is asked again."""
 PATIENCE_NS: Final = 60_000_000_000
 """A tag that has no live value this long after the return is given up."""
+BASE_NS: Final = 60_000_000_000
+"""How often all that was seen is written out; in between only what is newer."""
 WAIT_NS: Final = 500_000_000
 """Between two looks at a hole whose tags have no live value yet."""
 PER_SECOND: Final = 20_000
@@ -51,7 +54,9 @@ class Backfill:
         self._holes = Holes(tags)
         self._back = asyncio.Event()
         self._repeated: set[tuple[int, int]] = set()
-        self._named = False
+        self._base: bytes | None = None
+        """What the checkpoints refer to, as long as it may not be on disk."""
+        self._based_at: int | None = None
         self._tries: dict[int, int] = {}
         """Hole (when it was opened) → how often its history was found not to be written yet."""
         self._due: dict[int, int] = {}
@@ -59,10 +64,10 @@ class Backfill:
         self._kept: dict[int, tuple[float, int, int]] = {}
         """Tag → (value, status, time) recorded last from history."""
         store = recording.store
-        ids, state = store.checkpoint(f"history-tags:{self._name}"), store.checkpoint(f"history:{self._name}")
-        if ids is not None and state is not None:
+        base, state = store.checkpoint(f"history-base:{self._name}"), store.checkpoint(f"history:{self._name}")
+        if base is not None and state is not None:
             try:
-                self._holes.restore(ids, state)
+                self._holes.restore(base, state)
             except ValueError as error:
                 log.warning("what was missed is not known any more: source=%s why=%s", self._name, error)
 
@@ -92,9 +97,16 @@ class Backfill:
 
     def checkpoints(self) -> dict[str, bytes]:
         """Give what must be on disk together with the readings: what was seen, and what is missing."""
-        named = {} if self._named else {f"history-tags:{self._name}": self._holes.ids}
-        self._named = True
-        return {f"history:{self._name}": self._holes.dump(), **named}
+        now = self._recording.clock.monotonic()
+        if self._based_at is None or now - self._based_at > BASE_NS:
+            self._base, self._based_at = self._holes.rebase(), now
+        based = {} if self._base is None else {f"history-base:{self._name}": self._base}
+        return {f"history:{self._name}": self._holes.dump(), **based}
+
+    def written(self, checkpoints: Mapping[str, bytes]) -> None:
+        """Note that checkpoints are on disk: their base need not be written again."""
+        if checkpoints.get(f"history-base:{self._name}") is self._base:
+            self._base = None
 
     # ── beside the live reading ──
 
@@ -176,7 +188,9 @@ class Backfill:
             kept = self._worth(piece.readings)
             self._holes.took(hole, piece.readings)
             failpoint.reach("edge.backfill")
-            await self._recording.commit([], readings=[kept], checkpoints=self.checkpoints())
+            checkpoints = self.checkpoints()
+            if await self._recording.commit([], readings=[kept], checkpoints=checkpoints):
+                self.written(checkpoints)
             failpoint.reach("edge.backfilled")
             await self._recording.clock.sleep(max(0.01, len(piece.readings) / PER_SECOND))
         return bool(again)

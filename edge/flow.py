@@ -164,7 +164,9 @@ class Flow:
         else:
             for _, output in outputs:
                 output.readings = backfill.unrepeated(output.readings)
-            await self.recording.commit(outputs, facts, checkpoints=backfill.checkpoints())
+            checkpoints = backfill.checkpoints()
+            if await self.recording.commit(outputs, facts, checkpoints=checkpoints):
+                backfill.written(checkpoints)
 
     def _split(self, batch: Readings) -> Iterator[tuple[LinePipeline, Readings]]:
         for pipeline in self.pipelines.values():
@@ -187,6 +189,10 @@ class Flow:
         backfill = self._backfills.get(source.name)
         if backfill is not None:
             backfill.came_back(reason, resumed=resumed)
+        deaf_since = max((self.pipelines[work_unit].newest for work_unit in _lines(tags)), default=0)
+        if backfill is not None and source.name in self._notices and not resumed and deaf_since > 0:
+            why = f"{reason}; events of this time were kept by nobody"  # history has values only
+            facts.append(Gap(at=now, source=source.name, start=min(deaf_since, now), tags=0, reason=why))
         for work_unit in _lines(tags):
             pipeline = self.pipelines[work_unit]
             if backfill is not None and not resumed:

@@ -74,6 +74,7 @@ class Holes:
         self.seen = np.zeros(n, np.int64)
         """Newest source time taken, ns; 0 before the first."""
         self.open: list[Hole] = []
+        self._base = self.seen.copy()
         self._fresh = np.zeros(n, np.bool_)
         self._place = np.full(max((tag.index for tag in tags), default=0) + 1, -1, np.intp)
         self._place[[tag.index for tag in self.tags]] = np.arange(n)
@@ -171,24 +172,31 @@ class Holes:
         if not hole.started and newest < started <= max(hole.opened, int(hole.until.max())):
             hole.started, hole.alive = started, newest
 
-    @property
-    def ids(self) -> bytes:
-        """Give the names of the tags for a checkpoint of their own, which is written once: positions refer to it."""
-        return msgspec.msgpack.encode([tag.id for tag in self.tags])
+    def rebase(self) -> bytes:
+        """Give the names of the tags and what was seen of them, for a checkpoint that is written now and then.
+
+        From here on `dump` gives only what is different: most tags of most machines hardly ever change.
+        """
+        self._base = self.seen.copy()
+        return msgspec.msgpack.encode([[tag.id for tag in self.tags], self._base.tobytes()])
 
     def dump(self) -> bytes:
-        """Give everything for the checkpoint."""
-        return msgspec.msgpack.encode([self.seen.tobytes(), [_dumped(hole) for hole in self.open]])
+        """Give everything that is not in the base, for the checkpoint that goes with each commit."""
+        newer = np.flatnonzero(self.seen != self._base).astype(np.int32)
+        holes = [_dumped(hole) for hole in self.open]
+        return msgspec.msgpack.encode([newer.tobytes(), self.seen[newer].tobytes(), holes])
 
-    def restore(self, ids: bytes, state: bytes) -> None:
+    def restore(self, base: bytes, state: bytes) -> None:
         """Take a state back, also one of other tags: those that are still there keep theirs. Raises ValueError."""
         try:
-            names: list[str] = msgspec.msgpack.decode(ids, type=list[str])
-            seen, holes = msgspec.msgpack.decode(state, type=tuple[bytes, list[_Dumped]])
+            names, then = msgspec.msgpack.decode(base, type=tuple[list[str], bytes])
+            newer, times, holes = msgspec.msgpack.decode(state, type=tuple[bytes, bytes, list[_Dumped]])
+            seen = np.frombuffer(then, np.int64).copy()
+            seen[np.frombuffer(newer, np.int32)] = np.frombuffer(times, np.int64)
             known = {tag.id: place for place, tag in enumerate(self.tags)}
             now = np.array([known.get(name, -1) for name in names], np.intp)
             there = now >= 0
-            self.seen[now[there]] = np.frombuffer(seen, np.int64)[there]
+            self.seen[now[there]] = seen[there]
             self.open = [hole for one in holes if (hole := _restored(one, now)) is not None]
         except (msgspec.MsgspecError, ValueError, IndexError) as error:
             raise ValueError(f"not a record of what was seen: {error}") from error

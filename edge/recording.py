@@ -52,12 +52,12 @@ class Recording:
         *,
         readings: Sequence[Readings] = (),
         checkpoints: Mapping[str, bytes] | None = None,
-    ) -> None:
+    ) -> bool:
         """Put outputs on disk: facts, readings, and the state of every pipeline they came from.
 
         readings: more of them, that went through no pipeline. checkpoints: what else must be true together with all
         this; no transaction is made for their sake alone. The store takes calls in their order, and nothing is awaited
-        before it has this one: what the caller knows now is what will be on disk.
+        before it has this one: what the caller knows now is what will be on disk. Tells whether there was anything.
         """
         every = list(facts)
         readings = [batch for batch in readings if len(batch)]
@@ -78,11 +78,13 @@ class Recording:
             more, said = follows(every)
             every += more
             states |= said
-        if every or readings or states:
+        there = bool(every or readings or states)
+        if there:
             await self.store.commit(facts=every, readings=readings, checkpoints=states | dict(checkpoints or {}))
         self.judged += verdicts
         if not self.online:
             self.judged_offline += verdicts
+        return there
 
 
 def _pipeline(site: Site, work_unit: str) -> LinePipeline:

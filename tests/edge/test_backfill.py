@@ -244,6 +244,26 @@ async def test_kill_9_at_any_point_of_a_back_fill_neither_loses_nor_doubles_a_va
     assert any(isinstance(fact, Backfilled) for fact in facts)
 
 
+async def test_a_server_that_forgot_all_at_its_restart_leaves_a_gap_that_says_so(tmp_path) -> None:
+    port = free_port()
+    arguments = (str(port), str(tmp_path / "truth.jsonl"))
+    plant = Plant(tmp_path, port, None)
+    write_site(tmp_path, port, REMEMBERED)
+    async with running(tmp_path) as (flow, store):
+        with node("history.mjs", *arguments, log=tmp_path / "node.log", ready=lambda: listens(port)):
+            await until(lambda: flow.sources["plc"].readings > 50, "live")
+        await until(lambda: flow.sources["plc"].state == "down", "lost")
+        with node("history.mjs", *arguments, log=tmp_path / "node.log", ready=lambda: listens(port)):
+            await until_said(store, Gap, 1)
+            read = flow.sources["plc"].readings
+            await until(lambda: flow.sources["plc"].readings > read + 50, "live again")
+            facts, values = await on_disk(store)
+    check(plant, facts, values, REMEMBERED)
+    gaps = [fact for fact in facts if isinstance(fact, Gap)]
+    assert any("does not reach back" in gap.reason for gap in gaps)
+    assert all(gap.work_unit == WORK_UNIT and gap.start < gap.at for gap in gaps)
+
+
 @contextlib.asynccontextmanager
 async def reopened(folder: Path) -> AsyncIterator[Store]:
     """Open the store as it lies, without a gateway on it."""

@@ -29,10 +29,13 @@ class Disk:
         self.values: list[Value] = []
         self.lost: list[tuple[int, int, int]] = []
         self.state: tuple[bytes, bytes] | None = None
+        self.base = b""
 
     def commit(self, holes: Holes, values: list[Value]) -> None:
         self.values += values
-        self.state = (holes.ids, holes.dump())
+        if self.state is None or random.random() < 0.2:
+            self.base = holes.rebase()
+        self.state = (self.base, holes.dump())
 
     def open(self) -> Holes:
         holes = Holes(TAGS)
@@ -199,13 +202,16 @@ def test_an_account_outlives_a_change_of_the_tags() -> None:
     holes = Holes(TAGS)
     holes.observe(batch([(10, 5 * S), (12, 6 * S)], 7 * S))
     holes.came_back(20 * S, "cut")
-    ids, state = holes.ids, holes.dump()
+    ids = holes.rebase()
+    holes.observe(batch([(10, 18 * S)], 19 * S))
+    state = holes.dump()
     moved = Holes([tag(0, "i=9", name="new"), tag(1, "i=2", name="t2"), tag(2, "i=0", name="t0")])
     moved.restore(ids, state)
-    assert moved.seen.tolist() == [0, 6 * S, 5 * S]
+    assert moved.seen.tolist() == [0, 6 * S, 18 * S]
     (hole,) = moved.open
     assert hole.position.tolist() == [1, 2]
     assert hole.since.tolist() == [6 * S, 5 * S]
+    assert hole.until.tolist() == [UNKNOWN, 18 * S]
     gone = Holes([tag(0, "i=9", name="new")])
     gone.restore(ids, state)
     assert gone.open == []
