@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import free_port
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -49,7 +51,7 @@ def test_all_faults_of_a_site_file_are_printed(tmp_path):
 
 
 def test_a_part_that_is_not_installed_says_how_to_install_it(tmp_path):
-    (tmp_path / "cloud.toml").write_text('safe = "stored"\n')
+    (tmp_path / "cloud.toml").write_text(f'safe = "stored"\n[http]\nport = {free_port()}\n')
     done = triflow("cloud", "run", str(tmp_path / "cloud.toml"), before="sys.modules['alembic'] = None")
     assert done.returncode == 69, done.stderr
     assert "pip install 'triflow[cloud]'" in done.stderr

@@ -104,7 +104,7 @@ class Browse:
                 if node not in seen:
                     seen.add(node)
                     below.append(_Place(node, (*place.path, name), reference.NodeClass, state))
-            if not found and len(place.path) >= len(self._nearest[0]) and names:
+            if names and (not found or not place.path) and len(place.path) >= len(self._nearest[0]):
                 self._nearest = (place.path, names)
 
     async def _references(self, nodes: Sequence[ua.NodeId]) -> list[list[ua.ReferenceDescription]]:

@@ -93,6 +93,8 @@ async def test_where_nothing_matches_the_nearest_is_named(site, capsys) -> None:
     assert "did you mean 'temperature'?" in capsys.readouterr().err
     assert await browse(site, "press", "hall/**") == 1
     assert "the server offers press" in capsys.readouterr().err
+    assert await browse(site, "press", "**/tempreature") == 1
+    assert "press" in capsys.readouterr().err.partition("offers")[2]
 
 
 async def test_the_exported_book_is_one_that_the_check_accepts(site, press, capsys) -> None:
