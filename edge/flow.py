@@ -158,7 +158,9 @@ class Flow:
         """Feed a batch to the lines it belongs to, and commit all that comes of it together."""
         if backfill is not None:
             backfill.observe(batch)
-        outputs = [(pipeline, pipeline.feed(part)) for pipeline, part in self._split(batch)]
+        outputs = [
+            (pipeline, pipeline.feed(part, self.recording.steady.now())) for pipeline, part in self._split(batch)
+        ]
         if backfill is None:
             await self.recording.commit(outputs, facts)
         else:
@@ -234,7 +236,7 @@ class Flow:
         """Close windows that are over although nothing new came."""
         while True:
             await self.clock.sleep(TICK_S)
-            now = self.clock.now()
+            now = self.recording.steady.now()
             outputs = [
                 (pipeline, output) for pipeline in self.pipelines.values() if (output := pipeline.tick(now)).facts
             ]

@@ -5,6 +5,7 @@ No I/O and no clock: time arrives in the data, so that history, a replay and the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,12 +16,13 @@ import zstandard
 from numpy.typing import NDArray
 
 from edge.judgment import State, dump, judge, judged, restore
+from edge.machine_time import MachineTime
 from edge.production import Production
 from edge.tags import Tag
 from edge.window import NEVER, TagColumns, rounds
 from models.rulesets import Ruleset
 from models.window import Window
-from sync.facts import Context, Fact, Judged
+from sync.facts import Context, EventNotified, Fact, Judged
 from sync.reading import Readings
 
 HEARTBEAT_NS: Final = 60_000_000_000
@@ -65,15 +67,13 @@ class LinePipeline:
         self.columns = TagColumns(self.tags)
         self.judged = 0
         self.last_verdict: Judged | None = None
-        self.newest = NEVER
-        """Newest source time seen, ns."""
+        self.time = MachineTime(len(self.tags))
         self.dumped_at = 0
         """When the state last went into a checkpoint; the owner's monotonic clock, ns."""
         self._ids = [tag.id for tag in self.tags]
         self._first = self.tags[0].index if self.tags else 0
         self._window_ns = window_ns
         self._start = NEVER
-        self._received = 0
         self._alive_until = NEVER
         self._connected = False
         self._memory = State()
@@ -81,14 +81,24 @@ class LinePipeline:
         self._watched = np.zeros(len(self.tags), np.bool_)
         self._watched[self.production.watched] = True
 
-    def feed(self, batch: Readings) -> Output:
-        """Take a batch of this work unit's readings (table indexes), as it arrived."""
+    @property
+    def newest(self) -> int:
+        """Newest source time seen, ns."""
+        return self.time.newest
+
+    def feed(self, batch: Readings, fed: int | None = None) -> Output:
+        """Take a batch of this work unit's readings (table indexes), as it arrived.
+
+        fed: when, by the clock that `tick` and `tell` go by and that never jumps, ns; `batch.received` if left out.
+        """
         output = Output()
         if len(batch) == 0:
             return output
         self._connected = True
         local = batch.tag - np.int32(self._first)
-        self._received = batch.received
+        batch, back = self.time.take(local, batch, batch.received if fed is None else fed)
+        if back:
+            self._set_back(back, output)
         if self._start == NEVER:
             self._start = int(batch.source_time.min()) // self._window_ns * self._window_ns
         status = self.columns.judge_range(local, batch)
@@ -109,7 +119,6 @@ class LinePipeline:
                 self._alive_until = max(self._alive_until, begins)
                 self._close(output)
                 self._start = max(self._start, begins // self._window_ns * self._window_ns)
-        self.newest = max(self.newest, int(batch.source_time.max()))
         if self._record and keep.any():
             kept = batch.take(keep)
             output.readings = Readings(
@@ -140,6 +149,29 @@ class LinePipeline:
                 ]
             )
 
+    def _set_back(self, back: int, output: Output) -> None:
+        """The machine's clock was set back: what is open ends, and goes on in the machine's new time."""
+        new = self.newest
+        if self._start != NEVER:
+            self._close(output)
+        self._start = new // self._window_ns * self._window_ns
+        self._alive_until = new
+        self.columns.record_anew()
+        self.production.set_back(new + back, new, output.facts)
+        seconds = back / 1e9
+        output.facts.append(
+            EventNotified(
+                at=new,
+                work_unit=self.work_unit,
+                source=self.tags[0].connection,
+                event=hashlib.sha256(f"{self.work_unit} {new} {back}".encode()).hexdigest()[:32],
+                type="ClockSetBack",
+                severity=500,
+                message=f"the clock of these readings went back by {seconds:.1f} s; windows and counts go on in its new time",
+                fields={"seconds": seconds},
+            )
+        )
+
     def _close(self, output: Output) -> None:
         """Close the open window, judge it, and open the next."""
         end = self._start + self._window_ns
@@ -167,12 +199,12 @@ class LinePipeline:
     def tick(self, now: int) -> Output:
         """Let time pass without readings: close windows that are over, report counts that are due.
 
-        now: gateway wall clock, ns. The machine's time is taken to have moved on as ours did since the last batch.
+        now: of the same clock as `feed`'s `fed`, ns.
         """
         output = Output()
         if self._start == NEVER:
             return output
-        estimate = self.newest + max(0, now - self._received)
+        estimate = self.time.estimate(now)
         if self._connected:
             self._alive_until = max(self._alive_until, estimate)
         output.facts += self.production.tick(estimate - GRACE_NS)
@@ -199,7 +231,7 @@ class LinePipeline:
 
     def tell(self, context: Context, ideal_cycle_ms: dict[str, float], now: int) -> Output:
         """Take what the MES says is being made."""
-        at = self.newest + max(0, now - self._received) if self.newest != NEVER else now
+        at = self.time.estimate(now) if self.newest != NEVER else now
         return Output(facts=self.production.tell(context, ideal_cycle_ms, at))
 
     def dump(self) -> bytes:
@@ -216,7 +248,7 @@ class LinePipeline:
                 "start": self._start,
                 "window_ns": self._window_ns,
                 "newest": self.newest,
-                "received": self._received,
+                "received": self.time.fed or 0,
                 "judged": self.judged,
             }
         )
@@ -231,12 +263,13 @@ class LinePipeline:
             saved: dict[str, Any] = msgspec.msgpack.decode(_plain(state))
             self.production.restore(saved["production"])
             self._memory = restore(saved["judge"])
-            self.newest, self._received = int(saved["newest"]), int(saved["received"])
+            self.time.resume(int(saved["newest"]), int(saved["received"]), self.columns.time)
             self.judged = int(saved["judged"])
             self._alive_until = self.newest
             if saved["tags"] != [tag.id for tag in self.tags] or saved["window_ns"] != self._window_ns:
                 return False
             self.columns.restore(saved["columns"])
+            self.time.resume(int(saved["newest"]), int(saved["received"]), self.columns.time)
             self._start = int(saved["start"])
         except (msgspec.MsgspecError, zstandard.ZstdError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a checkpoint of {self.work_unit}: {error}") from error

@@ -207,6 +207,15 @@ class Production:
         self._report_if_due(at, facts)
         return facts
 
+    def set_back(self, old: int, new: int, facts: list[Fact]) -> None:
+        """The machine's clock was set back from `old` to `new`: report what was gained until then, and count on from there."""
+        self.flush(old, facts)
+        now = self.now
+        if now.reported_until:
+            now.reported_until = new
+        now.counted_at = min(now.counted_at, new)
+        now.state_at = min(now.state_at, new)
+
     def lost(self, at: int) -> list[Fact]:
         """Say that nobody can see the machine any more."""
         if self.now.state_status & quality.BAD:

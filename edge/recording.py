@@ -9,7 +9,7 @@ from edge.drivers.driver import DriverHealth, Surroundings
 from edge.pipeline import LinePipeline, Output
 from edge.site import Site
 from edge.store import Store
-from sync.clock import Clock
+from sync.clock import Clock, Steady
 from sync.facts import Fact
 from sync.reading import Readings
 
@@ -35,6 +35,8 @@ class Recording:
 
     def __init__(self, site: Site, store: Store, clock: Clock) -> None:
         self.site, self.store, self.clock = site, store, clock
+        self.steady = Steady(clock)
+        """What the lines go by, so that setting our clock moves no window."""
         self.around = Surroundings(folder=site.folder, data=site.data, gateway=site.file.gateway.id)
         self.pipelines = {line.work_unit: _pipeline(site, line.work_unit) for line in site.file.lines}
         self.sources = {c.name: SourceState(c.name, since=clock.now()) for c in site.file.connections}

@@ -109,6 +109,12 @@ def _connection_faults(document: Document, file: SiteFile) -> list[Fault]:
                     f"no connection {line.connection!r} with tags; {nearest(line.connection, readable)}",
                 )
             )
+    work_units = [line.work_unit for line in file.lines]
+    for i, connection in enumerate(file.connections):
+        for k, source in enumerate(connection.events if isinstance(connection, OpcUa) else []):
+            if source.work_unit and source.work_unit not in work_units:
+                what = f"no line {source.work_unit!r} in this file; {nearest(source.work_unit, work_units)}"
+                faults.append(document.fault(("connection", i, "events", k, "work_unit"), what))
     return faults
 
 

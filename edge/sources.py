@@ -107,7 +107,7 @@ class Sources:
         outputs = [
             (pipeline, output)
             for pipeline in recording.pipelines.values()
-            if (output := self._told(source, asked, pipeline, now)).facts
+            if (output := self._told(source, asked, pipeline)).facts
         ]
         checkpoints = {f"cursor:{source.name}": learned.cursor} if learned.cursor else {}
         if facts or outputs:
@@ -117,13 +117,14 @@ class Sources:
         if learned.cursor:
             self._cursors[source.name] = learned.cursor
 
-    def _told(self, source: SourceState, asked: FactSource, pipeline: LinePipeline, now: int) -> Output:
+    def _told(self, source: SourceState, asked: FactSource, pipeline: LinePipeline) -> Output:
         """Tell a line what is being made there and how fast; give what follows."""
         work_unit, production = pipeline.work_unit, pipeline.production.now
         context = asked.contexts.get(work_unit)
         if context is not None:
             self._teller[work_unit] = source.name
         cycles = {product: by_unit[work_unit] for product, by_unit in asked.cycles.items() if work_unit in by_unit}
+        now = self._recording.steady.now()
         return pipeline.tell(production.mes if context is None else context, production.ideal_cycle_ms | cycles, now)
 
     # ── coming and going ──
@@ -144,12 +145,13 @@ class Sources:
         if now - source.newest < STALE_NS:
             return
         outputs: list[tuple[LinePipeline, Output]] = []
+        steady = self._recording.steady.now()
         for work_unit, pipeline in self._recording.pipelines.items():
             mes = pipeline.production.now.mes
             if mes.stale or self._teller.get(work_unit, source.name) != source.name:
                 continue
             stale = msgspec.structs.replace(mes, stale=True)
-            outputs.append((pipeline, pipeline.tell(stale, pipeline.production.now.ideal_cycle_ms, now)))
+            outputs.append((pipeline, pipeline.tell(stale, pipeline.production.now.ideal_cycle_ms, steady)))
         await self._recording.commit([(p, o) for p, o in outputs if o.facts])
 
 

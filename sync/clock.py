@@ -38,6 +38,17 @@ class WallClock:
         await asyncio.sleep(seconds)
 
 
+class Steady:
+    """The wall clock as it was at the start, going on evenly: it may be wrong, but it never jumps."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = clock.now() - clock.monotonic()
+
+    def now(self) -> int:
+        return self._clock.monotonic() + self._ahead
+
+
 def backoff(first_s: float = 0.4, longest_s: float = 10.0) -> Iterator[float]:
     """Give growing waits, each a random part of its limit: a hall of gateways must not come back at once."""
     limit = first_s

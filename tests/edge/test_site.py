@@ -107,6 +107,7 @@ def test_a_good_site_is_loaded_whole(folder):
         ("press.toml", 'name = "strokes"', 'name = "oil_temperature"', "duplicate tag 'oil_temperature'"),
         ("press.toml", 'counter = "produced"', "", "tag strokes: role = 'counter' and counter = '…' go together"),
         ("press.toml", 'type = "float32"', 'typ = "float32"', "press.toml:6: tag[0].typ: unknown key; did you mean 'type'?"),
+        ("site.toml", "[[line]]", '[[connection]]\nname = "ua"\ndriver = "opcua"\nurl = "opc.tcp://127.0.0.1:4840"\nsecurity = "none"\n[[connection.events]]\nwork_unit = "area/line-1/pres"\n\n[[line]]', "connection[1].events[0].work_unit: no line 'area/line-1/pres' in this file; did you mean 'area/line-1/press'?"),
         ("press.rules.toml", "oil_temperature.mean", "oil_temprature.mean", "press.rules.toml:10: limit oil"),
     ],
 )  # fmt: skip
