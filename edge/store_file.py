@@ -207,8 +207,15 @@ def put_aside(path: Path, at: int) -> Path:
     return kept
 
 
+def condemn(path: Path, at: int) -> None:
+    """Have the next start salvage a file that was found damaged while it was open: its check may not see why."""
+    with contextlib.suppress(OSError):  # the disk itself may be gone; the process ends either way
+        if unfinished(path) is None:
+            put_aside(path, at)
+
+
 def unfinished(path: Path) -> Path | None:
-    """Give the copy of a salvage that a crash cut short: it is still the same file as the store."""
+    """Give the copy of a salvage that is still to be done: it is still the same file as the store."""
     for kept in sorted(path.parent.glob(f"{path.name}.damaged-*")):
         if not kept.name.endswith(("-wal", "-shm")) and path.exists() and kept.samefile(path):
             return kept

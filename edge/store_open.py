@@ -39,7 +39,7 @@ def open_sound(path: Path, at: int) -> Opened:
         except DamagedError as damage:
             kept, why = store_file.put_aside(path, at), str(damage)
     else:
-        why = "an earlier salvage was cut short"
+        why = "it was found damaged while it was open, or an earlier salvage was cut short"
     log.error("the store is damaged and was put aside: kept=%s why=%s", kept, why)
     new = path.with_name(path.name + ".new")
     recovery = salvage(kept, new, why)

@@ -259,13 +259,21 @@ def _one(source: apsw.Connection, where: str) -> tuple[tuple[Any, ...] | None, b
     """Give (row or None, whether the file is broken there)."""
     try:
         return source.execute(f"SELECT {_COLUMNS} FROM chunk NOT INDEXED WHERE {where}").fetchone(), False  # noqa: S608
-    except apsw.Error:
+    except (apsw.Error, UnicodeDecodeError):
         return None, True
 
 
 def _rows(source: apsw.Connection, query: str) -> Iterator[tuple[Any, ...]]:
-    """Give the rows of a query until the file breaks."""
+    """Give the rows of a query until the file breaks; without those whose text is none any more."""
     try:
-        yield from source.execute(query)
+        cursor = source.execute(query)
+        while True:
+            try:
+                row = next(cursor, None)
+            except UnicodeDecodeError:
+                continue  # the rows behind it may be whole
+            if row is None:
+                return
+            yield row
     except apsw.Error as error:
         log.warning("a part of the damaged store cannot be read: query=%s why=%s", query, error)

@@ -27,6 +27,9 @@ from sync.facts import Audited
 
 log = logging.getLogger(__name__)
 
+_DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)
+"""What only a damaged file says: a text that is none is one, too."""
+
 GROUP_NS: Final = 100_000_000
 GROUP_RECORDS: Final = 1_000
 TIDY_S: Final = 10.0
@@ -121,6 +124,8 @@ class Writer:
             failure.__cause__ = error if failure is not error else error.__cause__
             self._failure = failure
             log.critical("the store has failed: path=%s why=%s", self._path, failure)
+            if isinstance(error, _DAMAGE) or isinstance(error.__cause__, _DAMAGE):
+                store_file.condemn(self._path, self._clock.now())
             if not self.opened.done():
                 self.opened.set_exception(failure)
         self._refuse_the_rest()
