@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 
 from edge.drivers.finding import Finding, fault, ok, warning
 from edge.site import Site
-from edge.store_look import Look, look, owner
+from edge.store.look import Look, look, owner
 from sync.clock import Clock
 
 YEAR: Final = 2024

@@ -26,8 +26,8 @@ from edge.commands.doctor_report import Paper, Section, as_dict, counts, padded
 from edge.commands.plan_compare import Comparison, Difference, compare
 from edge.drivers.finding import Finding, Language, fault, say, worst
 from edge.site import Site, load
-from edge.store_file import DamagedError, StoreRefusedError
-from edge.store_look import remembered
+from edge.store.file import DamagedError, StoreRefusedError
+from edge.store.look import remembered
 from sync.clock import Clock, WallClock
 from sync.settings import ConfigError
 

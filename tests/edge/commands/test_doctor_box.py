@@ -22,7 +22,7 @@ from edge.commands.doctor_box import (
 )
 from edge.site import load
 from edge.store import open_store
-from edge.store_look import look, owner, remembered
+from edge.store.look import look, owner, remembered
 from sync.clock import WallClock
 from tests.servers import ROOT, free_port
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import apsw
 
-from edge.store_chunks import NewChunk
-from edge.store_lanes import Books, Lane, Start, gaps
+from edge.store.chunks import NewChunk
+from edge.store.lanes import Books, Lane, Start, gaps
 from sync.chunk import digest
 from sync.facts import Stream
 from sync.frames import Loss, Rejection, Watermark

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from edge.store_file import StoreError, unfinished
+from edge.store.file import StoreError, unfinished
 from sync.chunk import decode
 from sync.facts import Audited, Stream
 from sync.frames import Watermark
@@ -263,7 +263,7 @@ async def test_a_crash_within_the_salvage_begins_it_again_from_the_same_copy(fil
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("edge.store_file.replace", crash)
+        patch.setattr("edge.store.file.replace", crash)
         with pytest.raises(Exception, match="KeyboardInterrupt"):
             async with store_in(folder):
                 pass

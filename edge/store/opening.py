@@ -8,10 +8,10 @@ from pathlib import Path
 
 import apsw
 
-from edge import store_file, store_rows
-from edge.store_file import DamagedError
-from edge.store_lanes import Books
-from edge.store_salvage import Recovery, salvage
+from edge.store import file, rows
+from edge.store.file import DamagedError
+from edge.store.lanes import Books
+from edge.store.salvage import Recovery, salvage
 
 log = logging.getLogger(__name__)
 
@@ -25,43 +25,43 @@ class Opened:
     audit_head: str
     checkpoints: dict[str, bytes]
     recovery: Recovery | None
-    seen: store_rows.Seen
+    seen: rows.Seen
 
 
 def open_sound(path: Path, at: int) -> Opened:
     """Open the store, or what can be saved of it. Raises StoreRefusedError, StoreError."""
     recovery = None
-    kept = store_file.unfinished(path)
+    kept = file.unfinished(path)
     if kept is None:
         try:
-            store_file.examine(path)
+            file.examine(path)
             return _open(path, None)
         except DamagedError as damage:
-            kept, why = store_file.put_aside(path, at), str(damage)
+            kept, why = file.put_aside(path, at), str(damage)
     else:
         why = "it was found damaged while it was open, or an earlier salvage was cut short"
     log.error("the store is damaged and was put aside: kept=%s why=%s", kept, why)
     new = path.with_name(path.name + ".new")
     recovery = salvage(kept, new, why)
     log.error("the store was salvaged: records=%d lost=%d", recovery.records, recovery.lost)
-    store_file.replace(path, new)
+    file.replace(path, new)
     return _open(path, recovery)
 
 
 def _open(path: Path, recovery: Recovery | None) -> Opened:
     new = not path.exists()
-    connection = store_file.connect(path)
+    connection = file.connect(path)
     try:
-        store_file.migrate(connection, path)
-        if not store_rows.meta(connection, "clean", 1):
-            store_file.verify(connection)
+        file.migrate(connection, path)
+        if not rows.meta(connection, "clean", 1):
+            file.verify(connection)
         opened = Opened(
             connection=connection,
-            books=store_rows.read_books(connection),
-            audit_head=str(store_rows.meta(connection, "audit_head", "")),
-            checkpoints=store_rows.read_checkpoints(connection),
+            books=rows.read_books(connection),
+            audit_head=str(rows.meta(connection, "audit_head", "")),
+            checkpoints=rows.read_checkpoints(connection),
             recovery=recovery,
-            seen=store_rows.survey(connection),
+            seen=rows.survey(connection),
         )
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, ValueError, KeyError) as error:
         connection.close()
@@ -70,5 +70,5 @@ def _open(path: Path, recovery: Recovery | None) -> Opened:
         connection.close()
         raise
     if new:
-        store_file.sync_folder(path.parent)
+        file.sync_folder(path.parent)
     return opened

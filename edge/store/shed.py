@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import apsw
 
-from edge.store_lanes import Books, Lane
-from edge.store_rows import age, declare, forget, save_lane
+from edge.store.lanes import Books, Lane
+from edge.store.rows import age, declare, forget, save_lane
 from sync.facts import Stream
 from sync.frames import Loss
 

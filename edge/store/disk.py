@@ -13,10 +13,10 @@ from typing import Final, TypeVar
 
 import apsw
 
-from edge import store_rows
-from edge.store_file import StoreError
-from edge.store_lanes import Books
-from edge.store_shed import Ballast, make_room
+from edge.store import rows
+from edge.store.file import StoreError
+from edge.store.lanes import Books
+from edge.store.shed import Ballast, make_room
 from sync import failpoint
 
 log = logging.getLogger(__name__)
@@ -82,10 +82,10 @@ class Disk:
             self.connection.execute("ROLLBACK")
         offered = {(lane.ord, lane.stream): lane.offered for lane in self.books.lanes()}
         self.old_changed = True
-        self.books = store_rows.read_books(self.connection)
+        self.books = rows.read_books(self.connection)
         for lane in self.books.lanes():
             lane.offered = offered.get((lane.ord, lane.stream), 0)
-            store_rows.measure(self.connection, lane)
+            rows.measure(self.connection, lane)
 
     # --- room ---
 

@@ -1,9 +1,9 @@
 """The gateway's store: what was committed is on disk, and leaves it only when the cloud has it.
 
 `commit` returns when the disk has it (write-ahead log, synchronous=FULL); facts, readings, audit chain, checkpoints
-and the outbox are one transaction. Behind this face one thread owns the file (`edge.store_writer`); nothing else can
-reach it. Everything else about the file has a module by its subject: `edge.store_chunks` (encoding), `edge.store_rows`
-(SQL), `edge.store_lanes` (the books, pure), `edge.store_shed` (no room), `edge.store_salvage` (damage).
+and the outbox are one transaction. Behind this face one thread owns the file (`writer`); nothing else can
+reach it. Everything else about the file has a module by its subject: `chunks` (encoding), `rows`
+(SQL), `lanes` (the books, pure), `shed` (no room), `salvage` (damage).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any, Final
 
 import apsw
 
-from edge import store_rows
-from edge.store_chunks import CommitError, decode_shown, request
-from edge.store_file import StoreError, StoreRefusedError
-from edge.store_lanes import Books, Start
-from edge.store_rows import DigestError, StoredChunk
-from edge.store_salvage import Recovery
-from edge.store_writer import Commit, Job, Writer
+from edge.store import rows
+from edge.store.chunks import CommitError, decode_shown, request
+from edge.store.file import StoreError, StoreRefusedError
+from edge.store.lanes import Books, Start
+from edge.store.rows import DigestError, StoredChunk
+from edge.store.salvage import Recovery
+from edge.store.writer import Commit, Job, Writer
 from sync.clock import Clock
 from sync.facts import AnyFact, Fact, Stream, TagDictionary
 from sync.frames import Incarnation, Loss, Rejection, Watermark
@@ -176,8 +176,8 @@ class Store:
 
     async def recent(self, kinds: Sequence[str], limit: int) -> list[AnyFact]:
         """Give the newest facts of some kinds ("state", "verdict", "alarm"), newest first; earlier starts included."""
-        rows = await self._ask(lambda connection, _books: store_rows.recent(connection, kinds, limit))
-        return [decode_shown(raw) for raw in rows]
+        found = await self._ask(lambda connection, _books: rows.recent(connection, kinds, limit))
+        return [decode_shown(raw) for raw in found]
 
     # --- for the uplink ---
 
@@ -202,7 +202,7 @@ class Store:
             lane = None if start is None else start.lanes.get(stream)
             if start is None or lane is None:
                 return Next(chunk=None, losses=[], last=0)
-            found = store_rows.next_chunk(connection, start, lane, after)
+            found = rows.next_chunk(connection, start, lane, after)
             end = lane.last + 1 if found is None else found.first
             if found is not None:
                 lane.offered = max(lane.offered, found.first + found.count - 1)
@@ -235,8 +235,8 @@ class Store:
             for mark in watermarks:
                 start = starts.get(mark.inc)
                 if start is not None and mark.stream in start.lanes:
-                    store_rows.confirm(connection, start.lanes[Stream(mark.stream)], mark)
-            store_rows.seal(connection, books)
+                    rows.confirm(connection, start.lanes[Stream(mark.stream)], mark)
+            rows.seal(connection, books)
 
         await self._change(write)
 
@@ -264,7 +264,7 @@ def _set_aside(
     for rejection in rejected:
         start = starts.get(rejection.inc)
         if start is not None and rejection.stream in start.lanes:
-            store_rows.set_aside(connection, start.lanes[Stream(rejection.stream)], rejection, at=at, reason=reason)
+            rows.set_aside(connection, start.lanes[Stream(rejection.stream)], rejection, at=at, reason=reason)
             log.error(
                 "chunk put aside and declared lost: stream=%s first=%d count=%d reason=%s why=%s",
                 Stream(rejection.stream).name.lower(), rejection.first, rejection.count, reason, rejection.why,

@@ -515,7 +515,7 @@ async def test_a_million_records_open_without_a_scan(tmp_path: Path):
 
 
 async def test_the_store_that_is_removed_under_us_ends_the_process(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("edge.store_writer.TIDY_S", 0.05)
+    monkeypatch.setattr("edge.store.writer.TIDY_S", 0.05)
     async with store_in(tmp_path) as store:
         (tmp_path / "edge.db").rename(tmp_path / "moved.db")
         await until(lambda: store._writer._failure is not None, "it is noticed")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import apsw
 
-from edge.store_file import LOCK, NAME, DamagedError, StoreRefusedError, examine, migrations
+from edge.store.file import LOCK, NAME, DamagedError, StoreRefusedError, examine, migrations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

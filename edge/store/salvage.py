@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import apsw
 
-from edge.store_file import LEDGER, connect, migrate, sync_folder
-from edge.store_lanes import Books, Lane, Start, gaps
-from edge.store_rows import save_checkpoints, save_lane, set_meta
+from edge.store.file import LEDGER, connect, migrate, sync_folder
+from edge.store.lanes import Books, Lane, Start, gaps
+from edge.store.rows import save_checkpoints, save_lane, set_meta
 from sync.chunk import ChunkError, decode, digest
 from sync.facts import Stream
 from sync.frames import Loss

@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import apsw
 
-from edge import store_file, store_rows, store_salvage
-from edge.store_chunks import CommitError, Plan, Request, describe, plan, request
-from edge.store_disk import Disk, FullError
-from edge.store_file import StoreError
-from edge.store_lanes import Books
-from edge.store_open import open_sound
-from edge.store_rows import DigestError
-from edge.store_shed import Ballast
+from edge.store import file, rows, salvage
+from edge.store.chunks import CommitError, Plan, Request, describe, plan, request
+from edge.store.disk import Disk, FullError
+from edge.store.file import StoreError
+from edge.store.lanes import Books
+from edge.store.opening import open_sound
+from edge.store.rows import DigestError
+from edge.store.shed import Ballast
 from sync.clock import Clock
 from sync.facts import Audited
 
@@ -75,7 +75,7 @@ class Writer:
         self, folder: Path, clock: Clock, *, quota_bytes: int, ballast_bytes: int, software: str, incarnation: str
     ) -> None:
         self.opened: Future[None] = Future()
-        self.recovery: store_salvage.Recovery | None = None
+        self.recovery: salvage.Recovery | None = None
         self.checkpoints: dict[str, bytes] = {}
         self.blocked: str | None = None
         """Why nothing can be committed at present; None when all is well."""
@@ -85,7 +85,7 @@ class Writer:
         """Called after every transaction with the books, the bytes in use, and whether earlier incarnations may have
         changed; set by the owner before `run`."""
         self._folder, self._clock = folder, clock
-        self._path = folder / store_file.NAME
+        self._path = folder / file.NAME
         self._quota_bytes, self._software, self._incarnation = quota_bytes, software, incarnation
         self._ballast = Ballast(folder / "ballast", ballast_bytes)
         self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
@@ -108,7 +108,7 @@ class Writer:
     def run(self) -> None:
         """Open, serve until None is handed in, close. Every error ends up with whoever waits."""
         try:
-            with store_file.owned(self._folder):
+            with file.owned(self._folder):
                 opened = open_sound(self._path, self._clock.now())
                 with contextlib.closing(opened.connection):
                     self._audit_head = opened.audit_head
@@ -125,7 +125,7 @@ class Writer:
             self._failure = failure
             log.critical("the store has failed: path=%s why=%s", self._path, failure)
             if isinstance(error, _DAMAGE) or isinstance(error.__cause__, _DAMAGE):
-                store_file.condemn(self._path, self._clock.now())
+                file.condemn(self._path, self._clock.now())
             if not self.opened.done():
                 self.opened.set_exception(failure)
         self._refuse_the_rest()
@@ -141,32 +141,32 @@ class Writer:
 
     # --- begin and end ---
 
-    def _begin(self, seen: store_rows.Seen) -> None:
+    def _begin(self, seen: rows.Seen) -> None:
         """Begin this process's incarnation, with what was found out at opening on record."""
         disk = self._disk
         first = None if self.recovery is None else self._account(self.recovery)
         made = plan([] if first is None else [first], audit_head=self._audit_head, dictionary=None)
 
         def write() -> None:
-            for lane, loss in store_rows.reconcile(disk.connection, disk.books, seen):
+            for lane, loss in rows.reconcile(disk.connection, disk.books, seen):
                 log.error("declared lost: lane=%s/%s first=%d last=%d", lane.ord, lane.stream, loss.first, loss.last)
-            store_rows.seal(disk.connection, disk.books)
-            store_rows.open_start(disk.connection, disk.books, self._incarnation, self._clock.now(), self._software)
+            rows.seal(disk.connection, disk.books)
+            rows.open_start(disk.connection, disk.books, self._incarnation, self._clock.now(), self._software)
             self._write(made)
 
         # On its own and first: whatever goes wrong from here on makes the next start check every page.
-        self._transact_or_wait(lambda: store_rows.set_meta(disk.connection, "clean", 0), 0)
+        self._transact_or_wait(lambda: rows.set_meta(disk.connection, "clean", 0), 0)
         self._transact_or_wait(write, made.bytes)
         self._audit_head = made.audit_head
         for lane in disk.books.lanes():
-            store_rows.measure(disk.connection, lane)
+            rows.measure(disk.connection, lane)
         disk.checkpoint(truncate=True)
         self._inode = self._path.stat().st_ino
         self._write_ledger()
         self._ballast.fill()
         self._publish()
 
-    def _account(self, recovery: store_salvage.Recovery) -> Request:
+    def _account(self, recovery: salvage.Recovery) -> Request:
         """Give the audit record of a salvage."""
         detail: dict[str, Any] = {
             "kept": recovery.kept.name,
@@ -179,7 +179,7 @@ class Writer:
 
     def _close(self) -> None:
         try:
-            self._disk.transact(lambda: store_rows.set_meta(self._disk.connection, "clean", 1))
+            self._disk.transact(lambda: rows.set_meta(self._disk.connection, "clean", 1))
         except FullError as full:
             log.warning("closed without a mark, the next start checks the file: why=%s", full)
         self._disk.checkpoint(truncate=True)
@@ -296,14 +296,14 @@ class Writer:
         at = self._clock.now()
         connection, current = self._disk.connection, self._disk.books.current
         for new in made.chunks:
-            store_rows.append(connection, current.lane(new.stream), new, at)
+            rows.append(connection, current.lane(new.stream), new, at)
         for stream in {new.stream for new in made.chunks}:
-            store_rows.save_lane(connection, current.lane(stream))
-        store_rows.save_checkpoints(connection, made.checkpoints)
+            rows.save_lane(connection, current.lane(stream))
+        rows.save_checkpoints(connection, made.checkpoints)
         if made.shown:
-            store_rows.show(connection, made.shown)
+            rows.show(connection, made.shown)
         if made.audit_head != self._audit_head:
-            store_rows.set_meta(connection, "audit_head", made.audit_head)
+            rows.set_meta(connection, "audit_head", made.audit_head)
 
     # --- no room ---
 
@@ -383,7 +383,7 @@ class Writer:
                 self._ballast.fill()
 
     def _write_ledger(self) -> None:
-        store_salvage.write_ledger(self._folder, self._disk.books, self._audit_head)
+        salvage.write_ledger(self._folder, self._disk.books, self._audit_head)
         self._ledger_due = self._clock.monotonic() + LEDGER_NS
 
     def _publish(self) -> None:
