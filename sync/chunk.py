@@ -18,6 +18,7 @@ import zstandard
 
 from sync.facts import AnyFact, Fact
 from sync.reading import Readings
+from sync.timing import ClockState
 
 MAX_RECORDS: Final = 1_000
 MAX_BODY_BYTES: Final = 256 * 1024
@@ -68,11 +69,20 @@ class _Columns(msgspec.Struct, frozen=True):
 class _Body(msgspec.Struct, frozen=True, omit_defaults=True):
     facts: list[msgspec.Raw] | None = None
     readings: _Columns | None = None
+    clock: ClockState | None = None
+    """The gateway's clock at the commit; chunks of older gateways have none."""
 
 
 _encoder = msgspec.json.Encoder()
 _compressor = zstandard.ZstdCompressor(level=3)
 _body = msgspec.json.Decoder(_Body)
+
+
+class _Clocked(msgspec.Struct):
+    clock: ClockState | None = None
+
+
+_clock = msgspec.json.Decoder(_Clocked)
 _fact: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyFact)
 
 
@@ -92,7 +102,7 @@ def _deltas(column: np.ndarray[Any, np.dtype[np.int64]]) -> tuple[int, list[int]
     return int(column[0]), np.diff(column, prepend=column[0]).tolist()
 
 
-def encode_readings(batch: Readings, dictionary: str) -> bytes:
+def encode_readings(batch: Readings, dictionary: str, clock: ClockState | None = None) -> bytes:
     """Encode 1 to MAX_RECORDS readings. NaN becomes null; numbers keep their shortest exact form."""
     t0, dt = _deltas(batch.source_time)
     same = bool(np.array_equal(batch.source_time, batch.server_time))
@@ -114,12 +124,19 @@ def encode_readings(batch: Readings, dictionary: str) -> bytes:
         ds=ds,
         historical=batch.historical or msgspec.UNSET,
     )
-    return _compressor.compress(_encoder.encode(_Body(readings=columns)))
+    return _compressor.compress(_encoder.encode(_Body(readings=columns, clock=clock)))
 
 
-def encode_facts(facts: Sequence[Fact]) -> bytes:
+def encode_facts(facts: Sequence[Fact], clock: ClockState | None = None) -> bytes:
     """Encode 1 to MAX_RECORDS facts in order."""
-    return _compressor.compress(_encoder.encode({"facts": facts}))
+    body = {"facts": facts} if clock is None else {"facts": facts, "clock": clock}
+    return _compressor.compress(_encoder.encode(body))
+
+
+def clock_of(body: bytes) -> ClockState | None:
+    """Give what a body (that decodes) says of its gateway's clock; None when it says nothing."""
+    plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_DECODED_BYTES)
+    return _clock.decode(plain).clock
 
 
 def decode(body: bytes, count: int) -> list[AnyFact | UnknownFact] | DecodedReadings:

@@ -325,6 +325,35 @@ class Audited(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="audit"):
     """Hex SHA-256 of the record before (the last of the previous incarnation for the first); empty at genesis."""
 
 
+class Tallied(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="tally"):
+    """Which records of this incarnation were committed in one hour by the gateway's clock.
+
+    The cloud's completeness ledger counts from these ranges. Written when the hour is over, and at an orderly end.
+    """
+
+    start: int
+    """Begin of the hour, ns; `at` is when the counting ended."""
+    inc: str
+    lanes: dict[str, tuple[int, int]]
+    """Stream number → [first, last], both included."""
+
+
+class ClockStepped(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="clock_step"):
+    """The gateway's wall clock jumped; `at` is the new time.
+
+    What was dated by a clock that had never been set is dated anew in the cloud by `step`; order never depended on it.
+    """
+
+    step: int
+    """ns added to the wall clock, negative for back."""
+    uptime: int
+    """ns since the machine started, when it was noticed."""
+    was: str
+    """synced, free or unset (see `sync.timing`)."""
+    sync: str
+    """The same, afterwards."""
+
+
 class HealthReported(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="health"):
     """The gateway about itself."""
 
@@ -352,6 +381,8 @@ AnyFact = (
     | Aggregated
     | TagDictionary
     | Audited
+    | Tallied
+    | ClockStepped
     | HealthReported
 )
 
@@ -376,5 +407,7 @@ STREAM_OF: Final[dict[type[Fact], Stream]] = {
     Aggregated: Stream.AGG,
     TagDictionary: Stream.FACT,
     Audited: Stream.AUDIT,
+    Tallied: Stream.EVENT,
+    ClockStepped: Stream.EVENT,
     HealthReported: Stream.DIAG,
 }

@@ -14,7 +14,10 @@ from typing import Final
 
 import msgspec
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
+PROTOCOLS: Final = (1, 2)
+"""What this software speaks. 2 adds the chain (`before`, `signature`, `witnessed`), `wanted` and `reincarnate`; every
+field of it has a default, so that either side may be the older one."""
 MAGIC: Final = b"TFW1"
 MAX_FRAME_BYTES: Final = 300 * 1024
 _SEAL: Final = 32
@@ -33,7 +36,7 @@ class Loss(msgspec.Struct, frozen=True, array_like=True):
     first: int
     last: int
     reason: str
-    """shed, quarantine, rollback, rejected, retention."""
+    """shed, quarantine, rollback, rejected, retention, expired, gone."""
     t0: int = 0
     t1: int = 0
 
@@ -65,9 +68,13 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     session: str
     """16 hex digits, new at every connect."""
     inc: str
-    protocols: tuple[int, ...] = (PROTOCOL,)
+    protocols: tuple[int, ...] = PROTOCOLS
     software: str = ""
     wall: int = 0
+    box: str = ""
+    """32 hex digits of this machine (never its serial number itself): tells two boxes with one identity apart."""
+    public_key: str = ""
+    """The gateway's own Ed25519 key (64 hex digits), made on the box; its signatures stand in every chunk's frame."""
 
 
 class Challenge(msgspec.Struct, frozen=True, kw_only=True, tag="challenge"):
@@ -78,6 +85,10 @@ class Challenge(msgspec.Struct, frozen=True, kw_only=True, tag="challenge"):
     """32 hex digits."""
     protocol: int
     wall: int
+    delay_ms: int = 0
+    """How long to wait with the resume: a hall of gateways that comes back at once is let in one after another."""
+    public_key: str = ""
+    """The cloud's Ed25519 key (64 hex digits) that countersigns."""
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True, tag="resume"):
@@ -105,6 +116,9 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):
     watermarks: list[Watermark]
     window: int = 4
     """Chunks in flight."""
+    identity: str = "ok"
+    """ok; conflict when another box speaks with this identity at the same time: both are heard and kept apart, and
+    neither is sent commands until a person has decided."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
@@ -120,6 +134,12 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
     digest: str = ""
     """Hex SHA-256 of the body."""
     losses: list[Loss] = []
+    before: str = ""
+    """Hex link of the stream's chain before this chunk (`sync.chain`); its own is SHA-256(before ‖ digest)."""
+    signature: str = ""
+    """Hex Ed25519 signature of the gateway over its own link (`sync.chain.statement`)."""
+    again: bool = False
+    """Sent because the cloud asked for it (`wanted`), outside the order."""
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +152,20 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """The cloud's countersignature: this is what it holds of a stream, up to and including `seq`."""
+
+    inc: str
+    stream: int
+    seq: int
+    link: str
+    """Hex link of the chain at `seq`."""
+    at: int
+    """The cloud's clock, ns."""
+    signature: str
+    """Hex Ed25519 over `sync.chain.statement`."""
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, tag="receipt"):
     """Cloud → gateway, after its commit. `number` counts up within the session; an older one changes nothing."""
 
@@ -139,6 +173,30 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, tag="receipt"):
     number: int
     watermarks: list[Watermark]
     rejected: list[Rejection] = []
+    window: int | None = None
+    """Chunks in flight from now on; 0 stops the flow, None leaves it."""
+    witnessed: list[Witness] = []
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True, tag="wanted"):
+    """Cloud → gateway: send these records again, as far as you have them.
+
+    What is not there any more is said as lost, with the reason `gone`, in a batch of count 0 with `again`.
+    """
+
+    nonce: str
+    inc: str
+    stream: int
+    first: int
+    last: int
+
+
+class Reincarnate(msgspec.Struct, frozen=True, kw_only=True, tag="reincarnate"):
+    """Cloud → gateway: another copy of you uses these numbers (a resumed memory image): go on under new ones."""
+
+    nonce: str
+    inc: str
+    why: str
 
 
 class Stale(msgspec.Struct, frozen=True, kw_only=True, tag="stale"):
@@ -175,7 +233,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
 
 
 UpFrame = Hello | Resume | Batch | Heartbeat
-DownFrame = Challenge | Welcome | Receipt | Stale
+DownFrame = Challenge | Welcome | Receipt | Stale | Wanted | Reincarnate
 
 _up: msgspec.json.Decoder[UpFrame] = msgspec.json.Decoder(UpFrame)
 _down: msgspec.json.Decoder[DownFrame] = msgspec.json.Decoder(DownFrame)

@@ -19,7 +19,7 @@ from enum import Enum, auto
 
 from sync.chunk import MAX_RECORDS
 from sync.frames import (
-    PROTOCOL,
+    PROTOCOLS,
     Batch,
     Challenge,
     Hello,
@@ -157,12 +157,13 @@ class Session:
 
     def hello(self, frame: Hello, *, nonce: str, wall: int) -> Challenge | Stale:
         """Answer a hello with a nonce (32 random hex digits); that of an earlier, unanswered one is void."""
-        if PROTOCOL not in frame.protocols:
+        common = set(PROTOCOLS) & set(frame.protocols)
+        if not common:
             return Stale(
-                why=f"the cloud speaks protocol {PROTOCOL}, the gateway {sorted(frame.protocols)}; update one of them"
+                why=f"the cloud speaks protocols {PROTOCOLS}, the gateway {sorted(frame.protocols)}; update one of them"
             )
         self._offered, self.software = nonce, frame.software
-        return Challenge(session=frame.session, nonce=self._offered, protocol=PROTOCOL, wall=wall)
+        return Challenge(session=frame.session, nonce=self._offered, protocol=max(common), wall=wall)
 
     def resume(self, frame: Resume) -> bool:
         """Tell whether this answers the newest challenge; then the session is the gateway's."""

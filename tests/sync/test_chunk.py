@@ -48,6 +48,8 @@ FACTS: list[f.Fact] = [
     f.Aggregated(at=11, tag="t", start=1, count=3, bad=1, mean=2.0),
     f.TagDictionary(at=12, version="v", tags=[f.TagEntry(id="a/b/c/t", unit="CEL", low=0.0, high=1.0)]),
     f.Audited(at=13, actor="a", action="b", detail={"n": 1, "list": [1, "x"]}, previous="0" * 64),
+    f.Tallied(at=14, start=10, inc="a" * 32, lanes={"1": (1, 3), "3": (4, 9000)}),
+    f.ClockStepped(at=14, step=-5, uptime=7, was="unset", sync="synced"),
     f.HealthReported(at=14, values={"cpu": 0.5}),
 ]  # fmt: skip
 
