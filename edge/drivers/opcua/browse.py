@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from asyncua import ua
 from asyncua.client.ua_session import UaSession
@@ -19,6 +19,7 @@ from edge.drivers.driver import Node, RefusedError
 from edge.drivers.glob import Glob, State
 from edge.drivers.opcua.describe import Described, Describer
 from edge.drivers.opcua.limits import Limits
+from edge.drivers.opcua.references import local, question
 from sync.settings import nearest
 
 PER_NODE: Final = 1000
@@ -26,6 +27,7 @@ PER_NODE: Final = 1000
 AT_ONCE: Final = 200
 """Nodes that are described together."""
 _NAMED: Final = 12
+_CLASSES: Final = int(ua.NodeClass.Object | ua.NodeClass.Variable | ua.NodeClass.Method)
 _KINDS: Final = {ua.NodeClass.Object: "object", ua.NodeClass.Variable: "variable", ua.NodeClass.Method: "method"}
 
 
@@ -86,7 +88,7 @@ class Browse:
             names: list[str] = []
             found = False
             for reference in references:
-                node, name = _local(reference.NodeId), str(reference.BrowseName.Name)
+                node, name = local(reference.NodeId), str(reference.BrowseName.Name)
                 if node is None or reference.NodeClass not in _KINDS:
                     continue
                 is_property = reference.ReferenceTypeId == ua.NodeId(ua.Int32(ObjectIds.HasProperty))
@@ -110,7 +112,8 @@ class Browse:
     async def _references(self, nodes: Sequence[ua.NodeId]) -> list[list[ua.ReferenceDescription]]:
         async def ask(part: Sequence[ua.NodeId]) -> list[ua.BrowseResult]:
             request = ua.BrowseParameters(
-                RequestedMaxReferencesPerNode=ua.Counter(PER_NODE), NodesToBrowse=[_description(node) for node in part]
+                RequestedMaxReferencesPerNode=ua.Counter(PER_NODE),
+                NodesToBrowse=[question(node, classes=_CLASSES) for node in part],
             )
             return await self._session.browse(request)
 
@@ -162,22 +165,3 @@ class Browse:
         close = nearest(wanted, names)
         hint = f" ({close})" if close.startswith("did") else ""
         return f"nothing matches {self._pattern!r}: {where} {shown}{hint}"
-
-
-def _description(node: ua.NodeId) -> ua.BrowseDescription:
-    classes = ua.NodeClass.Object | ua.NodeClass.Variable | ua.NodeClass.Method
-    return ua.BrowseDescription(
-        NodeId=node,
-        BrowseDirection=ua.BrowseDirection.Forward,
-        ReferenceTypeId=ua.NodeId(ua.Int32(ObjectIds.HierarchicalReferences)),
-        IncludeSubtypes=True,
-        NodeClassMask=ua.UInt32(classes),
-        ResultMask=ua.UInt32(ua.BrowseResultMask.All),
-    )
-
-
-def _local(node: Any) -> ua.NodeId | None:
-    """Give a node of this server; None for one of another server."""
-    if getattr(node, "ServerIndex", 0):
-        return None
-    return ua.NodeId(node.Identifier, node.NamespaceIndex, node.NodeIdType)

@@ -12,6 +12,7 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
 from edge.drivers.opcua.limits import Limits
+from edge.drivers.opcua.references import referred
 from edge.drivers.opcua.typed import ENUMERATION, base_type, scalar
 from sync.quality import BAD
 from sync.reading import Scalar
@@ -109,24 +110,11 @@ class Describer:
         (definition,) = await self._read([(node, AttributeIds.DataTypeDefinition)])
         if definition is not None and isinstance(definition.Value, ua.EnumDefinition):
             return {str(one.Value): str(one.Name) for one in definition.Value.Fields or []}
-        request = ua.BrowseParameters(
-            RequestedMaxReferencesPerNode=ua.Counter(0),
-            NodesToBrowse=[
-                ua.BrowseDescription(
-                    NodeId=node,
-                    BrowseDirection=ua.BrowseDirection.Forward,
-                    ReferenceTypeId=ua.NodeId(ua.Int32(ObjectIds.HasProperty)),
-                    IncludeSubtypes=True,
-                    ResultMask=ua.UInt32(ua.BrowseResultMask.BrowseName),
-                )
-            ],
-        )
-        (result,) = await self._session.browse(request)
         found: dict[str, Any] = {}
-        for reference in result.References or []:
-            (held,) = await self._read([(reference.NodeId, AttributeIds.Value)])
+        for described, name in await referred(self._session, node, ObjectIds.HasProperty):
+            (held,) = await self._read([(described, AttributeIds.Value)])
             if held is not None:
-                found[str(reference.BrowseName.Name)] = held.Value
+                found[name] = held.Value
         return _names(found)
 
     async def _read(self, asked: Sequence[tuple[Any, AttributeIds]]) -> list[ua.Variant | None]:

@@ -22,6 +22,7 @@ from asyncua.ua.ua_binary import unpack_uatype
 from edge.drivers.opcua.addresses import Path, spelled
 from edge.drivers.opcua.objects import plain
 from edge.drivers.opcua.publish import UNREADABLE
+from edge.drivers.opcua.references import referred
 from edge.drivers.opcua.wire import NULL, STRUCTURE, Array, Structure, structure_at
 from sync.quality import BAD_TYPE_MISMATCH
 
@@ -100,7 +101,7 @@ class Structures:
 
     async def _candidates(self, session: UaSession, encoding: ua.NodeId, node: ua.NodeId) -> list[ua.NodeId]:
         """Give data types that may have this encoding: whose it is, and what the node says of itself."""
-        found = await _inverse(session, encoding, ObjectIds.HasEncoding)
+        found = [owner for owner, _ in await referred(session, encoding, ObjectIds.HasEncoding, inverse=True)]
         (value,) = await session.read_attributes([node], AttributeIds.DataType)
         if value.Value is not None and isinstance(value.Value.Value, ua.NodeId):
             found.append(value.Value.Value)
@@ -124,10 +125,10 @@ class Structures:
         (value,) = await session.read_attributes([data_type], AttributeIds.DataTypeDefinition)
         told = None if value.Value is None else value.Value.Value
         if not isinstance(told, ua.StructureDefinition):
-            parents = await _inverse(session, data_type, ObjectIds.HasSubtype)
+            parents = await referred(session, data_type, ObjectIds.HasSubtype, inverse=True)
             if not parents:
                 raise ValueError(f"nothing says what data type {data_type.to_string()} is")
-            kind, _ = await self._define(session, parents[0], types, depth + 1)
+            kind, _ = await self._define(session, parents[0][0], types, depth + 1)
             if isinstance(kind, int):
                 types[data_type] = kind
             return kind, None
@@ -267,19 +268,3 @@ def _rows(items: list[Any], shape: list[int]) -> list[Any]:
         return items
     size = len(items) // shape[0] if shape[0] else 0
     return [_rows(items[at : at + size], shape[1:]) for at in range(0, len(items), size or 1)]
-
-
-async def _inverse(session: UaSession, node: ua.NodeId, reference: int) -> list[ua.NodeId]:
-    """Give what refers to a node by this kind of reference."""
-    wanted = ua.BrowseDescription(
-        NodeId=node,
-        BrowseDirection=ua.BrowseDirection.Inverse,
-        ReferenceTypeId=ua.NodeId(ua.Int32(reference)),
-        IncludeSubtypes=False,
-        NodeClassMask=ua.UInt32(0),
-        ResultMask=ua.UInt32(0),
-    )
-    (result,) = await session.browse(ua.BrowseParameters(NodesToBrowse=[wanted]))
-    return [
-        ua.NodeId(r.NodeId.Identifier, r.NodeId.NamespaceIndex, r.NodeId.NodeIdType) for r in result.References or []
-    ]

@@ -13,6 +13,7 @@ from asyncua.ua.object_ids import ObjectIds
 
 from edge.drivers.driver import RefusedError
 from edge.drivers.opcua.objects import plain, ticks
+from edge.drivers.opcua.references import referred
 from edge.drivers.opcua.wire import BYTES, LOCALIZED, TEXT
 from sync.reading import Scalar
 
@@ -33,22 +34,10 @@ async def base_type(session: UaSession, data_type: ua.NodeId) -> int:
     for _ in range(_DEEPEST):
         if node.NamespaceIndex == 0 and isinstance(node.Identifier, int) and node.Identifier <= ENUMERATION:
             return node.Identifier
-        request = ua.BrowseParameters(
-            RequestedMaxReferencesPerNode=ua.Counter(1),
-            NodesToBrowse=[
-                ua.BrowseDescription(
-                    NodeId=node,
-                    BrowseDirection=ua.BrowseDirection.Inverse,
-                    ReferenceTypeId=ua.NodeId(ua.Int32(ObjectIds.HasSubtype)),
-                    IncludeSubtypes=True,
-                    ResultMask=ua.UInt32(0),
-                )
-            ],
-        )
-        (result,) = await session.browse(request)
-        if not result.References:
+        above = await referred(session, node, ObjectIds.HasSubtype, inverse=True)
+        if not above:
             return 0
-        node = result.References[0].NodeId
+        node = above[0][0]
     return 0
 
 
