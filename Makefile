@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv pip install --python $(BIN)/python -q
 
-.PHONY: setup demo test lint bench lock screenshots clean
+.PHONY: setup demo test lint campaign-short campaign bench lock screenshots clean
 
 setup: $(VENV)/.dev  ## everything a developer needs
 demo: $(VENV)/.demo  ## the whole system on the simulated plant, dashboard at http://127.0.0.1:8080
@@ -14,12 +14,21 @@ demo: $(VENV)/.demo  ## the whole system on the simulated plant, dashboard at ht
 test: $(VENV)/.dev lint  ## all checks and all tests, against real servers
 	bash tests/install_parts.sh
 	$(BIN)/pytest
+	$(BIN)/python -m tests.campaign --short
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+campaign-short: $(VENV)/.dev  ## faults by the thousand, the part that belongs to every commit
+	bash tests/install_parts.sh
+	$(BIN)/python -m tests.campaign --short
+
+campaign: $(VENV)/.dev  ## the part that belongs to a release: hours; Ctrl-C stops it, the same command goes on
+	bash tests/install_parts.sh
+	$(BIN)/python -m tests.campaign --long --report docs/reliability.md
 
 bench: $(VENV)/.dev  ## measure, print the table of goals; exits 0 either way
 	bash tests/install_parts.sh

@@ -1,0 +1,1 @@
+"""Processes killed with SIGKILL: the store alone (`store`), and the whole system (`stack`)."""
