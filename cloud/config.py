@@ -148,6 +148,8 @@ class Settings:
     broker_ca: Path | None
     broker_certificate: tuple[Path, Path] | None
     """Our certificate and its private key."""
+    folder: Path
+    """Where cloud.toml lies; what it names is relative to it."""
 
     def site(self, tenant: str, site: str) -> Site:
         """Give a site; raises KeyError for one that is not configured."""
@@ -201,7 +203,7 @@ def load(path: Path) -> Settings:
         ca = None if broker.ca is None else folder / broker.ca
         if broker.certificate is not None and broker.private_key is not None:
             certificate = (folder / broker.certificate, broker.private_key.path(folder))
-    return Settings(file, url, keys, broker_password, ca, certificate)
+    return Settings(file, url, keys, broker_password, ca, certificate, folder)
 
 
 def _with_password(url: str, password: str | None) -> str:
