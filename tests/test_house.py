@@ -22,7 +22,7 @@ BEHIND_ONE_FILE = {
     "sqlalchemy": ("edge/drivers/mes/sql", "cloud/"),
     "psycopg": ("cloud/",),
     "openpyxl": ("edge/commands/book",),
-    "cryptography": ("edge/drivers/opcua", "edge/commands/doctor"),
+    "cryptography": ("edge/drivers/opcua", "edge/commands/doctor", "sync/signing.py"),
     "fastapi": ("cloud/",),
     "starlette": ("edge/page/", "cloud/"),
 }
