@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from edge.window import NEVER
 from sync.quality import is_bad
 from sync.reading import Readings
+from sync.timing import UNSET_BEFORE_NS
 
 STEP_NS: Final = 5_000_000_000
 """A clock that differs by less than this was not set, its values came late."""
 SURE_NS: Final = 3_000_000_000
 """So long a machine's time must run on behind before it counts as set back: a server that starts again may show old
 times for values that did not change."""
-YEAR_2024_NS: Final = 1_704_067_200 * 10**9
 
 
 class MachineTime:
@@ -46,7 +46,7 @@ class MachineTime:
     def resume(self, newest: int, fed: int, last: NDArray[np.int64]) -> None:
         """Go on after a restart. fed: by the wall clock of then; last: newest source time of each tag."""
         self.newest, self._last = newest, last.copy()
-        self.fed = fed if fed >= YEAR_2024_NS else None  # a box whose clock was not set: nobody knows how long ago
+        self.fed = fed if fed >= UNSET_BEFORE_NS else None  # a box whose clock was not set: nobody knows how long ago
 
     def take(self, tag: NDArray[np.int32], batch: Readings, fed: int) -> tuple[Readings, int]:
         """Note a batch's times; give it with times one can go by, and by how much the clock was set back (0: not), ns.

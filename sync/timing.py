@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+UNSET_BEFORE_NS: Final = 1_704_067_200 * 10**9
+"""2024-01-01: a wall clock that shows an earlier time was never set since the machine started."""
 
 
 class ClockState(msgspec.Struct, frozen=True, array_like=True):

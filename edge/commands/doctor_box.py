@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import json
 import os
-import platform
 import shutil
 import statistics
 import tempfile
@@ -21,10 +19,10 @@ from typing import Any, Final, cast
 from edge.drivers.finding import Finding, fault, ok, warning
 from edge.site import Site
 from edge.store.look import Look, look, owner
+from edge.timekeeping import kernel_clock
 from sync.clock import Clock
+from sync.timing import UNSET_BEFORE_NS
 
-YEAR: Final = 2024
-"""Before this a clock was never set: the software is younger."""
 NS: Final = 1_000_000_000
 LEAST_FREE_BYTES: Final = 64 << 20
 """What the write-ahead log, its copy and the receipts need: below it the store sheds or stands."""
@@ -34,7 +32,6 @@ WRITE_S: Final = 10.0
 PAGE_S: Final = 2.0
 NETWORKED: Final = {"nfs", "nfs4", "cifs", "smb3", "9p", "sshfs", "fuse.sshfs", "ceph", "glusterfs"}
 """Filesystems whose locks and shared memory SQLite's log cannot rely on."""
-_UNSYNCHRONISED: Final = 0x40
 
 
 # ── clock ──
@@ -42,41 +39,15 @@ _UNSYNCHRONISED: Final = 0x40
 
 def clock_findings(clock: Clock, zone: str) -> list[Finding]:
     """Judge this machine's clock by itself; offsets to others are found where they are spoken to."""
-    now = datetime.fromtimestamp(clock.now() / NS, UTC)
-    if now.year < YEAR:
-        return [fault("clock", "box.clock_unset", year=now.year)]
-    synchronised = kernel_synchronised()
+    now = clock.now()
+    if now < UNSET_BEFORE_NS:
+        return [fault("clock", "box.clock_unset", year=datetime.fromtimestamp(now / NS, UTC).year)]
+    synchronised, _ = kernel_clock()
     if synchronised is None:
         return [warning("clock", "box.clock_unknown", zone=zone)]
     if not synchronised:
         return [warning("clock", "box.clock_free", zone=zone)]
     return [ok("clock", "box.clock", zone=zone)]
-
-
-class _Timex(ctypes.Structure):
-    """The beginning of the kernel's struct timex (adjtimex(2)), and room for the rest."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 512),
-    )
-
-
-def kernel_synchronised() -> bool | None:
-    """Ask the kernel whether something keeps its clock (ntpd, chrony, timesyncd, PTP all tell it); None: not known."""
-    if platform.system() != "Linux":
-        return None
-    asked = _Timex(modes=0)  # 0: only read
-    try:
-        said = ctypes.CDLL(None).adjtimex(ctypes.byref(asked))
-    except (OSError, AttributeError):
-        return None
-    return None if said < 0 else not asked.status & _UNSYNCHRONISED
 
 
 # ── disk ──

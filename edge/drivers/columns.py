@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from edge.tags import Tag
 from sync.quality import BAD, BAD_OUT_OF_RANGE, UNCERTAIN, UNCERTAIN_UNITS_EXCEEDED
 from sync.reading import Readings
+from sync.timing import UNSET_BEFORE_NS
 
 YEAR_2000_NS = 946_684_800 * 10**9
-YEAR_2024_NS = 1_704_067_200 * 10**9
 """A gateway whose own clock is before this has not been set yet, and may not doubt a machine's."""
 FUTURE_NS = 300 * 10**9
 """How far a machine's clock may be ahead of ours."""
@@ -114,7 +114,7 @@ def plausible(
     0 means that the machine gave no time: the server's stands in, then ours. A clock before 2000 or more than five
     minutes ahead of ours is not believed: ours stands in and the value is in doubt.
     """
-    limit = received + FUTURE_NS if received >= YEAR_2024_NS else np.iinfo(np.int64).max
+    limit = received + FUTURE_NS if received >= UNSET_BEFORE_NS else np.iinfo(np.int64).max
     wild = ((server_time < YEAR_2000_NS) | (server_time > limit)) & (server_time != 0)
     server_time = np.where(wild, 0, server_time)
     source_time = np.where(source_time == 0, server_time, source_time)

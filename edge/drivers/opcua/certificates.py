@@ -25,13 +25,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge.durable import private_folder, put
+from sync.timing import UNSET_BEFORE_NS
 
 LIFE: Final = timedelta(days=5 * 365)
 KEY_BITS: Final = 2048
 """What every policy allows and every controller can work with; the policies end at 4096."""
 RENEW_BELOW: Final = 1 / 3
 """Part of its life left at which our certificate is made anew: 20 months for people to trust the new one."""
-EARLIEST: Final = datetime(2024, 1, 1, tzinfo=UTC)
+EARLIEST: Final = datetime.fromtimestamp(UNSET_BEFORE_NS // 10**9, UTC)
 """Before this no clock is right: a box that starts without one judges no certificate by time, and backdates its own."""
 WARNINGS: Final = ((7, "critical"), (30, "warning"), (60, "notice"))
 """Days before a certificate ends → how loudly it is said."""

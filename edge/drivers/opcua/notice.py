@@ -12,10 +12,11 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
-from edge.drivers.columns import FUTURE_NS, YEAR_2000_NS, YEAR_2024_NS
+from edge.drivers.columns import FUTURE_NS, YEAR_2000_NS
 from edge.drivers.opcua.objects import ticks
 from edge.drivers.opcua.values import UNIX_EPOCH_TICKS
 from sync.facts import AlarmChanged, EventNotified
+from sync.timing import UNSET_BEFORE_NS
 
 _BASE: Final = ObjectIds.BaseEventType
 _CONDITION: Final = ObjectIds.ConditionType
@@ -159,7 +160,7 @@ def time_of(notice: Notice, received: int) -> int:
     if not isinstance(held, datetime):
         return received
     at = (ticks(held) - UNIX_EPOCH_TICKS) * 100
-    limit = received + FUTURE_NS if received >= YEAR_2024_NS else 2**62
+    limit = received + FUTURE_NS if received >= UNSET_BEFORE_NS else 2**62
     return at if YEAR_2000_NS <= at <= limit else received
 
 

@@ -15,7 +15,6 @@ from edge.commands.doctor_box import (
     clock_findings,
     filesystem,
     gateway_findings,
-    kernel_synchronised,
     room,
     store_findings,
     written,
@@ -23,6 +22,7 @@ from edge.commands.doctor_box import (
 from edge.site import load
 from edge.store import open_store
 from edge.store.look import look, owner, remembered
+from edge.timekeeping import kernel_clock
 from sync.clock import WallClock
 from tests.servers import ROOT, free_port
 
@@ -44,7 +44,7 @@ def test_a_clock_that_was_never_set_is_a_fault():
 def test_the_kernel_says_whether_anything_keeps_the_clock():
     (found,) = clock_findings(WallClock(), "Asia/Seoul")
     expected = {True: "box.clock", False: "box.clock_free", None: "box.clock_unknown"}
-    assert found.key == expected[kernel_synchronised()]
+    assert found.key == expected[kernel_clock()[0]]
 
 
 def test_a_disk_is_judged_by_what_the_store_may_still_take():
