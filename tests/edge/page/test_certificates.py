@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
+from starlette.requests import Request
 
 from edge.drivers.opcua.trust import Note, TrustList
+from edge.page.certificates import _at_the_gateway, _not_from_here
 from tests.edge.drivers.opcua.issuing import issue, key
 from tests.edge.drivers.opcua.secured import asyncua_server
 from tests.edge.page.test_page import browser  # noqa: F401 - the same browser
@@ -186,23 +188,44 @@ async def test_a_decision_made_elsewhere_does_not_count(tmp_path, client):
         assert gw.trust.state_of(made.thumbprint).state == "trusted"
 
 
-def address_of_this_box() -> str | None:
+def address_of_this_box() -> str:
+    """Give the address others would reach this box at; empty when there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))
         except OSError:
-            return None
-        return str(probe.getsockname()[0])
+            return ""
+        address = str(probe.getsockname()[0])
+        return "" if address.startswith("127.") else address
 
 
+NETWORK = address_of_this_box()
+
+
+def asked(client: str | None) -> Request:
+    """Give a request as it comes to the page from that address."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in ({"Host": "127.0.0.1:8090"} | PAGE).items()]
+    return Request({"type": "http", "client": client and (client, 50_000), "headers": headers})
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "127.8.0.9", "::1", "::ffff:127.0.0.1"])
+def test_at_the_gateway_a_person_may_decide(client):
+    assert _at_the_gateway(asked(client))
+    assert _not_from_here(asked(client), "0.0.0.0") is None
+
+
+@pytest.mark.parametrize("client", ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1", "not an address", None])
+def test_from_anywhere_else_nobody_may(client):
+    assert not _at_the_gateway(asked(client))
+    assert "at the gateway itself" in (_not_from_here(asked(client), "0.0.0.0") or "")
+
+
+@pytest.mark.skipif(not NETWORK, reason="this box has no address beside loopback; the rule itself is tested above")
 async def test_from_the_network_one_may_look_but_not_decide(tmp_path, client):
-    address = address_of_this_box()
-    if address is None or address.startswith("127."):
-        pytest.skip("this box has no address beside loopback")
     with gateway(tmp_path, host="0.0.0.0") as gw:
         made = issue().described
         gw.trust.quarantine(made, Note(connections=["press-plc"], seen=1))
-        home = f"http://{address}:{gw.page}"
+        home = f"http://{NETWORK}:{gw.page}"
         listing = (await client.get(f"{home}/api/certificates")).json()
         assert [one["thumbprint"] for one in listing["quarantine"]] == [made.thumbprint]
         assert listing["may_decide"] is False

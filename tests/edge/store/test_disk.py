@@ -177,6 +177,7 @@ async def test_a_receipt_frees_a_full_disk(tmp_path: Path):
                 store.apply([Watermark(inc=store.incarnation, stream=1, stored=last, safe=last)]), 10
             )
             await until(lambda: store.last[Stream.AUDIT] > last, "it goes on")
+            assert store.counts().lost == 0
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
 

@@ -276,8 +276,9 @@ async def test_a_server_that_pauses_for_two_and_a_half_seconds_is_waited_for(tmp
         server.send_signal(signal.SIGCONT)
         async with asyncio.timeout(5):
             async for batch in readings:
-                if rows([batch])[0][0] > before + 5:
+                if (newest := rows([batch])[0][0]) > before + 5:
                     break
+        assert newest > before + 5  # the same connection goes on: another one would have been an error
 
 
 async def test_a_server_that_stops_dead_is_noticed_and_left(tmp_path) -> None:

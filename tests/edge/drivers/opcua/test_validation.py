@@ -124,6 +124,8 @@ def test_names_and_addresses_of_the_certificate_fit_the_url(trust, host):
     ca = issue("CA", ca=True, with_key=key(1))
     trust.add(ca.described, by="kim", now=1)
     judge(shown(issue(by=ca, hosts=("127.0.0.1", "press.plant.local")), host=host), trust, NOW)
+    with pytest.raises(UnknownError):
+        judge(shown(issue(by=ca, hosts=("127.0.0.2", "press.plant.locale")), host=host), trust, NOW)
 
 
 def test_an_approved_certificate_may_name_other_hosts_but_only_where_it_was_approved(trust):
