@@ -48,6 +48,8 @@ class StreamHoldings(msgspec.Struct, frozen=True, kw_only=True):
     """Highest sequence number ever assigned; 0 for none."""
     held: list[Range] = []
     losses: list[Loss] = []
+    link: str = ""
+    """Hex link of the chain at `last`; empty from older gateways and where it is not known."""
 
 
 class Incarnation(msgspec.Struct, frozen=True, kw_only=True):
