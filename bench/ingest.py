@@ -23,7 +23,8 @@ from cloud.api.answers import Answers
 from cloud.bus import Bus
 from cloud.config import Settings, load
 from cloud.database import Database, open_database
-from cloud.ingest.store import Ingest, Item
+from cloud.ingest.items import Item
+from cloud.ingest.store import Ingest
 from cloud.marts.refresh import refresh
 from cloud.plant import Plants
 from sync import facts as f

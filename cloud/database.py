@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import sqlite3
+import tempfile
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,9 +123,12 @@ class Sqlite(Connection):
 
     postgresql = False
 
-    def __init__(self, path: str, *, writer: bool) -> None:
+    def __init__(self, path: str, *, writer: bool, image: bytes = b"") -> None:
+        """Open a file, or with `:memory:` a database of its own that begins as `image`."""
         self.writes = writer
         self._raw = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+        if image:
+            self._raw.deserialize(image)
         self._raw.execute(f"pragma busy_timeout={BUSY_MS}")
         self._raw.execute("pragma cache_size=-65536")
         if writer:
@@ -160,6 +164,10 @@ class Sqlite(Connection):
 
     def close(self) -> None:
         self._raw.close()
+
+    def image(self) -> bytes:
+        """Give the whole database as committed, as the bytes of a file."""
+        return self._raw.serialize()
 
 
 class Postgresql(Connection):
@@ -308,6 +316,20 @@ async def open_database(url: str) -> AsyncGenerator[Database]:
         yield database
     finally:
         database.close()
+
+
+@functools.cache
+def blank() -> bytes:
+    """Give an empty SQLite database with our schema, as the bytes of a file: to begin one in memory within a moment."""
+    with tempfile.TemporaryDirectory(prefix="triflow-blank-") as folder:
+        path = str(Path(folder, "blank.db"))
+        migrate(f"sqlite:///{path}")
+        raw = sqlite3.connect(path, isolation_level=None)
+        try:
+            raw.execute("pragma journal_mode=delete")  # an image in memory cannot have a WAL beside it
+            return raw.serialize()
+        finally:
+            raw.close()
 
 
 def migrate(url: str) -> None:

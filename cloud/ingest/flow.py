@@ -1,8 +1,8 @@
 """The listening side: frames in, transactions, receipts out; one broker connection, found again whenever it is lost.
 
-Three tasks and two bounded queues: `_listen` opens frames and hands on what has to be stored, `_store` gathers what is
-waiting into one transaction, `_answer` publishes. The broker's acknowledgements mean nothing here: what is lost on
-the way, in a queue or with this process is sent again from the watermark.
+Three tasks and two bounded queues: `_listen` hands messages to the door and takes on what has to be stored, `_store`
+gathers what is waiting into one transaction, `_answer` publishes. The broker's acknowledgements mean nothing here: what
+is lost on the way, in a queue or with this process is sent again from the watermark.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final
 
-import orjson
-
 from cloud.bus import Bus
 from cloud.database import Database, DatabaseError, DataError
+from cloud.ingest.door import Door, Say
+from cloud.ingest.items import Committed, Item
 from cloud.ingest.metrics import Metrics
-from cloud.ingest.store import Committed, Gone, Ingest, Item
+from cloud.ingest.store import Ingest
 from cloud.plant import Plants
 from sync import failpoint
-from sync.clock import backoff
-from sync.frames import Batch, DownFrame, FrameError, Heartbeat, Hello, Resume, Stale, Welcome, open_up, seal
-from sync.receiver import HeaderError, Session, check_batch, check_incarnations
-from sync.topics import Address, parse
-from sync.transport import Message, NobodyListensError, Transport, TransportError
+from sync.clock import WallClock, backoff
+from sync.frames import Batch
+from sync.transport import NobodyListensError, Transport, TransportError
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +36,22 @@ QUEUE: Final = 256
 MAX_BACKOFF_S: Final = 10.0
 STEADY_S: Final = 30.0
 """A connection that held this long starts again with a short wait."""
-WINDOW: Final = 16
-"""Chunks a gateway may have on their way: 4 held it at 65,000 readings/s, 16 carries 100,000 with a commit every 20 ms."""
 SAID_ONCE: Final = 1_000
 
 
 class Flow:
-    """Ingest of one process: sessions, queues, and what was said already."""
+    """Ingest of one process: a door, queues, and what was said already."""
 
     def __init__(self, database: Database, plants: Plants, bus: Bus, metrics: Metrics) -> None:
         self._database = database
-        self._plants = plants
         self._bus = bus
         self._metrics = metrics
-        self._ingest = Ingest(plants)
-        self._sessions: dict[Address, Session] = {}
+        clock = WallClock()
+        self._ingest = Ingest(plants, clock)
+        self._door = Door(plants.keys, clock=clock, token=lambda: secrets.token_hex(16), note=self._note)
         self._said: dict[str, None] = {}
         self._inbox: asyncio.Queue[Item] = asyncio.Queue(QUEUE)
-        self._outbox: asyncio.Queue[tuple[Address, str, DownFrame]] = asyncio.Queue(QUEUE * 4)
+        self._outbox: asyncio.Queue[Say] = asyncio.Queue(QUEUE * 4)
         self._database_broken = False
         self.broker = "connecting"
         """How the connection to the broker is, in words."""
@@ -91,73 +87,17 @@ class Flow:
         messages = transport.messages()
         async with aclosing(messages) as arriving:  # pyright: ignore[reportArgumentType] - an async generator in all but name
             async for message in arriving:
-                item = self._open(message)
-                if item is not None:
-                    await self._inbox.put(item)
+                self._metrics.messages.inc()
+                for one in self._door.take(message.topic, message.payload):
+                    if isinstance(one, Say):
+                        self._say(one)
+                    else:
+                        await self._inbox.put(one)
 
-    def _open(self, message: Message) -> Item | None:
-        """Turn a message into what has to be stored; what is none of ours is counted and said once."""
-        self._metrics.messages.inc()
-        where = parse(message.topic)
-        if where is None or where[1] != "up":
-            return self._foreign("topic", f"a message on {message.topic!r}, which is no topic of a gateway")
-        address, _, what = where
-        key = self._plants.keys.get(address)
-        if key is None:
-            return self._foreign(
-                "stranger", f"gateway {address} is not enrolled; add [[gateway]] to cloud.toml if it is yours"
-            )
-        if what == "state":
-            return self._state(address, message.payload)
-        try:
-            header, body = open_up(message.payload, key)
-            return self._take(address, header, body)
-        except FrameError as error:
-            return self._foreign("frame", f"gateway {address}: {error}; check that both sides have the same key")
-        except HeaderError as error:
-            return self._foreign("header", f"gateway {address}: impossible numbers: {error}; update its software")
-
-    def _take(self, address: Address, header: Hello | Resume | Batch | Heartbeat, body: bytes) -> Item | None:
-        session = self._sessions.setdefault(address, Session())
-        match header:
-            case Hello():
-                self._say(address, "ctl", session.hello(header, nonce=secrets.token_hex(16), wall=time.time_ns()))
-                return None
-            case Resume():
-                check_incarnations(header.incarnations)
-                if not session.resume(header):
-                    self._say(address, "ctl", Stale(why="that is not the newest challenge"))
-                    return None
-                return Item(address, header, software=session.software)
-            case Batch():
-                if not session.takes(header.nonce):
-                    self._stale(address, session)
-                    return None
-                check_batch(header)
-                return Item(address, header, body)
-            case Heartbeat():
-                if not session.takes(header.nonce):
-                    self._stale(address, session)
-                    return None
-                check_incarnations(header.holdings)
-                return Item(address, header)
-
-    def _stale(self, address: Address, session: Session) -> None:
-        self._metrics.stale.inc()
-        if not session.resuming:  # else it is saying hello already
-            self._say(address, "ctl", Stale(why="the cloud has no such session; say hello again"))
-
-    def _state(self, address: Address, payload: bytes) -> Item | None:
-        """Read birth and will; they are hints, the heartbeat is what counts."""
-        try:
-            said = orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            return self._foreign("state", f"gateway {address}: its state message is no JSON")
-        if isinstance(said, dict) and said.get("online") is False and address in self._sessions:
-            return Item(address, Gone())
-        return None
-
-    def _foreign(self, kind: str, what: str) -> None:
+    def _note(self, kind: str, what: str) -> None:
+        if kind == "stale":
+            self._metrics.stale.inc()
+            return
         self._metrics.foreign.labels(kind).inc()
         if what not in self._said and len(self._said) < SAID_ONCE:
             self._said[what] = None
@@ -209,14 +149,14 @@ class Flow:
             except DataError as error:
                 self._ingest.forget()
                 if not isinstance(item.frame, Batch):
-                    self._foreign("header", f"gateway {item.address}: the database refuses its numbers: {error}")
+                    self._note("header", f"gateway {item.address}: the database refuses its numbers: {error}")
                     continue
                 refused = Item(item.address, item.frame, item.body, refused=str(error))
                 try:
                     await self._commit([refused])
                 except DataError as again:
                     self._ingest.forget()
-                    self._foreign("header", f"gateway {item.address}: the database refuses its numbers: {again}")
+                    self._note("header", f"gateway {item.address}: the database refuses its numbers: {again}")
 
     async def _commit(self, items: list[Item]) -> None:
         began = time.monotonic()
@@ -228,13 +168,8 @@ class Flow:
             self._database_broken = False
         self._metrics.committed(done, time.monotonic() - began)
         self._report(done)
-        for address, answer in done.answers.items():
-            session = self._sessions[address]
-            marks = list(answer.watermarks.values())
-            if answer.welcome is not None and session.takes(answer.welcome):
-                self._say(address, "ctl", Welcome(nonce=answer.welcome, watermarks=marks, window=WINDOW))
-            if answer.receipt and (receipt := session.receipt(marks, answer.rejected)) is not None:
-                self._say(address, "ack", receipt)
+        for say in self._door.told(done):
+            self._say(say)
         for tenant, values in done.newest.items():
             self._bus.readings(tenant, values)
         self._bus.changed.set()
@@ -249,17 +184,17 @@ class Flow:
 
     # --- out ---
 
-    def _say(self, address: Address, what: str, frame: DownFrame) -> None:
+    def _say(self, say: Say) -> None:
         try:
-            self._outbox.put_nowait((address, what, frame))
+            self._outbox.put_nowait(say)
         except asyncio.QueueFull:  # the gateway asks again
             self._metrics.unanswered.inc()
 
     async def _answer(self, transport: Transport) -> None:
         while True:
-            address, what, frame = await self._outbox.get()
+            say = await self._outbox.get()
             try:
-                await transport.publish(address.down(what), seal(frame, self._plants.keys[address]))
+                await transport.publish(say.topic, self._door.seal(say))
             except NobodyListensError:  # it went away meanwhile, and resumes when it is back
                 self._metrics.unanswered.inc()
 

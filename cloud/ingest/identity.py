@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 from cloud.database import Connection
 from cloud.ingest.readings import Tag
@@ -28,12 +27,12 @@ class Identities:
             number = self._gateways[address] = int(row[0]) if row else 0
         return number
 
-    def incarnation(self, connection: Connection, gateway: int, inc: str, address: Address) -> int:
+    def incarnation(self, connection: Connection, gateway: int, inc: str, address: Address, now_ms: int) -> int:
         """Give the number of one start of a gateway."""
         if (number := self._incarnations.get((gateway, inc))) is None:
             connection.execute(
                 "insert into incarnation(tenant, gateway, inc, first_seen_ms) values(?,?,?,?) on conflict do nothing",
-                (address.tenant, gateway, inc, time.time_ns() // 1_000_000),
+                (address.tenant, gateway, inc, now_ms),
             )
             row = connection.one("select id from incarnation where gateway=? and inc=?", (gateway, inc))
             number = self._incarnations[gateway, inc] = int(row[0]) if row else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from cloud.ingest.store import Committed
+from cloud.ingest.items import Committed
 
 
 class Metrics:

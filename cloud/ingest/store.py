@@ -6,70 +6,25 @@ losses, the buckets to recompute. What a receipt says is read from here and sent
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from cloud.bus import Value
 from cloud.database import Connection
 from cloud.ingest import readings
 from cloud.ingest.identity import Identities
+from cloud.ingest.items import Answer, Caller, Committed, Gone, Item
 from cloud.ingest.project import Projection, is_line
 from cloud.marts.ledger import Ledger
 from cloud.plant import Plants
 from sync.chunk import ChunkError, DecodedReadings, UnknownFact, decode_raw, digest
+from sync.clock import Clock, WallClock
 from sync.facts import Fact, TagDictionary
 from sync.frames import Batch, Heartbeat, Loss, Rejection, Resume, Watermark
 from sync.receiver import Place, Position, rollback
 from sync.topics import Address
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The broker says that the gateway's connection ended (its will), or the gateway says goodbye."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing to store."""
-
-    address: Address
-    frame: Batch | Resume | Heartbeat | Gone
-    body: bytes = b""
-    software: str = ""
-    """What the gateway runs, as its hello said; told along with a resume."""
-    refused: str = ""
-    """Why this chunk is set aside without another look: the database refused what it holds."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """What to tell one gateway after the commit."""
-
-    watermarks: dict[tuple[str, int], Watermark] = field(default_factory=dict[tuple[str, int], Watermark])
-    rejected: list[Rejection] = field(default_factory=list[Rejection])
-    welcome: str | None = None
-    """Nonce of a resume to be answered with these watermarks."""
-    receipt: bool = False
-
-
-@dataclass(slots=True)
-class Committed:
-    """What one transaction did."""
-
-    answers: dict[Address, Answer] = field(default_factory=dict[Address, Answer])
-    newest: dict[str, dict[str, Value]] = field(default_factory=dict[str, dict[str, Value]])
-    """Tenant → tag → newest value."""
-    records: int = 0
-    chunks: int = 0
-    duplicates: int = 0
-    early: int = 0
-    conflicts: list[str] = field(default_factory=list[str])
-    dead_letters: list[str] = field(default_factory=list[str])
-    lost: list[str] = field(default_factory=list[str])
 
 
 @dataclass(slots=True)
@@ -88,8 +43,9 @@ class _Cursor:
 class Ingest:
     """Stores items; `store` runs on the writer's thread, inside a transaction."""
 
-    def __init__(self, plants: Plants) -> None:
+    def __init__(self, plants: Plants, clock: Clock | None = None) -> None:
         self._plants = plants
+        self._clock = clock or WallClock()
         self._known = Identities()
 
     def forget(self) -> None:
@@ -98,14 +54,14 @@ class Ingest:
 
     def store(self, connection: Connection, items: list[Item]) -> Committed:
         """Store everything in order. Raises DataError or DatabaseError, and then nothing of it is."""
-        return _Transaction(connection, self._plants, self._known).run(items)
+        return _Transaction(connection, self._plants, self._known, self._clock.now()).run(items)
 
 
 class _Transaction:
-    def __init__(self, connection: Connection, plants: Plants, known: Identities) -> None:
+    def __init__(self, connection: Connection, plants: Plants, known: Identities, now_ns: int) -> None:
         self._connection = connection
         self._known = known
-        self._now_ns = time.time_ns()
+        self._now_ns = now_ns
         self._now_ms = self._now_ns // 1_000_000
         self._ledger = Ledger(plants, self._now_ms)
         self._projection = Projection(self._ledger, self._now_ns)
@@ -120,7 +76,7 @@ class _Transaction:
                 case Batch():
                     self._batch(item, item.frame)
                 case Resume():
-                    self._resume(item.address, item.frame, item.software)
+                    self._resume(item, item.frame)
                 case Heartbeat():
                     self._heartbeat(item.address, item.frame)
                 case Gone():
@@ -148,9 +104,9 @@ class _Transaction:
                     "update ingest_stream set stored=?, last=?, rows=? where inc=? and stream=?",
                     (cursor.position.stored, cursor.position.last, cursor.rows, cursor.inc, cursor.stream),
                 )
-        for address, answer in self._done.answers.items():
+        for (address, _), answer in self._done.answers.items():
             for inc, stream in answer.watermarks:
-                at = self._cursors[self._known.incarnation(connection, self._gateway(address), inc, address), stream]
+                at = self._cursors[self._incarnation(inc, address), stream]
                 stored = at.position.stored
                 # safe = "stored" in cloud.toml: what is committed may be forgotten.
                 answer.watermarks[inc, stream] = Watermark(inc=inc, stream=stream, stored=stored, safe=stored)
@@ -158,9 +114,16 @@ class _Transaction:
     def _gateway(self, address: Address) -> int:
         return self._known.gateway(self._connection, address)
 
-    def _cursor(self, address: Address, inc: str, stream: int) -> _Cursor:
+    def _incarnation(self, inc: str, address: Address) -> int:
+        return self._known.incarnation(self._connection, self._gateway(address), inc, address, self._now_ms)
+
+    def _answer(self, caller: Caller) -> Answer:
+        return self._done.answers.setdefault(caller, Answer())
+
+    def _cursor(self, caller: Caller, inc: str, stream: int) -> _Cursor:
         connection = self._connection
-        number = self._known.incarnation(connection, self._gateway(address), inc, address)
+        address = caller[0]
+        number = self._incarnation(inc, address)
         cursor = self._cursors.get((number, stream))
         if cursor is None:
             select = "select stored, last, rows from ingest_stream where inc=? and stream=? for update"
@@ -177,25 +140,25 @@ class _Transaction:
             )
             position = Position(row[0], row[1], [(first, last) for first, last in ahead])
             cursor = self._cursors[number, stream] = _Cursor(number, stream, inc, address.tenant, position, row[2])
-        answer = self._done.answers.setdefault(address, Answer())
-        answer.watermarks.setdefault((inc, stream), Watermark(inc=inc, stream=stream, stored=0, safe=0))
+        self._answer(caller).watermarks.setdefault((inc, stream), Watermark(inc=inc, stream=stream, stored=0, safe=0))
         return cursor
 
     # --- control ---
 
-    def _resume(self, address: Address, frame: Resume, software: str) -> None:
+    def _resume(self, item: Item, frame: Resume) -> None:
+        address = item.address
         gateway = self._gateway(address)
         connection = self._connection
         connection.execute("update incarnation set closed=? where gateway=?", (True, gateway))
         for one in frame.incarnations:
-            number = self._known.incarnation(connection, gateway, one.inc, address)
+            number = self._incarnation(one.inc, address)
             connection.execute(
                 "update incarnation set ord=?, previous=?, closed=? where id=?",
                 (one.ord, one.previous, one.closed, number),
             )
             known = connection.execute("select stream from ingest_stream where inc=?", (number,))
             for stream in sorted({int(name) for name in one.streams} | {row[0] for row in known}):
-                cursor = self._cursor(address, one.inc, stream)
+                cursor = self._cursor(item.caller, one.inc, stream)
                 holdings = one.streams.get(str(stream))
                 if holdings is not None:
                     cursor.position.heard(holdings.last)
@@ -205,15 +168,15 @@ class _Transaction:
                 cursor.changed = True
         connection.execute(
             "update gateway set holdings=?, holdings_ms=?, last_seen_ms=?, gone_ms=null, software=? where id=?",
-            (msgspec.json.encode(frame.incarnations).decode(), self._now_ms, self._now_ms, software, gateway),
+            (msgspec.json.encode(frame.incarnations).decode(), self._now_ms, self._now_ms, item.software, gateway),
         )
-        self._done.answers.setdefault(address, Answer()).welcome = frame.nonce
+        self._answer(item.caller).welcome = True
 
     def _heartbeat(self, address: Address, frame: Heartbeat) -> None:
         gateway = self._gateway(address)
         connection = self._connection
         for one in frame.holdings:
-            number = self._known.incarnation(connection, gateway, one.inc, address)
+            number = self._incarnation(one.inc, address)
             for stream, holdings in one.streams.items():
                 connection.execute(
                     "update ingest_stream set last=? where inc=? and stream=? and last<?",
@@ -260,9 +223,8 @@ class _Transaction:
     # --- chunks ---
 
     def _batch(self, item: Item, frame: Batch) -> None:
-        address = item.address
-        cursor = self._cursor(address, frame.inc, frame.stream)
-        self._done.answers[address].receipt = True
+        cursor = self._cursor(item.caller, frame.inc, frame.stream)
+        self._answer(item.caller).receipt = True
         cursor.position.heard(frame.last)
         cursor.changed = True
         self._lose(cursor, frame.losses, "gateway")
@@ -379,7 +341,7 @@ class _Transaction:
         )
         self._lose(cursor, [Loss(frame.first, frame.first + frame.count - 1, "rejected")], "cloud")
         rejection = Rejection(inc=frame.inc, stream=frame.stream, first=frame.first, count=frame.count, why=why)
-        self._done.answers[item.address].rejected.append(rejection)
+        self._answer(item.caller).rejected.append(rejection)
         self._done.dead_letters.append(f"{item.address} {frame.inc}/{frame.stream}/{frame.first}: {why}")
 
 

@@ -19,8 +19,9 @@ from cloud.app import create_app
 from cloud.bus import Bus
 from cloud.database import Database
 from cloud.ingest.flow import Flow
+from cloud.ingest.items import Item
 from cloud.ingest.metrics import Metrics
-from cloud.ingest.store import Ingest, Item
+from cloud.ingest.store import Ingest
 from cloud.marts.refresh import refresh, run_refresher
 from cloud.plant import Plants
 from sync import facts as f

@@ -26,7 +26,8 @@ from cloud.api.pulse import run_pulse
 from cloud.app import create_app
 from cloud.bus import Bus
 from cloud.database import Connection, Database, open_database
-from cloud.ingest.store import Ingest, Item
+from cloud.ingest.items import Item
+from cloud.ingest.store import Ingest
 from cloud.marts.refresh import refresh
 from cloud.plant import Plants
 from sync import facts as f

@@ -11,7 +11,8 @@ from cloud.bi.lists import count_rows
 from cloud.bi.overview import active_alarms
 from cloud.bi.times import iso_ns
 from cloud.database import Database, DataError
-from cloud.ingest.store import Ingest, Item
+from cloud.ingest.items import Item
+from cloud.ingest.store import Ingest
 from cloud.plant import Plants
 from sync import facts as f
 from sync.chunk import _compressor
@@ -54,7 +55,8 @@ def cloud(database: Database, plants: Plants) -> Cloud:
 
 
 def watermark(done, start: Start, stream: int = 2) -> int:
-    return done.answers[start.address].watermarks[start.inc, stream].stored
+    marks = [a.watermarks[start.inc, stream] for a in done.answers.values() if (start.inc, stream) in a.watermarks]
+    return marks[-1].stored
 
 
 async def test_a_chunk_sent_twice_is_stored_once(cloud: Cloud) -> None:
@@ -98,7 +100,7 @@ async def test_a_chunk_nobody_can_decode_is_set_aside_and_counts_as_lost(cloud: 
     good = start.facts(state(NOW, "EXECUTE"))
     start.held = {}
     done = await cloud.store(start, (start.resume(),), bad, good)
-    (rejection,) = done.answers[start.address].rejected
+    (rejection,) = done.answers[start.address, bad[0].nonce].rejected
     assert (rejection.first, rejection.count) == (1, 3)
     assert "damaged" in rejection.why
     ((body,),) = await cloud.rows("select body from dead_letter")

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 
 from cloud.database import Database
-from cloud.ingest.store import Ingest, Item
+from cloud.ingest.items import Item
+from cloud.ingest.store import Ingest
 from cloud.marts.refresh import refresh
 from cloud.plant import Plants
 from sync import facts as f

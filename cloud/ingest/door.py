@@ -1,0 +1,272 @@
+"""Who comes in, without I/O: a message in, replies and things to store out; after the commit, what to tell whom.
+
+One session for each (gateway, incarnation): two boxes that carry one identity are heard side by side and never mixed
+up, because every frame after the challenge carries the nonce of its own session. Sessions live in memory only: a new
+process knows none and every gateway resumes.
+
+Several processes may wrongly listen to one gateway. Both then challenge its hello, and it answers one of them: a
+resume with a nonce that was never ours, while our own challenge is out, is the other one's, and so is all that
+carries it. We stay silent about it, else the two would send the gateway back to its hello for ever.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from cloud.ingest.items import Committed, Gone, Item
+from sync.clock import Clock
+from sync.frames import (
+    Batch,
+    DownFrame,
+    FrameError,
+    Heartbeat,
+    Hello,
+    Reincarnate,
+    Resume,
+    Stale,
+    Wanted,
+    Welcome,
+    open_up,
+    seal,
+)
+from sync.receiver import HeaderError, Session, check_batch, check_incarnations
+from sync.topics import Address, parse
+
+WINDOW: Final = 16
+"""Chunks a gateway may have on their way: 4 held it at 65,000 readings/s, 16 carries 100,000 with a commit every 20 ms."""
+SESSIONS: Final = 8
+"""Incarnations of one gateway that may speak at once; the longest silent one gives way."""
+REMEMBERED: Final = 32
+"""Nonces that are remembered for each gateway: ours that are void, and those of another process."""
+SECOND: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Something to publish to a gateway."""
+
+    address: Address
+    what: str
+    """ctl or ack."""
+    frame: DownFrame
+
+    @property
+    def topic(self) -> str:
+        return self.address.down(self.what)
+
+
+@dataclass(slots=True)
+class _Guest:
+    """One incarnation's session, and when it proved that it is alive."""
+
+    inc: str
+    session: Session = field(default_factory=Session)
+    protocol: int = 1
+    box: str = ""
+    public_key: str = ""
+    appeared: int = 0
+    """Number of the resume with which it came in first; 0 before."""
+    resumed: int = 0
+
+
+@dataclass(slots=True)
+class _Gateway:
+    """What is remembered of one gateway."""
+
+    guests: OrderedDict[str, _Guest] = field(default_factory=OrderedDict[str, _Guest])
+    """By incarnation, the longest silent first."""
+    void: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
+    """Nonces we gave out that count no more."""
+    elsewhere: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None])
+    """Nonces another process gave out and got an answer to."""
+    resumes: int = 0
+
+
+def _nothing(_kind: str, _what: str) -> None:
+    pass
+
+
+class Door:
+    """The listening end of one process.
+
+    keys: enrolled gateways and their keys. clock: wall time for challenges, monotonic for pacing. token: gives 32 hex
+    digits nobody can guess. note: told of everything that stores nothing: (kind, words), kind one of topic, stranger,
+    state, frame, header, stale. public_key: hex Ed25519 key of the cloud, told with every challenge.
+    """
+
+    def __init__(
+        self,
+        keys: Mapping[Address, bytes],
+        *,
+        clock: Clock,
+        token: Callable[[], str],
+        note: Callable[[str, str], None] = _nothing,
+        public_key: str = "",
+    ) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._token = token
+        self._note = note
+        self._public_key = public_key
+        self._gateways: dict[Address, _Gateway] = {}
+        self.window = WINDOW
+        """Chunks in flight that are told with welcomes and receipts; 0 stops everybody."""
+
+    # --- in ---
+
+    def take(self, topic: str, payload: bytes) -> list[Say | Item]:
+        """Take one message; gives replies to send at once and things to store."""
+        where = parse(topic)
+        if where is None or where[1] != "up":
+            return self._foreign("topic", f"a message on {topic!r}, which is no topic of a gateway")
+        address, _, what = where
+        key = self._keys.get(address)
+        if key is None:
+            return self._foreign(
+                "stranger", f"gateway {address} is not enrolled; add [[gateway]] to cloud.toml if it is yours"
+            )
+        if what == "state":
+            return self._state(address, payload)
+        try:
+            header, body = open_up(payload, key)
+            return self._frame(address, header, body)
+        except FrameError as error:
+            return self._foreign("frame", f"gateway {address}: {error}; check that both sides have the same key")
+        except HeaderError as error:
+            return self._foreign("header", f"gateway {address}: impossible numbers: {error}; update its software")
+
+    def seal(self, say: Say) -> bytes:
+        """Give the message that carries what is to be said."""
+        return seal(say.frame, self._keys[say.address])
+
+    def _frame(self, address: Address, header: Hello | Resume | Batch | Heartbeat, body: bytes) -> list[Say | Item]:
+        gateway = self._gateways.setdefault(address, _Gateway())
+        match header:
+            case Hello():
+                return [self._hello(address, gateway, header)]
+            case Resume():
+                check_incarnations(header.incarnations)
+                return [one] if (one := self._resume(address, gateway, header)) is not None else []
+            case Batch():
+                guest = self._guest(gateway, header.nonce)
+                if guest is None:
+                    return self._stale(address, gateway, header.nonce)
+                check_batch(header)
+                return [Item(address, header, body)]
+            case Heartbeat():
+                guest = self._guest(gateway, header.nonce)
+                if guest is None:
+                    return self._stale(address, gateway, header.nonce)
+                check_incarnations(header.holdings)
+                return [Item(address, header)]
+
+    def _hello(self, address: Address, gateway: _Gateway, header: Hello) -> Say:
+        guest = gateway.guests.get(header.inc)
+        if guest is None:
+            while len(gateway.guests) >= SESSIONS:
+                gateway.guests.popitem(last=False)
+            guest = gateway.guests[header.inc] = _Guest(header.inc)
+        gateway.guests.move_to_end(header.inc)
+        nonce = self._token()
+        answer = guest.session.hello(header, nonce=nonce, wall=self._clock.now())
+        if isinstance(answer, Stale):
+            return Say(address, "ctl", answer)
+        _remember(gateway.void, nonce)
+        guest.protocol, guest.box, guest.public_key = answer.protocol, header.box, header.public_key
+        return Say(address, "ctl", msgspec.structs.replace(answer, public_key=self._public_key))
+
+    def _resume(self, address: Address, gateway: _Gateway, header: Resume) -> Say | Item | None:
+        for guest in gateway.guests.values():
+            if guest.session.resume(header):
+                break
+        else:
+            waiting = any(guest.session.resuming for guest in gateway.guests.values())
+            if waiting and header.nonce not in gateway.void:
+                _remember(gateway.elsewhere, header.nonce)
+                return None
+            return Say(address, "ctl", Stale(why="that is not the newest challenge"))
+        gateway.guests.move_to_end(guest.inc)
+        gateway.resumes += 1
+        guest.appeared = guest.appeared or gateway.resumes
+        guest.resumed = gateway.resumes
+        self._make_others_answer(gateway, guest, header)
+        return Item(address, header, software=guest.session.software, box=guest.box, public_key=guest.public_key)
+
+    def _make_others_answer(self, gateway: _Gateway, guest: _Guest, header: Resume) -> None:
+        """End the sessions of incarnations that this one calls closed, or that were not heard since it came.
+
+        Whoever is really there says hello again, and by that proves to be a second box; nobody has to twice.
+        """
+        closed = {one.inc for one in header.incarnations if one.closed}
+        for other in list(gateway.guests.values()):
+            if other is guest or not other.resumed:
+                continue
+            if (other.inc in closed and guest.resumed == guest.appeared) or other.resumed < guest.appeared:
+                del gateway.guests[other.inc]
+
+    def _guest(self, gateway: _Gateway, nonce: str) -> _Guest | None:
+        for guest in gateway.guests.values():
+            if guest.session.takes(nonce):
+                return guest
+        return None
+
+    def _stale(self, address: Address, gateway: _Gateway, nonce: str) -> list[Say | Item]:
+        self._note("stale", f"gateway {address}: a frame of an earlier session")
+        if nonce in gateway.elsewhere:
+            return []
+        if any(guest.session.resuming for guest in gateway.guests.values()):  # it is saying hello already
+            return []
+        return [Say(address, "ctl", Stale(why="the cloud has no such session; say hello again"))]
+
+    def _state(self, address: Address, payload: bytes) -> list[Say | Item]:
+        """Read birth and will; they are hints, the heartbeat is what counts."""
+        try:
+            said = msgspec.json.decode(payload)
+        except msgspec.DecodeError:
+            return self._foreign("state", f"gateway {address}: its state message is no JSON")
+        if isinstance(said, dict) and said.get("online") is False and address in self._gateways:  # pyright: ignore[reportUnknownMemberType]
+            return [Item(address, Gone())]
+        return []
+
+    def _foreign(self, kind: str, what: str) -> list[Say | Item]:
+        self._note(kind, what)
+        return []
+
+    # --- out ---
+
+    def told(self, committed: Committed) -> list[Say]:
+        """Give what a commit lets us say: welcomes, receipts, and what we want of gateways."""
+        says: list[Say] = []
+        for (address, nonce), answer in committed.answers.items():
+            gateway = self._gateways.get(address)
+            guest = None if gateway is None else self._guest(gateway, nonce)
+            if guest is None:  # its session ended meanwhile
+                continue
+            marks = list(answer.watermarks.values())
+            if answer.welcome:
+                welcome = Welcome(nonce=nonce, watermarks=marks, window=self.window, identity=answer.identity)
+                says.append(Say(address, "ctl", welcome))
+            if answer.receipt and (receipt := guest.session.receipt(marks, answer.rejected)) is not None:
+                receipt = msgspec.structs.replace(receipt, window=self.window, witnessed=answer.witnessed)
+                says.append(Say(address, "ack", receipt))
+            if guest.protocol < 2:  # it does not know what follows
+                continue
+            if answer.reincarnate is not None:
+                inc, why = answer.reincarnate
+                says.append(Say(address, "ctl", Reincarnate(nonce=nonce, inc=inc, why=why)))
+            says += [
+                Say(address, "ctl", Wanted(nonce=nonce, inc=one.inc, stream=one.stream, first=one.first, last=one.last))
+                for one in answer.wanted
+            ]
+        return says
+
+
+def _remember(these: OrderedDict[str, None], nonce: str) -> None:
+    these[nonce] = None
+    while len(these) > REMEMBERED:
+        these.popitem(last=False)

@@ -1,0 +1,86 @@
+"""What passes between the listening end and the storing end of ingest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cloud.bus import Value
+from sync.frames import Batch, Heartbeat, Rejection, Resume, Watermark, Witness
+from sync.topics import Address
+
+Caller = tuple[Address, str]
+"""One session: the gateway, and the nonce that its frames carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The broker says that the gateway's connection ended (its will), or the gateway says goodbye."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to store."""
+
+    address: Address
+    frame: Batch | Resume | Heartbeat | Gone
+    body: bytes = b""
+    software: str = ""
+    """What the gateway runs, as its hello said; this and what follows is told along with a resume."""
+    refused: str = ""
+    """Why this chunk is set aside without another look: the database refused what it holds."""
+    box: str = ""
+    public_key: str = ""
+    """The gateway's own Ed25519 key, hex; empty from older gateways."""
+
+    @property
+    def caller(self) -> Caller:
+        return self.address, "" if isinstance(self.frame, Gone) else self.frame.nonce
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Records that somebody asked to be sent again."""
+
+    inc: str
+    stream: int
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Answer:
+    """What to tell one session after the commit."""
+
+    watermarks: dict[tuple[str, int], Watermark] = field(default_factory=dict[tuple[str, int], Watermark])
+    rejected: list[Rejection] = field(default_factory=list[Rejection])
+    witnessed: list[Witness] = field(default_factory=list[Witness])
+    wanted: list[Want] = field(default_factory=list[Want])
+    welcome: bool = False
+    """A resume is to be answered with these watermarks."""
+    receipt: bool = False
+    identity: str = "ok"
+    """ok or conflict, told with the welcome."""
+    reincarnate: tuple[str, str] | None = None
+    """(incarnation, why) when another copy of the gateway uses its numbers."""
+
+
+@dataclass(slots=True)
+class Committed:
+    """What one transaction did."""
+
+    answers: dict[Caller, Answer] = field(default_factory=dict[Caller, Answer])
+    newest: dict[str, dict[str, Value]] = field(default_factory=dict[str, dict[str, Value]])
+    """Tenant → tag → newest value."""
+    records: int = 0
+    chunks: int = 0
+    duplicates: int = 0
+    early: int = 0
+    corrected: int = 0
+    """Records that came after they had been declared lost."""
+    conflicts: list[str] = field(default_factory=list[str])
+    dead_letters: list[str] = field(default_factory=list[str])
+    lost: list[str] = field(default_factory=list[str])
+    findings: list[str] = field(default_factory=list[str])
+    """Chains that do not hold."""
+    events: list[str] = field(default_factory=list[str])
+    """What happened to gateways: replaced, restored, cloned."""
