@@ -9,10 +9,12 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from edge import timekeeping
 from edge.audit import take_in
 from edge.blueprint import CHECKPOINT, Blueprint
 from edge.connections import OpcUa
@@ -22,9 +24,10 @@ from edge.page.api import page_app
 from edge.page.server import PortTakenError, serve
 from edge.site import Site, load
 from edge.store import Store, StoreError, StoreRefusedError, open_store
+from edge.timekeeping import Timekeeping
 from edge.uplink import UplinkState, UplinkVitals, run_uplink
 from sync.clock import Clock, WallClock
-from sync.facts import Audited
+from sync.facts import Audited, Fact
 from sync.logs import log_to_stderr
 from sync.mqtt import Mqtt
 from sync.settings import ConfigError
@@ -91,6 +94,7 @@ async def _run(site: Site) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    keeping = Timekeeping(clock)
     async with open_store(
         site.data,
         clock=clock,
@@ -104,11 +108,15 @@ async def _run(site: Site) -> None:
         started = _audited(
             clock, gateway.id, "gateway.started", incarnation=store.incarnation, configuration=blueprint.digest
         )
-        await store.commit(facts=[started], checkpoints={CHECKPOINT: blueprint.encode()})
+        keeping.recall(store.checkpoint(timekeeping.CHECKPOINT))
+        await store.commit(
+            facts=[started], checkpoints={CHECKPOINT: blueprint.encode()} | keeping.born(store.incarnation)
+        )
         parts = [
             asyncio.create_task(flow.run(), name="flow"),
             asyncio.create_task(serve(page_app(Health(flow, uplink)), page.host, page.port), name="page"),
             asyncio.create_task(_watch(flow, uplink), name="watchdog"),
+            asyncio.create_task(_keep_time(store, keeping), name="clock"),
             asyncio.create_task(take_in(lambda facts: store.commit(facts=facts), site.data, clock), name="audit notes"),
         ]
         if any(isinstance(one, OpcUa) and one.security != "none" for one in site.file.connections):
@@ -139,6 +147,15 @@ def _first(error: Exception) -> Exception:
 
 def _audited(clock: Clock, gateway: str, action: str, **detail: str) -> Audited:
     return Audited(at=clock.now(), actor="system", action=action, target=gateway, detail=dict(detail))
+
+
+async def _keep_time(store: Store, keeping: Timekeeping) -> None:
+    """Put every jump of the clock on record."""
+
+    async def commit(facts: Sequence[Fact], checkpoints: dict[str, bytes]) -> None:
+        await store.commit(facts=facts, checkpoints=checkpoints)
+
+    await keeping.watch(commit, lambda: store.incarnation)
 
 
 async def _watch(flow: Flow, uplink: UplinkState | None) -> None:

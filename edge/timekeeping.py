@@ -12,7 +12,10 @@ import logging
 import platform
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from sync.clock import Clock
 from sync.facts import Audited, ClockStepped, Fact
@@ -25,7 +28,11 @@ STEP_NS: Final = 1_000_000_000
 LOOK_S: Final = 0.5
 ASK_NS: Final = 1_000_000_000
 """So long the kernel's answer holds."""
+CHECKPOINT: Final = "clock:boot"
+KIN: Final = 256
+"""Incarnations of one boot that are remembered: enough for two days of a start every ten minutes."""
 _UNSYNCHRONISED: Final = 0x40
+_kin: Final = msgspec.json.Decoder(tuple[str, list[str]])
 
 
 class _Timex(ctypes.Structure):
@@ -70,10 +77,20 @@ def uptime() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic_ns()
 
 
+def boot_id() -> str:
+    """Give what the kernel names this boot by; empty where it does not."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 class Timekeeping:
     """The wall clock's state, for every commit; and who notices its jumps. `stamp` may be called from any thread."""
 
-    def __init__(self, clock: Clock, ask: Callable[[], tuple[bool | None, int]] = kernel_clock) -> None:
+    def __init__(
+        self, clock: Clock, ask: Callable[[], tuple[bool | None, int]] = kernel_clock, *, boot: str | None = None
+    ) -> None:
         self.offset_ms: int | None = None
         """Our clock minus the cloud's, as of the last session; the uplink sets it."""
         self.steps = 0
@@ -82,6 +99,27 @@ class Timekeeping:
         self._held, self._error_ms, self._asked = *ask(), clock.monotonic()
         self._ahead = clock.now() - clock.monotonic()
         self._was = self.stamp()
+        self._boot = boot_id() if boot is None else boot
+        self._incarnations: list[str] = []
+
+    def recall(self, checkpoint: bytes | None) -> None:
+        """Take up which incarnations this boot had before; those of another boot are another clock's."""
+        if checkpoint is None:
+            return
+        try:
+            boot, incarnations = _kin.decode(checkpoint)
+        except msgspec.MsgspecError as error:
+            log.warning("checkpoint %s not usable, earlier starts of this boot keep their dates: %s", CHECKPOINT, error)
+            return
+        if boot and boot == self._boot:
+            self._incarnations = incarnations
+
+    def born(self, incarnation: str) -> dict[str, bytes]:
+        """Note the present incarnation; give the checkpoint to commit, empty when it is known."""
+        if incarnation in self._incarnations:
+            return {}
+        self._incarnations = [*self._incarnations[1 - KIN :], incarnation]
+        return {CHECKPOINT: msgspec.json.encode((self._boot, self._incarnations))}
 
     def stamp(self) -> ClockState:
         """Give the state now."""
@@ -106,13 +144,23 @@ class Timekeeping:
                     step / 1e9, was.sync, sync)  # fmt: skip
         detail: dict[str, Any] = {"step_ms": step // 1_000_000, "was": was.sync, "sync": sync}
         return [
-            ClockStepped(at=at, step=step, uptime=self._was.uptime, was=was.sync, sync=sync),
+            ClockStepped(
+                at=at,
+                step=step,
+                uptime=self._was.uptime,
+                was=was.sync,
+                sync=sync,
+                incarnations=list(self._incarnations) if was.sync == "unset" else [],
+            ),
             Audited(at=at, actor="system", action="clock.stepped", detail=detail),
         ]
 
-    async def watch(self, commit: Callable[[Sequence[Fact]], Awaitable[Any]]) -> None:
-        """Record every jump within a second of it, until cancelled."""
+    async def watch(
+        self, commit: Callable[[Sequence[Fact], dict[str, bytes]], Awaitable[Any]], incarnation: Callable[[], str]
+    ) -> None:
+        """Record every jump within a second of it, and every incarnation of this boot, until cancelled."""
         while True:
-            if facts := self.step():
-                await commit(facts)
+            checkpoints, facts = self.born(incarnation()), self.step()
+            if facts or checkpoints:
+                await commit(facts, checkpoints)
             await self._clock.sleep(LOOK_S)

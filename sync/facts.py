@@ -352,6 +352,8 @@ class ClockStepped(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="clo
     """synced, free or unset (see `sync.timing`)."""
     sync: str
     """The same, afterwards."""
+    incarnations: list[str] = []
+    """All of this boot, the present one last: what they dated by a clock that was not set is off by the same step."""
 
 
 class HealthReported(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="health"):
