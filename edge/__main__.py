@@ -31,6 +31,7 @@ from sync.facts import Audited, Fact
 from sync.logs import log_to_stderr
 from sync.mqtt import Mqtt
 from sync.settings import ConfigError
+from sync.takeover import Takeovers
 
 SOFTWARE = f"triflow {version('triflow')}"
 EX_CONFIG = 78
@@ -177,16 +178,19 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> Non
     if uplink.certificate is not None and uplink.private_key is not None:
         certificate = (site.folder / uplink.certificate, uplink.private_key.path(site.folder))
 
+    takeovers = Takeovers()
+
     def connect() -> Mqtt:
         return Mqtt(
             uplink.host,
             uplink.port,
             client_id=f"{site.file.gateway.id}.{store.incarnation[:8]}",
-            subscriptions=[site.address.down("ctl"), site.address.down("ack")],
+            subscriptions=[site.address.down(what) for what in ("ctl", "ack", "cmd")],
             will=(site.address.up("state"), b'{"online": false}'),
             tls=uplink.tls,
             ca=ca,
             certificate=certificate,
+            takeovers=takeovers,
         )
 
     def vitals() -> UplinkVitals:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,33 +22,20 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from sync.frames import MAX_FRAME_BYTES
-from sync.transport import Message, NobodyListensError, Transport, TransportError
+from sync.reasons import NO_MATCHING_SUBSCRIBERS, PACKET_BYTES, SESSION_TAKEN_OVER, refusal, too_large
+from sync.sockets import forget, no_delay, stop_writing
+from sync.takeover import Takeovers
+from sync.tls import Complaints, TlsError, client_context
+from sync.transport import Limits, Message, NobodyListensError, RefusedError, Transport, TransportError
 
-NO_MATCHING_SUBSCRIBERS: Final = 0x10
-
-REFUSALS: Final[dict[int, str]] = {
-    0x01: "it speaks MQTT 3 only; use a listener that speaks MQTT 5",
-    0x84: "unsupported protocol version; use a listener that speaks MQTT 5",
-    0x85: "client identifier not valid",
-    0x86: "bad user name or password",
-    0x87: "not authorized; check the broker's password file and access list for this gateway",
-    0x88: "server unavailable",
-    0x89: "server busy",
-    0x8A: "banned; the broker has shut this client out",
-    0x8B: "server shutting down",
-    0x8D: "keep alive timeout; the broker heard nothing from us",
-    0x8E: "session taken over by another client with the same id; is a clone of this gateway running?",
-    0x93: "receive maximum exceeded",
-    0x95: f"packet too large; let the broker accept {MAX_FRAME_BYTES} bytes",
-    0x97: "quota exceeded",
-    0x99: "payload format invalid",
-}
-"""MQTT 5 reason codes as a person needs them."""
+IN_FLIGHT: Final = 20
+"""Publishes that wait for their PUBACK at a time, where the broker allows as many."""
 
 
 class Mqtt(Transport):
     """One MQTT 5 connection: clean start, no session left behind, no reconnect of its own.
+
+    `takeovers` remembers across the connections of one owner how they ended, so that a clone is told from a bad line.
 
     A message counts as taken, and is acknowledged to the broker, when the next one is asked of `messages()`.
     At most `inbox` messages wait here; the broker is told so (receive maximum), and what a broker sends beyond it is
@@ -71,8 +58,10 @@ class Mqtt(Transport):
         tls: bool = False,
         inbox: int = 1000,
         connect_timeout_s: float = 8.0,
+        takeovers: Takeovers | None = None,
     ) -> None:
         self.overflowed = 0
+        self.limits = Limits()
         self.where = f"{host}:{port}"
         self._host, self._port, self._keepalive_s = host, port, keepalive_s
         self._subscriptions = list(subscriptions)
@@ -80,9 +69,14 @@ class Mqtt(Transport):
         self._inbox_limit, self._connect_timeout_s = inbox, connect_timeout_s
         self._inbox: asyncio.Queue[paho.MQTTMessage | None] = asyncio.Queue()  # bounded in _on_message
         self._pending: dict[int, asyncio.Future[int]] = {}
-        self._greeted: asyncio.Future[ReasonCode] | None = None
+        self._greeted: asyncio.Future[tuple[ReasonCode, Properties | None]] | None = None
         self._granted: asyncio.Future[list[ReasonCode]] | None = None
-        self._lost: str | None = None
+        self._lost: TransportError | None = None
+        self._client_id = client_id
+        self._takeovers = Takeovers() if takeovers is None else takeovers
+        self._since: float | None = None
+        self._heard = Complaints()
+        self._room = asyncio.Semaphore(IN_FLIGHT)
         self._tick: asyncio.TimerHandle | None = None
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -92,7 +86,9 @@ class Mqtt(Transport):
             manual_ack=True,
         )
         client.connect_timeout = 5.0
-        client.on_socket_open = _no_delay
+        client.max_inflight_messages = 65_535  # ours is _room: paho's cannot follow what the broker announces
+        client.enable_logger(self._heard)
+        client.on_socket_open = no_delay
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
@@ -111,11 +107,17 @@ class Mqtt(Transport):
                 await self._connect()
                 await self._subscribe()
         except TimeoutError as error:
+            self._takeovers.failed()
             self._close()
             raise TransportError(
                 f"broker {self.where}: no answer within {self._connect_timeout_s:.0f} s; check that it is an MQTT 5 broker"
                 f"{'' if self._tls else ' without TLS'} and that nothing between swallows packets"
             ) from error
+        except TransportError:
+            if self._since is None:
+                self._takeovers.failed()
+            self._close()
+            raise
         except BaseException:
             self._close()
             raise
@@ -129,29 +131,47 @@ class Mqtt(Transport):
             self._guarded(self._client.loop_write)
         self._close()
 
-    async def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
-        """Hand one message to the broker; QoS 1 returns at its PUBACK.
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
+    ) -> None:
+        """Hand one message to the broker; QoS 1 returns at its PUBACK. `expiry_s`: no use to anybody after that long.
 
         Raises TransportError when the link is gone or the broker says no, NobodyListensError when it took the message and
-        threw it away (brokers that do not tell, like iotcore, never raise that).
+        threw it away (brokers that do not tell, like iotcore, never raise that), TooLargeError for what it announced not
+        to take. A `retain` that the broker does not offer is left off: nothing of ours depends on it.
         """
-        if self._lost is not None:
-            raise TransportError(self._lost)
-        info = self._client.publish(topic, payload, qos=qos, retain=retain)
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise TransportError(self._lost or f"broker {self.where}: cannot publish on {topic} ({info.rc.name})")
+        size = len(payload) + len(topic.encode()) + 16  # fixed header, identifier, the one property
+        if size > self.limits.packet_bytes:
+            raise too_large(f"broker {self.where}", topic, size, self.limits.packet_bytes)
         if qos == 0:
+            self._hand_over(topic, payload, 0, retain, expiry_s)
             return
-        # The PUBACK is read by the loop, so it cannot come before this line.
-        pending = self._pending[info.mid] = asyncio.get_running_loop().create_future()
-        try:
-            reason = await pending
-        finally:
-            self._pending.pop(info.mid, None)
+        async with self._room:
+            mid = self._hand_over(topic, payload, qos, retain, expiry_s)
+            # The PUBACK is read by the loop, so it cannot come before this line.
+            pending = self._pending[mid] = asyncio.get_running_loop().create_future()
+            try:
+                reason = await pending
+            finally:
+                self._pending.pop(mid, None)
         if reason == NO_MATCHING_SUBSCRIBERS:
             raise NobodyListensError(f"broker {self.where}: nobody is subscribed to {topic}; is the other end running?")
         if reason >= 0x80:
-            raise TransportError(f"broker {self.where}: refused a message on {topic}: {_because(reason)}")
+            raise refusal(f"broker {self.where}", f"refused a message on {topic}", reason)
+
+    def _hand_over(self, topic: str, payload: bytes, qos: int, retain: bool, expiry_s: int | None) -> int:
+        if self._lost is not None:
+            raise self._gone()
+        properties = None
+        if expiry_s is not None:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.MessageExpiryInterval = max(1, min(expiry_s, 2**32 - 1))
+        info = self._client.publish(
+            topic, payload, qos=qos, retain=retain and self.limits.retain, properties=properties
+        )
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise self._gone(f"cannot publish on {topic} ({info.rc.name})")
+        return info.mid
 
     async def messages(self) -> AsyncIterator[Message]:
         """Give what arrives, then raise TransportError when the link is gone."""
@@ -161,34 +181,24 @@ class Mqtt(Transport):
             except UnicodeDecodeError:  # a topic that is no text is none of ours
                 topic = ""
             if topic:
-                yield Message(topic, bytes(message.payload))
+                yield Message(topic, bytes(message.payload), message.retain)
             if self._lost is None:
                 self._client.ack(message.mid, message.qos)
         self._inbox.put_nowait(None)  # for whoever asks again
-        raise TransportError(self._lost or f"broker {self.where}: closed")
+        raise self._gone()
 
     # --- connecting ---
 
     async def _connect(self) -> None:
         if self._tls:
             try:
-                context = ssl.create_default_context(cafile=self._ca)
-            except OSError as error:  # ssl.SSLError is one
-                raise TransportError(
-                    f"broker {self.where}: cannot use the CA file {self._ca}: {error}; check uplink.ca"
-                ) from error
-            if self._certificate is not None:
-                try:
-                    context.load_cert_chain(*self._certificate)
-                except OSError as error:
-                    raise TransportError(
-                        f"broker {self.where}: cannot use the certificate {self._certificate[0]} with its key: {error}; "
-                        "check uplink.certificate and uplink.private_key"
-                    ) from error
-            self._client.tls_set_context(context)
+                self._client.tls_set_context(client_context(self._ca, self._certificate))
+            except TlsError as error:
+                raise RefusedError(f"broker {self.where}: {error}") from error
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 0
         properties.ReceiveMaximum = max(1, min(self._inbox_limit, 65_535))
+        properties.MaximumPacketSize = PACKET_BYTES
         try:
             await asyncio.to_thread(
                 self._client.connect,
@@ -199,7 +209,8 @@ class Mqtt(Transport):
                 properties=properties,
             )
         except ssl.SSLError as error:
-            raise TransportError(
+            kind = RefusedError if isinstance(error, ssl.SSLCertVerificationError) else TransportError
+            raise kind(
                 f"broker {self.where}: TLS failed: {error}; check uplink.tls, uplink.ca and the name in its certificate"
             ) from error
         except (OSError, ValueError) as error:
@@ -209,15 +220,34 @@ class Mqtt(Transport):
             ) from error
         self._watch()
         assert self._greeted is not None  # noqa: S101 - set by __aenter__, for the type checker
-        reason = await self._greeted
+        reason, told = await self._greeted
         if reason.value != 0:
-            raise TransportError(f"broker {self.where}: refused the connection: {_because(reason.value)}")
+            raise refusal(f"broker {self.where}", "refused the connection", reason.value, **_words(told))
+        self._since = time.monotonic()
+        self._obey(told)
+
+    def _obey(self, told: Properties | None) -> None:
+        """Take over what the broker announced; what it leaves out has no limit. Raises RefusedError for what we need."""
+        usual = Limits()
+        self.limits = Limits(
+            in_flight=getattr(told, "ReceiveMaximum", usual.in_flight),
+            packet_bytes=getattr(told, "MaximumPacketSize", usual.packet_bytes),
+            retain=bool(getattr(told, "RetainAvailable", 1)),
+        )
+        self._room = asyncio.Semaphore(min(IN_FLIGHT, self.limits.in_flight))
+        if getattr(told, "MaximumQoS", 1) < 1:
+            raise refusal(f"broker {self.where}", "announces QoS 0 only", 0x9B)
+        if not getattr(told, "WildcardSubscriptionAvailable", 1) and any(
+            c in t for t in self._subscriptions for c in "+#"
+        ):
+            raise refusal(f"broker {self.where}", "cannot subscribe", 0xA2)
 
     async def _subscribe(self) -> None:
         if not self._subscriptions:
             return
         self._granted = asyncio.get_running_loop().create_future()
-        options = SubscribeOptions(qos=1)
+        # What a broker kept from before is no news: nothing of ours is retained.
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
         self._client.subscribe([(topic, options) for topic in self._subscriptions])
         reasons = await self._granted
         if len(reasons) != len(self._subscriptions):
@@ -226,7 +256,7 @@ class Mqtt(Transport):
             )
         for topic, reason in zip(self._subscriptions, reasons, strict=True):
             if reason.is_failure:
-                raise TransportError(f"broker {self.where}: refused the subscription {topic}: {_because(reason.value)}")
+                raise refusal(f"broker {self.where}", f"refused the subscription {topic}", reason.value)
 
     # --- paho on the event loop ---
 
@@ -237,8 +267,8 @@ class Mqtt(Transport):
         if link is None:
             raise TransportError(f"broker {self.where}: closed the connection at once")
         self._client.on_socket_register_write = lambda _c, _u, s: self._want_to_write(loop, s)
-        self._client.on_socket_unregister_write = lambda _c, _u, s: _stop_writing(loop, s)
-        self._client.on_socket_close = lambda _c, _u, s: _forget(loop, s.fileno())
+        self._client.on_socket_unregister_write = lambda _c, _u, s: stop_writing(loop, s)
+        self._client.on_socket_close = lambda _c, _u, s: forget(loop, s.fileno())
         loop.add_reader(link.fileno(), self._readable)
         if self._client.want_write():
             loop.add_writer(link.fileno(), self._writable)
@@ -249,7 +279,7 @@ class Mqtt(Transport):
         try:
             loop.add_writer(link.fileno(), self._writable)
         except (OSError, RuntimeError, ValueError) as error:
-            self._end(f"broker {self.where}: connection lost: {error}")
+            self._end(TransportError(f"broker {self.where}: connection lost: {error}"))
 
     def _readable(self) -> None:
         self._guarded(self._client.loop_read)
@@ -270,12 +300,34 @@ class Mqtt(Transport):
         try:
             code = step()
         except Exception as error:  # noqa: BLE001 - paho's parser raises a dozen kinds on foreign bytes; none is lost
-            self._end(f"broker {self.where}: does not speak MQTT 5 ({error!r}); check uplink.host and uplink.port")
+            what = f"broker {self.where}: does not speak MQTT 5 ({error!r}); check uplink.host and uplink.port"
+            self._end(TransportError(what))
             return
         if code not in {MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_AGAIN}:
-            self._end(f"broker {self.where}: connection lost ({paho.error_string(code)})")
+            self._end(self._hung_up(code))
+        elif getattr(self._client, "_in_packet", {}).get("remaining_length", 0) > PACKET_BYTES:
+            self._end(TransportError(f"broker {self.where}: sends more than the {PACKET_BYTES} bytes we told it"))
 
-    def _end(self, why: str) -> None:
+    def _hung_up(self, code: MQTTErrorCode) -> TransportError:
+        """Give the error for an end without a word from the broker."""
+        if self._since is None and self._heard.alert:
+            # TLS 1.3: the broker judges our certificate after our handshake is done.
+            return RefusedError(
+                f"broker {self.where}: does not take our certificate: {self._heard.last}; check uplink.certificate, "
+                "that it has not run out or been revoked, and the broker's CA"
+            )
+        lost = f"broker {self.where}: connection lost ({paho.error_string(code)})"
+        orderly = code == MQTTErrorCode.MQTT_ERR_CONN_LOST and not self._heard.last  # a reset is the line's doing
+        if orderly and self._since is not None and self._lost is None:
+            now = time.monotonic()
+            if (kind := self._takeovers.ended(now, now - self._since, told=False)) is not None:
+                return kind(
+                    f"broker {self.where}: lets us in and hangs up, again and again: another client uses the id "
+                    f"{self._client_id!r}: a clone of this gateway? (or the broker keeps restarting)"
+                )
+        return TransportError(lost)
+
+    def _end(self, why: TransportError) -> None:
         """Tell everyone who waits that the link is gone; the first reason is kept."""
         if self._lost is not None:
             return
@@ -283,25 +335,30 @@ class Mqtt(Transport):
         waiting: list[asyncio.Future[Any] | None] = [self._greeted, self._granted, *self._pending.values()]
         for future in waiting:
             if future is not None and not future.done():
-                future.set_exception(TransportError(why))
+                future.set_exception(self._gone())
                 future.exception()  # told; nobody has to be waiting
         self._inbox.put_nowait(None)
 
+    def _gone(self, otherwise: str = "closed") -> TransportError:
+        """Give the reason of the end anew: one exception object is raised once."""
+        why = self._lost
+        return TransportError(f"broker {self.where}: {otherwise}") if why is None else type(why)(str(why))
+
     def _close(self) -> None:
-        self._end(f"broker {self.where}: closed")
+        self._end(TransportError(f"broker {self.where}: closed"))
         if self._tick is not None:
             self._tick.cancel()
         link = self._client.socket()
         if link is not None:
-            _forget(asyncio.get_running_loop(), link.fileno())
+            forget(asyncio.get_running_loop(), link.fileno())
             with contextlib.suppress(OSError):  # closed under us: what we wanted
                 link.close()
 
     # --- paho's callbacks, all on the event loop ---
 
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, told: Properties | None) -> None:
         if self._greeted is not None and not self._greeted.done():
-            self._greeted.set_result(reason)
+            self._greeted.set_result((reason, told))
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
         if self._granted is not None and not self._granted.done():
@@ -320,27 +377,24 @@ class Mqtt(Transport):
             return
         self._inbox.put_nowait(message)
 
-    def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
-        said = _because(reason.value) if flags.is_disconnect_packet_from_server else "the link went away"
-        self._end(f"broker {self.where}: connection lost: {said}")
+    def _on_disconnect(self, _client: Any, _data: Any, flags: Any, reason: ReasonCode, told: Properties | None) -> None:
+        if not flags.is_disconnect_packet_from_server:
+            return  # _guarded knows why
+        why = refusal(f"broker {self.where}", "connection lost", reason.value, **_words(told))
+        now = time.monotonic()
+        if reason.value == SESSION_TAKEN_OVER and self._since is not None:
+            kind = self._takeovers.ended(now, now - self._since, told=True)
+            if kind is not None:
+                why = kind(
+                    f"broker {self.where}: another client uses the id {self._client_id!r}: is a clone of this gateway "
+                    "running? Each connection ends the other one's"
+                )
+        self._end(why)
 
 
-def _because(reason: int) -> str:
-    return REFUSALS.get(reason, f"reason code 0x{reason:02x}")
-
-
-def _no_delay(_client: Any, _data: Any, link: Any) -> None:
-    """Small receipts must not wait for the other end's delayed acknowledgement: 97 ms become 9 ms."""
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)  # ms; a half-open link ends
-
-
-def _stop_writing(loop: asyncio.AbstractEventLoop, link: Any) -> None:
-    loop.remove_writer(link.fileno())
-
-
-def _forget(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
-    if descriptor >= 0:
-        loop.remove_reader(descriptor)
-        loop.remove_writer(descriptor)
+def _words(told: Properties | None) -> dict[str, str]:
+    """Give what a broker says beside its reason code."""
+    return {
+        "reference": str(getattr(told, "ServerReference", "")),
+        "said": str(getattr(told, "ReasonString", "")),
+    }
