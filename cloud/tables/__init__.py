@@ -7,7 +7,20 @@ can be thrown away. Times are ns since 1970 UTC (`at`, `start`) as in the facts,
 """
 
 from cloud.tables.columns import metadata
-from cloud.tables.ledger import conflict, dead_letter, gateway, incarnation, ingest_chunk, ingest_stream, loss
+from cloud.tables.ledger import (
+    backup,
+    chain_finding,
+    conflict,
+    dead_letter,
+    gateway,
+    gateway_event,
+    incarnation,
+    ingest_chunk,
+    ingest_stream,
+    loss,
+    wanted,
+    witness,
+)
 from cloud.tables.marts import (
     MEASURES,
     dirty_bucket,
@@ -36,6 +49,8 @@ __all__ = [
     "MEASURES",
     "alarm",
     "alarm_change",
+    "backup",
+    "chain_finding",
     "conflict",
     "dead_letter",
     "dictionary",
@@ -44,6 +59,7 @@ __all__ = [
     "fact",
     "gap",
     "gateway",
+    "gateway_event",
     "incarnation",
     "ingest_chunk",
     "ingest_stream",
@@ -63,5 +79,7 @@ __all__ = [
     "reading",
     "tag",
     "tag_minute",
+    "wanted",
+    "witness",
     "work_unit",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from cloud.tables.columns import Big, maybe, metadata, tenant, text, whole
+from cloud.tables.columns import Big, maybe, metadata, tenant, text, whole, words
 
 gateway = sa.Table(
     "gateway",
@@ -27,6 +27,10 @@ gateway = sa.Table(
     text("holdings", "[]"),
     maybe("holdings_ms"),
     whole("conflicts", 0),
+    text("identity", "ok"),  # ok; conflict while two boxes speak with this identity
+    text("box", ""),  # of the newest start
+    text("public_key", ""),  # the first one ever seen, hex
+    whole("resumes", 0),  # counts up: the order in which incarnations came in
     sa.UniqueConstraint("tenant", "site", "name"),
 )
 
@@ -41,6 +45,14 @@ incarnation = sa.Table(
     text("previous", ""),
     sa.Column("closed", sa.Boolean, nullable=False, server_default=sa.false()),
     whole("first_seen_ms"),
+    text("box", ""),
+    text("public_key", ""),
+    text("software", ""),
+    maybe("heard_ms"),  # named by a resume or a heartbeat
+    whole("appeared", 0),  # gateway.resumes at its first resume of its own; 0 for one that never spoke itself
+    whole("resumed", 0),  # … and at its latest
+    sa.Column("discarded", sa.Boolean, nullable=False, server_default=sa.false()),  # a person kept another box
+    maybe("suspect_ms"),  # incomplete, and its gateway does not name it any more
     sa.UniqueConstraint("gateway", "inc"),
 )
 
@@ -53,6 +65,12 @@ ingest_stream = sa.Table(
     whole("stored", 0),  # contiguous: everything up to here is a row or a declared loss
     whole("last", 0),  # highest sequence number we ever heard of
     whole("rows", 0),  # records of this stream that are rows
+    whole("safe", 0),  # everything up to here is in a verified backup, too
+    whole("corrected", 0),  # records that came after they had been declared lost
+    sa.Column("link", sa.LargeBinary),  # of the chain after the newest chunk in sequence
+    whole("link_seq", 0),  # that chunk's last record
+    whole("witness_seq", 0),  # countersigned up to here
+    whole("witness_ms", 0),
 )
 
 ingest_chunk = sa.Table(
@@ -65,7 +83,78 @@ ingest_chunk = sa.Table(
     whole("count"),
     sa.Column("digest", sa.LargeBinary, nullable=False),
     whole("stored_ms"),
+    sa.Column("before", sa.LargeBinary),  # link of the chain before it, as the gateway says; null from older gateways
+    sa.Column("link", sa.LargeBinary),
+    sa.Column("signature", sa.LargeBinary),  # the gateway's
+    words("clock_sync"),  # sync.timing.ClockState at its commit
+    maybe("uptime"),
+    maybe("clock_offset_ms"),
+    sa.Column("body", sa.LargeBinary),  # as it came; of the audit stream only
     sqlite_with_rowid=False,
+)
+
+witness = sa.Table(
+    "witness",
+    metadata,
+    sa.Column("inc", Big, primary_key=True, autoincrement=False),
+    sa.Column("stream", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("seq", Big, primary_key=True, autoincrement=False),
+    tenant(),
+    sa.Column("link", sa.LargeBinary, nullable=False),
+    whole("at"),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+)
+
+chain_finding = sa.Table(
+    "chain_finding",
+    metadata,
+    sa.Column("id", Big, primary_key=True),
+    tenant(),
+    whole("inc"),
+    sa.Column("stream", sa.SmallInteger, nullable=False),
+    whole("first"),
+    text("why"),
+    whole("recorded_ms"),
+    sa.UniqueConstraint("inc", "stream", "first", "why"),
+)
+
+wanted = sa.Table(
+    "wanted",
+    metadata,
+    sa.Column("id", Big, primary_key=True),
+    tenant(),
+    sa.Column("inc", Big, sa.ForeignKey("incarnation.id"), nullable=False),
+    sa.Column("stream", sa.SmallInteger, nullable=False),
+    whole("first"),
+    whole("last"),
+    whole("asked_ms"),
+    text("asked_by", ""),
+    maybe("sent_ms"),
+    maybe("done_ms"),
+    text("answered", "[]"),  # ranges the gateway answered, as rows or as gone
+)
+
+gateway_event = sa.Table(
+    "gateway_event",
+    metadata,
+    sa.Column("id", Big, primary_key=True),
+    tenant(),
+    sa.Column("gateway", Big, sa.ForeignKey("gateway.id"), nullable=False),
+    whole("at_ms"),
+    text("kind"),
+    text("detail"),
+)
+
+backup = sa.Table(
+    "backup",
+    metadata,
+    sa.Column("id", Big, primary_key=True),
+    whole("made_ms"),
+    text("path"),
+    text("digest"),
+    whole("bytes"),
+    whole("recorded_ms"),
+    sa.UniqueConstraint("digest"),
 )
 
 loss = sa.Table(
