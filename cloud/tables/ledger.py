@@ -53,6 +53,7 @@ incarnation = sa.Table(
     whole("resumed", 0),  # … and at its latest
     sa.Column("discarded", sa.Boolean, nullable=False, server_default=sa.false()),  # a person kept another box
     maybe("suspect_ms"),  # incomplete, and its gateway does not name it any more
+    maybe("unset_step"),  # ns by which its clock was off while it had never been set
     sa.UniqueConstraint("gateway", "inc"),
 )
 

@@ -20,6 +20,7 @@ incarnation appeared {big} DEFAULT '0' NOT NULL
 incarnation resumed {big} DEFAULT '0' NOT NULL
 incarnation discarded BOOLEAN DEFAULT {false} NOT NULL
 incarnation suspect_ms {big}
+incarnation unset_step {big}
 ingest_stream safe {big} DEFAULT '0' NOT NULL
 ingest_stream corrected {big} DEFAULT '0' NOT NULL
 ingest_stream link {blob}
