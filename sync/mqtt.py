@@ -22,7 +22,16 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from sync.reasons import NO_MATCHING_SUBSCRIBERS, PACKET_BYTES, SESSION_TAKEN_OVER, refusal, too_large
+from sync.reasons import (
+    NO_MATCHING_SUBSCRIBERS,
+    PACKET_BYTES,
+    SESSION_TAKEN_OVER,
+    clone,
+    not_let_in,
+    refusal,
+    tls_failed,
+    too_large,
+)
 from sync.sockets import forget, no_delay, stop_writing
 from sync.takeover import Takeovers
 from sync.tls import Complaints, TlsError, client_context
@@ -209,10 +218,7 @@ class Mqtt(Transport):
                 properties=properties,
             )
         except ssl.SSLError as error:
-            kind = RefusedError if isinstance(error, ssl.SSLCertVerificationError) else TransportError
-            raise kind(
-                f"broker {self.where}: TLS failed: {error}; check uplink.tls, uplink.ca and the name in its certificate"
-            ) from error
+            raise tls_failed(f"broker {self.where}", error) from error
         except (OSError, ValueError) as error:
             raise TransportError(
                 f"broker {self.where}: cannot connect: {error}; check uplink.host and uplink.port, that the broker runs "
@@ -265,7 +271,7 @@ class Mqtt(Transport):
         loop = asyncio.get_running_loop()
         link = self._client.socket()
         if link is None:
-            raise TransportError(f"broker {self.where}: closed the connection at once")
+            raise self._hung_up(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         self._client.on_socket_register_write = lambda _c, _u, s: self._want_to_write(loop, s)
         self._client.on_socket_unregister_write = lambda _c, _u, s: stop_writing(loop, s)
         self._client.on_socket_close = lambda _c, _u, s: forget(loop, s.fileno())
@@ -310,22 +316,18 @@ class Mqtt(Transport):
 
     def _hung_up(self, code: MQTTErrorCode) -> TransportError:
         """Give the error for an end without a word from the broker."""
-        if self._since is None and self._heard.alert:
-            # TLS 1.3: the broker judges our certificate after our handshake is done.
-            return RefusedError(
-                f"broker {self.where}: does not take our certificate: {self._heard.last}; check uplink.certificate, "
-                "that it has not run out or been revoked, and the broker's CA"
-            )
-        lost = f"broker {self.where}: connection lost ({paho.error_string(code)})"
+        if self._since is None and self._tls:
+            return not_let_in(f"broker {self.where}", self._heard.last, refused=self._heard.alert)
         orderly = code == MQTTErrorCode.MQTT_ERR_CONN_LOST and not self._heard.last  # a reset is the line's doing
-        if orderly and self._since is not None and self._lost is None:
-            now = time.monotonic()
-            if (kind := self._takeovers.ended(now, now - self._since, told=False)) is not None:
-                return kind(
-                    f"broker {self.where}: lets us in and hangs up, again and again: another client uses the id "
-                    f"{self._client_id!r}: a clone of this gateway? (or the broker keeps restarting)"
-                )
-        return TransportError(lost)
+        if orderly and self._since is not None and self._lost is None and (why := self._clone(told=False)) is not None:
+            return why
+        return TransportError(f"broker {self.where}: connection lost ({paho.error_string(code)})")
+
+    def _clone(self, *, told: bool) -> TransportError | None:
+        """Give the error for a connection that the broker ended, when it looks like another client's doing."""
+        now = time.monotonic()
+        kind = self._takeovers.ended(now, now - (self._since or now), told=told)
+        return None if kind is None else clone(f"broker {self.where}", self._client_id, kind)
 
     def _end(self, why: TransportError) -> None:
         """Tell everyone who waits that the link is gone; the first reason is kept."""
@@ -381,15 +383,8 @@ class Mqtt(Transport):
         if not flags.is_disconnect_packet_from_server:
             return  # _guarded knows why
         why = refusal(f"broker {self.where}", "connection lost", reason.value, **_words(told))
-        now = time.monotonic()
-        if reason.value == SESSION_TAKEN_OVER and self._since is not None:
-            kind = self._takeovers.ended(now, now - self._since, told=True)
-            if kind is not None:
-                why = kind(
-                    f"broker {self.where}: another client uses the id {self._client_id!r}: is a clone of this gateway "
-                    "running? Each connection ends the other one's"
-                )
-        self._end(why)
+        taken_over = reason.value == SESSION_TAKEN_OVER and self._since is not None
+        self._end((taken_over and self._clone(told=True)) or why)
 
 
 def _words(told: Properties | None) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Final
 
 from sync.frames import MAX_FRAME_BYTES
-from sync.transport import BusyError, QuotaError, RefusedError, TooLargeError, TransportError
+from sync.takeover import SuspectedCloneError
+from sync.transport import BusyError, CloneError, QuotaError, RefusedError, TooLargeError, TransportError
 
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
 SESSION_TAKEN_OVER: Final = 0x8E
@@ -82,3 +84,27 @@ def refusal(where: str, what: str, code: int, *, reference: str = "", said: str 
 def too_large(where: str, topic: str, size: int, limit: int) -> TooLargeError:
     """Give the error for a message that the broker announced not to take."""
     return TooLargeError(f"{where}: a message of {size} bytes on {topic} is larger than its limit of {limit}; {_SIZE}")
+
+
+def tls_failed(where: str, error: ssl.SSLError) -> TransportError:
+    """Give the error for a broker that did not prove to be ours. A certificate that does not fit mends no retry."""
+    what = f"{where}: TLS failed: {error}; check uplink.tls, uplink.ca and the name in its certificate"
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return TransportError(what)
+    return RefusedError(f"{what}, and this machine's clock")
+
+
+def not_let_in(where: str, heard: str, *, refused: bool) -> TransportError:
+    """Give the error for a broker that hung up before it greeted us; TLS 1.3 judges our certificate only then."""
+    check = "check uplink.certificate: that it has not run out or been revoked, and that the broker knows its CA"
+    if refused:
+        return RefusedError(f"{where}: does not take our certificate: {heard}; {check}")
+    return TransportError(f"{where}: connection lost before its greeting ({heard or 'closed'}); {check}")
+
+
+def clone(where: str, client_id: str, kind: type[CloneError]) -> CloneError:
+    """Give the error for a connection that another client of our name keeps ending."""
+    who = f"another client uses the id {client_id!r}: is a clone of this gateway running?"
+    if kind is SuspectedCloneError:
+        return kind(f"{where}: lets us in and hangs up, again and again: {who} (or the broker keeps restarting)")
+    return kind(f"{where}: {who} Each connection ends the other one's")
