@@ -4,6 +4,7 @@ from edge.store.file import StoreError, StoreRefusedError
 from edge.store.store import (
     CommitError,
     Next,
+    Outbox,
     Recovery,
     Store,
     StoreCounts,
@@ -14,6 +15,7 @@ from edge.store.store import (
 __all__ = [
     "CommitError",
     "Next",
+    "Outbox",
     "Recovery",
     "Store",
     "StoreCounts",

@@ -25,6 +25,7 @@ from sync.facts import (
     TagDictionary,
 )
 from sync.reading import Readings, concatenate
+from sync.timing import ClockState
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,10 @@ class Plan:
     shown: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
     audit_head: str = ""
     dictionary: str | None = None
+    described: NewChunk | None = None
+    """The chunk of that dictionary, where it is among these."""
+    clock: ClockState | None = None
+    """Said with every chunk."""
 
     @property
     def bytes(self) -> int:
@@ -168,32 +173,41 @@ def _fits(value: str | int) -> bool:
         return False
 
 
-def describe(call: Request) -> None:
-    """Encode a call's dictionary. Raises CommitError when no frame can carry it."""
-    if call.dictionary is not None:
-        call.described = _of_facts(Stream.FACT, [(call.dictionary.at, _encode(call.dictionary))], keep=True)
+def describe(call: Request, clock: ClockState | None = None) -> NewChunk | None:
+    """Encode a call's dictionary, if it has one, once. Raises CommitError when no frame can carry it."""
+    if call.dictionary is not None and call.described is None:
+        call.described = _of_facts(
+            Stream.FACT, [(call.dictionary.at, _encode(call.dictionary))], clock=clock, keep=True
+        )
+    return call.described
 
 
-def plan(requests: Iterable[Request], *, audit_head: str, dictionary: str | None) -> Plan:
-    """Merge calls, in order, into as few chunks as the limits allow; every body is encoded here, once."""
-    made = Plan(audit_head=audit_head, dictionary=dictionary)
+def plan(
+    requests: Iterable[Request], *, audit_head: str, dictionary: str | None, clock: ClockState | None = None
+) -> Plan:
+    """Merge calls, in order, into as few chunks as the limits allow; every body is encoded here, once.
+
+    Raises CommitError when a dictionary fits no frame.
+    """
+    made = Plan(audit_head=audit_head, dictionary=dictionary, clock=clock)
     lanes: dict[Stream, list[tuple[int, bytes]]] = {}
     pending: list[Readings] = []
     for call in requests:
         for stream, at, fact in call.facts:
             raw = _chained(fact, made) if isinstance(fact, Audited) else fact
             lanes.setdefault(stream, []).append((at, raw))
-        if call.dictionary is not None and call.described and call.dictionary.version != made.dictionary:
+        if call.dictionary is not None and call.dictionary.version != made.dictionary:
             _add_readings(made, pending)  # these still mean the dictionary before
             pending = []
-            made.chunks.append(call.described)
-            made.dictionary = call.dictionary.version
+            if (described := describe(call, clock)) is not None:
+                made.chunks.append(described)
+            made.dictionary, made.described = call.dictionary.version, described
         pending.extend(call.readings)
         made.checkpoints.update(call.checkpoints)
         made.shown.extend(call.shown)
     _add_readings(made, pending)
     for stream in sorted(lanes):
-        made.chunks.extend(_of_facts(stream, part) for part in _cut(lanes[stream]))
+        made.chunks.extend(_of_facts(stream, part, clock=clock) for part in _cut(lanes[stream]))
     return made
 
 
@@ -216,8 +230,10 @@ def _cut(records: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
         yield part
 
 
-def _of_facts(stream: Stream, records: list[tuple[int, bytes]], *, keep: bool = False) -> NewChunk:
-    body = chunk.encode_facts([_Encoded(raw) for _, raw in records])
+def _of_facts(
+    stream: Stream, records: list[tuple[int, bytes]], *, clock: ClockState | None, keep: bool = False
+) -> NewChunk:
+    body = chunk.encode_facts([_Encoded(raw) for _, raw in records], clock)
     if len(body) > chunk.MAX_BODY_BYTES:
         raise CommitError(f"a chunk of {len(body)} bytes; the wire takes {chunk.MAX_BODY_BYTES}")
     times = [at for at, _ in records]
@@ -248,17 +264,17 @@ def _add_merged(made: Plan, merged: Readings, dictionary: str) -> None:
     for start in range(0, len(merged), chunk.MAX_RECORDS):
         stop = min(start + chunk.MAX_RECORDS, len(merged))
         part = merged if stop - start == len(merged) else merged.take(np.arange(start, stop))
-        made.chunks.extend(_of_readings(part, dictionary))
+        made.chunks.extend(_of_readings(part, dictionary, made.clock))
 
 
-def _of_readings(batch: Readings, dictionary: str) -> Iterator[NewChunk]:
+def _of_readings(batch: Readings, dictionary: str, clock: ClockState | None) -> Iterator[NewChunk]:
     """Give one chunk, or several where texts make it too large for the wire."""
     texts = sum(len(v) for v in (batch.other or {}).values() if isinstance(v, str))
-    body = b"" if texts > chunk.MAX_DECODED_BYTES // 8 else chunk.encode_readings(batch, dictionary)
+    body = b"" if texts > chunk.MAX_DECODED_BYTES // 8 else chunk.encode_readings(batch, dictionary, clock)
     if not body or len(body) > chunk.MAX_BODY_BYTES:
         half = len(batch) // 2
-        yield from _of_readings(batch.take(np.arange(half)), dictionary)
-        yield from _of_readings(batch.take(np.arange(half, len(batch))), dictionary)
+        yield from _of_readings(batch.take(np.arange(half)), dictionary, clock)
+        yield from _of_readings(batch.take(np.arange(half, len(batch))), dictionary, clock)
         return
     yield NewChunk(
         stream=Stream.FACT,

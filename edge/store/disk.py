@@ -34,10 +34,10 @@ class FullError(Exception):
 
 
 class Disk:
-    """The connection, the books and the room for both; used by the writer's thread only."""
+    """The connection, the books and the room for both; used by one thread only. Without a path it is all in memory."""
 
     def __init__(
-        self, connection: apsw.Connection, books: Books, path: Path, quota_bytes: int, ballast: Ballast
+        self, connection: apsw.Connection, books: Books, path: Path | None, quota_bytes: int, ballast: Ballast
     ) -> None:
         self.connection, self.books = connection, books
         self.wal_pages = 0
@@ -50,6 +50,10 @@ class Disk:
     def _on_commit(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self.wal_pages = pages
         return apsw.SQLITE_OK
+
+    @property
+    def name(self) -> str:
+        return ":memory:" if self._path is None else str(self._path)
 
     def transact(self, write: Callable[[], T]) -> T:
         """Run one transaction to the disk. Raises FullError (nothing has happened) and StoreError (the end)."""
@@ -65,7 +69,7 @@ class Disk:
         except apsw.Error as error:
             why = f"{error} (errno {self.connection.system_errno})"
             if not self._is_full(error):
-                raise StoreError(f"{self._path}: {why}; check the disk: the process ends rather than guess") from error
+                raise StoreError(f"{self.name}: {why}; check the disk: the process ends rather than guess") from error
             self._restore()
             raise FullError(why) from error
         return result
@@ -129,6 +133,8 @@ class Disk:
 
     def _spare(self) -> int:
         """Give the bytes that can be written: free pages of the file, and what it may still grow by."""
+        if self._path is None:
+            return 1 << 62
         size = self._number("page_count") * PAGE
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
         growth = shutil.disk_usage(self._path.parent).free
@@ -178,6 +184,9 @@ class Disk:
 
     def checkpoint(self, *, truncate: bool = False) -> None:
         """Copy the log into the file, as far as readers and room allow."""
+        if self._path is None:
+            return
+        failpoint.reach("edge.before_checkpoint")
         mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
         try:
             self.connection.wal_checkpoint(mode=mode)
@@ -186,7 +195,7 @@ class Disk:
             log.debug("checkpoint put off: someone reads the file")
         except (apsw.FullError, apsw.IOError) as error:
             if not self._is_full(error):
-                raise StoreError(f"{self._path}: {error} while checkpointing; check the disk") from error
+                raise StoreError(f"{self.name}: {error} while checkpointing; check the disk") from error
             log.debug("checkpoint put off: the disk is full")
 
     def after_commit(self, *, idle: bool) -> None:

@@ -13,6 +13,8 @@ from typing import IO, Final
 
 import apsw
 
+from edge.durable import sync_folder
+
 log = logging.getLogger(__name__)
 
 NAME: Final = "edge.db"
@@ -229,12 +231,3 @@ def replace(path: Path, new: Path) -> None:
         new.with_name(new.name + suffix).unlink(missing_ok=True)
     new.replace(path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names that were created or renamed in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from sync.chain import genesis
 from sync.facts import Stream
 from sync.frames import Incarnation, Loss, Range, StreamHoldings
 
@@ -34,6 +35,10 @@ class Lane:
     """Commit time of the oldest chunk above `stored`, ns."""
     offered: int = 0
     """Highest seq handed to the uplink since the start: may be at the cloud already, so it is not shed."""
+    link: bytes = b""
+    """Of the last chunk ever committed (`sync.chain`); empty when not known."""
+    tallied: int = 0
+    """Highest seq that stands in a tally."""
 
     def held(self) -> list[Range]:
         """Give the ranges that are in chunks: all above the floor that is not lost."""
@@ -96,11 +101,13 @@ class Start:
     previous: str
     closed: bool
     lanes: dict[Stream, Lane] = field(default_factory=dict[Stream, Lane])
+    hour: int = 0
+    """Begin of the hour that runs and is not tallied yet, ns; 0 for none."""
 
     def lane(self, stream: Stream) -> Lane:
         """Give a lane, new ones included."""
         if stream not in self.lanes:
-            self.lanes[stream] = Lane(self.ord, stream)
+            self.lanes[stream] = Lane(self.ord, stream, link=genesis(self.inc, stream))
         return self.lanes[stream]
 
     def done(self) -> bool:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import apsw
 
+from edge.durable import sync_folder
 from edge.store import file, rows
 from edge.store.file import DamagedError
-from edge.store.lanes import Books
+from edge.store.outbox import Found, look_through
 from edge.store.salvage import Recovery, salvage
 
 log = logging.getLogger(__name__)
@@ -21,11 +22,8 @@ class Opened:
     """The file and what was read of it."""
 
     connection: apsw.Connection
-    books: Books
-    audit_head: str
-    checkpoints: dict[str, bytes]
+    found: Found
     recovery: Recovery | None
-    seen: rows.Seen
 
 
 def open_sound(path: Path, at: int) -> Opened:
@@ -55,14 +53,7 @@ def _open(path: Path, recovery: Recovery | None) -> Opened:
         file.migrate(connection, path)
         if not rows.meta(connection, "clean", 1):
             file.verify(connection)
-        opened = Opened(
-            connection=connection,
-            books=rows.read_books(connection),
-            audit_head=str(rows.meta(connection, "audit_head", "")),
-            checkpoints=rows.read_checkpoints(connection),
-            recovery=recovery,
-            seen=rows.survey(connection),
-        )
+        opened = Opened(connection=connection, found=look_through(connection), recovery=recovery)
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, ValueError, KeyError) as error:
         connection.close()
         raise DamagedError(str(error)) from error  # a table or a column that is not there is damage, too
@@ -70,5 +61,5 @@ def _open(path: Path, recovery: Recovery | None) -> Opened:
         connection.close()
         raise
     if new:
-        file.sync_folder(path.parent)
+        sync_folder(path.parent)
     return opened

@@ -12,6 +12,7 @@ import apsw
 
 from edge.store.chunks import NewChunk
 from edge.store.lanes import Books, Lane, Start, gaps
+from sync.chain import follow
 from sync.chunk import digest
 from sync.facts import Stream
 from sync.frames import Loss, Rejection, Watermark
@@ -32,6 +33,13 @@ class StoredChunk:
     count: int
     digest: bytes
     body: bytes
+    before: bytes = b""
+    """Link of the lane's chain before it (`sync.chain`); empty when not known: written by a version without chains."""
+
+    @property
+    def link(self) -> bytes:
+        """Its own link; empty when the one before is not known."""
+        return follow(self.before, self.digest) if self.before else b""
 
 
 def meta(connection: apsw.Connection, key: str, default: Any) -> Any:
@@ -50,14 +58,15 @@ def read_books(connection: apsw.Connection) -> Books:
     books = Books(
         sealed_produced=int(meta(connection, "sealed_produced", 0)), sealed_lost=int(meta(connection, "sealed_lost", 0))
     )
-    for ord_, inc, previous, closed in connection.execute(
-        "SELECT ord, inc, previous, closed FROM incarnation ORDER BY ord"
+    for ord_, inc, previous, closed, hour in connection.execute(
+        "SELECT ord, inc, previous, closed, hour FROM incarnation ORDER BY ord"
     ):
-        books.starts[int(ord_)] = Start(int(ord_), str(inc), str(previous), bool(closed))
-    for ord_, stream, last, stored, safe, floor, lost in connection.execute(
-        "SELECT ord, stream, last, stored, safe, floor, lost FROM lane"
+        books.starts[int(ord_)] = Start(int(ord_), str(inc), str(previous), bool(closed), hour=int(hour))
+    for ord_, stream, last, stored, safe, floor, lost, link, tallied in connection.execute(
+        "SELECT ord, stream, last, stored, safe, floor, lost, link, tallied FROM lane"
     ):
         lane = Lane(int(ord_), Stream(stream), int(last), int(stored), int(safe), int(floor), int(lost))
+        lane.link, lane.tallied = bytes(link), int(tallied)
         books.starts[lane.ord].lanes[lane.stream] = lane
     for ord_, stream, *loss in connection.execute(
         "SELECT ord, stream, first, last, reason, t0, t1 FROM loss ORDER BY ord, stream, first"
@@ -72,7 +81,7 @@ Seen = Mapping[tuple[int, Stream], tuple[int, int]]
 
 def survey(connection: apsw.Connection) -> Seen:
     """Count what is in the outbox by its covering index, and touch every other table: what cannot be read shows here."""
-    for table in ("meta", "incarnation", "lane", "chunk", "loss", "aside", "checkpoint", "recent"):
+    for table in ("meta", "incarnation", "lane", "chunk", "loss", "aside", "checkpoint", "recent", "latent", "witness"):
         connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 - the names above
     return {
         (int(ord_), Stream(stream)): (int(count), int(last))
@@ -120,7 +129,8 @@ def open_start(connection: apsw.Connection, books: Books, inc: str, opened: int,
     ord_ = max(int(newest[0]) if newest else 0, int(meta(connection, "newest_ord", 0))) + 1
     start = Start(ord_, inc, previous, closed=False)
     connection.execute(
-        "INSERT INTO incarnation VALUES (?, ?, ?, ?, ?, 0)", (start.ord, start.inc, start.previous, opened, software)
+        "INSERT INTO incarnation (ord, inc, previous, opened, software, closed) VALUES (?, ?, ?, ?, ?, 0)",
+        (start.ord, start.inc, start.previous, opened, software),
     )
     set_meta(connection, "newest_ord", start.ord)
     set_meta(connection, "newest_inc", start.inc)
@@ -130,20 +140,23 @@ def open_start(connection: apsw.Connection, books: Books, inc: str, opened: int,
 
 def save_lane(connection: apsw.Connection, lane: Lane) -> None:
     connection.execute(
-        "INSERT INTO lane VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (ord, stream) DO UPDATE SET last = excluded.last, "
-        "stored = excluded.stored, safe = excluded.safe, floor = excluded.floor, lost = excluded.lost",
-        (lane.ord, lane.stream, lane.last, lane.stored, lane.safe, lane.floor, lane.lost),
-    )
+        "INSERT INTO lane (ord, stream, last, stored, safe, floor, lost, link, tallied) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (ord, stream) DO UPDATE SET last = excluded.last, stored = excluded.stored, safe = excluded.safe, "
+        "floor = excluded.floor, lost = excluded.lost, link = excluded.link, tallied = excluded.tallied",
+        (lane.ord, lane.stream, lane.last, lane.stored, lane.safe, lane.floor, lane.lost, lane.link, lane.tallied),
+    )  # fmt: skip
 
 
-def append(connection: apsw.Connection, lane: Lane, new: NewChunk, at: int) -> None:
-    """Give a chunk its place and write it."""
+def append(connection: apsw.Connection, lane: Lane, new: NewChunk, at: int, lived: int) -> None:
+    """Give a chunk its place and its link, and write it."""
     first = lane.last + 1
     connection.execute(
-        "INSERT INTO chunk (ord, stream, first, count, at, bytes, keep, t0, t1, digest, body) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (lane.ord, lane.stream, first, new.count, at, len(new.body), new.keep, new.t0, new.t1, new.digest, new.body),
+        "INSERT INTO chunk (ord, stream, first, count, at, bytes, keep, t0, t1, digest, body, before, lived) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (lane.ord, lane.stream, first, new.count, at, len(new.body), new.keep, new.t0, new.t1, new.digest, new.body,
+         lane.link, lived),
     )  # fmt: skip
+    lane.link = follow(lane.link, new.digest)
     lane.last += new.count
     lane.waiting_bytes += len(new.body)
     if lane.oldest_at is None:
@@ -184,19 +197,28 @@ def age(connection: apsw.Connection, lane: Lane) -> None:
 def next_chunk(connection: apsw.Connection, start: Start, lane: Lane, after: int) -> StoredChunk | None:
     """Read the first chunk above `after`, as it was written; one whose digest no longer fits raises ValueError."""
     row = connection.execute(
-        "SELECT first, count, digest, body FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? "
+        f"SELECT {PLACED} FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? "  # noqa: S608
         "ORDER BY first LIMIT 1",
         (lane.ord, lane.stream, after),
     ).fetchone()
     if row is None:
         return None
-    first, count, mark, body = row
-    found = StoredChunk(
-        inc=start.inc, stream=lane.stream, first=int(first), count=int(count), digest=bytes(mark), body=bytes(body)
-    )
+    found = placed(start.inc, lane.stream, row)
     if digest(found.body) != found.digest:
         raise DigestError(found)
     return found
+
+
+PLACED: Final = "first, count, digest, body, before"
+
+
+def placed(inc: str, stream: Stream, row: Any) -> StoredChunk:
+    """Give the chunk of a row of the columns `PLACED`, unchecked."""
+    first, count, mark, body, before = row
+    return StoredChunk(
+        inc=inc, stream=stream, first=int(first), count=int(count), digest=bytes(mark), body=bytes(body),
+        before=bytes(before),
+    )  # fmt: skip
 
 
 class DigestError(Exception):

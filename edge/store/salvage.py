@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import apsw
 
-from edge.store.file import LEDGER, connect, migrate, sync_folder
+from edge.durable import sync_folder
+from edge.store.file import LEDGER, connect, migrate
 from edge.store.lanes import Books, Lane, Start, gaps
 from edge.store.rows import save_checkpoints, save_lane, set_meta
 from sync.chunk import ChunkError, decode, digest
@@ -116,6 +117,7 @@ def salvage(kept: Path, new: Path, why: str) -> Recovery:
             meta = known | {str(key): value for key, value in _rows(source, "SELECT key, value FROM meta")}
             _read_books(source, books)
             there = _copy_chunks(source, target, books)
+            _copy_latent_and_witnesses(source, target, books)
             lost = _write_books(target, books, there, meta)
             save_checkpoints(
                 target,
@@ -128,6 +130,17 @@ def salvage(kept: Path, new: Path, why: str) -> Recovery:
         target.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     records = sum(last - first + 1 for ranges in there.values() for first, last in ranges)
     return Recovery(kept=kept, why=why, records=records, lost=lost)
+
+
+def _copy_latent_and_witnesses(source: apsw.Connection, target: apsw.Connection, books: Books) -> None:
+    """Take over what a file of schema 002 knows beyond its chunks, as far as it can be read."""
+    if _has(source, "latent", "t1"):
+        for ord_, *rest in _rows(source, "SELECT ord, stream, first, last, t0, t1 FROM latent"):
+            if ord_ in books.starts:
+                target.execute("INSERT OR IGNORE INTO latent VALUES (?, ?, ?, ?, ?, ?)", (ord_, *rest))
+    if _has(source, "witness", "signature"):
+        for row in _rows(source, "SELECT inc, stream, seq, link, at, signature FROM witness"):
+            target.execute("INSERT OR IGNORE INTO witness VALUES (?, ?, ?, ?, ?, ?)", row)
 
 
 def _source(kept: Path) -> apsw.Connection:
@@ -144,17 +157,20 @@ def _source(kept: Path) -> apsw.Connection:
 
 def _read_books(source: apsw.Connection, books: Books) -> None:
     """Put what the damaged file says about its lanes over what the ledger says."""
-    starts = list(_rows(source, "SELECT ord, inc, previous FROM incarnation"))
-    for ord_, inc, previous in starts:
-        books.starts.setdefault(int(ord_), Start(int(ord_), str(inc), str(previous), closed=True))
+    hour = "hour" if _has(source, "incarnation", "hour") else "0"
+    starts = list(_rows(source, f"SELECT ord, inc, previous, {hour} FROM incarnation"))  # noqa: S608 - one of the two
+    for ord_, inc, previous, began in starts:
+        books.starts.setdefault(int(ord_), Start(int(ord_), str(inc), str(previous), closed=True)).hour = int(began)
     if starts:  # the ledger may still name an incarnation whose rows are gone because it was done
-        known = {int(ord_) for ord_, _, _ in starts}
+        known = {int(ord_) for ord_, *_ in starts}
         for ord_ in [ord_ for ord_ in books.starts if ord_ < min(known)]:
             del books.starts[ord_]
-    for ord_, stream, *numbers in _rows(source, "SELECT ord, stream, last, stored, safe, floor, lost FROM lane"):
+    more = "link, tallied" if _has(source, "lane", "link") else "x'', 0"
+    for ord_, stream, *numbers, link, tallied in _rows(source, f"SELECT {_LANE}, {more} FROM lane"):  # noqa: S608
         start = books.starts.get(int(ord_))
         if start is not None and stream in STREAMS:
             fresh = _lane(start.ord, int(stream), numbers)
+            fresh.link, fresh.tallied = bytes(link), int(tallied)
             if fresh.last >= start.lane(fresh.stream).last:
                 start.lanes[fresh.stream] = fresh
     for ord_, stream, *loss in _rows(
@@ -186,8 +202,8 @@ def _write_books(
             [(lane.ord, lane.stream, row.first, row.last, row.reason, row.t0, row.t1) for row in lane.losses],
         )
     target.executemany(
-        "INSERT INTO incarnation VALUES (?, ?, ?, 0, '', 1)",
-        [(start.ord, start.inc, start.previous) for start in books.starts.values()],
+        "INSERT INTO incarnation (ord, inc, previous, opened, software, closed, hour) VALUES (?, ?, ?, 0, '', 1, ?)",
+        [(start.ord, start.inc, start.previous, start.hour) for start in books.starts.values()],
     )
     for key, value in meta.items():
         set_meta(target, key, value)
@@ -222,19 +238,22 @@ def _copy_chunks(
             ).fetchone()
         ):
             continue
-        target.execute(f"INSERT INTO chunk VALUES ({', '.join('?' * 12)})", row)  # noqa: S608 - only question marks
+        target.execute(f"INSERT INTO chunk ({_COLUMNS}) VALUES ({', '.join('?' * 14)})", row)  # noqa: S608 - ours
         held.append((first, last))
     return there
 
 
-_COLUMNS: Final = "id, ord, stream, first, count, at, bytes, keep, t0, t1, digest, body"
+_OLD: Final = "id, ord, stream, first, count, at, bytes, keep, t0, t1, digest, body"
+_COLUMNS: Final = f"{_OLD}, before, lived"
+_LANE: Final = "ord, stream, last, stored, safe, floor, lost"
 
 
 def _walk_chunks(source: apsw.Connection) -> Iterator[tuple[Any, ...]]:
     """Give every row of the outbox that can be reached: from the front, from the back, then one by one between."""
     front = 0
+    columns = _OLD + (", before, lived" if _has(source, "chunk", "before") else ", x'', 0")
     while True:
-        row, broken = _one(source, f"id > {front} ORDER BY id LIMIT 1")
+        row, broken = _one(source, columns, f"id > {front} ORDER BY id LIMIT 1")
         if row is None:
             break
         front = int(row[0])
@@ -244,21 +263,26 @@ def _walk_chunks(source: apsw.Connection) -> Iterator[tuple[Any, ...]]:
     back = next((int(seq) + 1 for (seq,) in _rows(source, "SELECT seq FROM sqlite_sequence WHERE name = 'chunk'")), 0)
     back = max(back, front + PROBES)
     while True:
-        row, _ = _one(source, f"id < {back} AND id > {front} ORDER BY id DESC LIMIT 1")
+        row, _ = _one(source, columns, f"id < {back} AND id > {front} ORDER BY id DESC LIMIT 1")
         if row is None:
             break
         back = int(row[0])
         yield row
     for id_ in range(front + 1, min(back, front + 1 + PROBES)):
-        row, _ = _one(source, f"id = {id_}")
+        row, _ = _one(source, columns, f"id = {id_}")
         if row is not None:
             yield row
 
 
-def _one(source: apsw.Connection, where: str) -> tuple[tuple[Any, ...] | None, bool]:
+def _has(source: apsw.Connection, table: str, column: str) -> bool:
+    """Tell whether a table of an older schema has a column already."""
+    return column in {name for _, name, *_ in _rows(source, f"PRAGMA table_info({table})")}
+
+
+def _one(source: apsw.Connection, columns: str, where: str) -> tuple[tuple[Any, ...] | None, bool]:
     """Give (row or None, whether the file is broken there)."""
     try:
-        return source.execute(f"SELECT {_COLUMNS} FROM chunk NOT INDEXED WHERE {where}").fetchone(), False  # noqa: S608
+        return source.execute(f"SELECT {columns} FROM chunk NOT INDEXED WHERE {where}").fetchone(), False  # noqa: S608
     except (apsw.Error, UnicodeDecodeError):
         return None, True
 

@@ -83,12 +83,18 @@ def _shed(connection: apsw.Connection, lane: Lane, want_bytes: int) -> tuple[int
 class Ballast:
     """A file that only takes room, so that there is some to work in when the disk is full."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path | None, size: int) -> None:
+        """Nothing is made without a path."""
         self._path, self.size = path, size
 
     def fill(self) -> None:
         """Take the room if the disk has four times as much free; otherwise at a later call."""
-        if self.size == 0 or self._path.exists() or shutil.disk_usage(self._path.parent).free < 4 * self.size:
+        if (
+            self.size == 0
+            or self._path is None
+            or self._path.exists()
+            or shutil.disk_usage(self._path.parent).free < 4 * self.size
+        ):
             return
         try:
             with self._path.open("xb") as file:
@@ -99,6 +105,8 @@ class Ballast:
 
     def release(self) -> bool:
         """Give the room back; False when there was none."""
+        if self._path is None:
+            return False
         try:
             self._path.unlink()
         except FileNotFoundError:

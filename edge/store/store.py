@@ -20,25 +20,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
-
-from edge.store import rows
 from edge.store.chunks import CommitError, decode_shown, request
 from edge.store.file import StoreError, StoreRefusedError
-from edge.store.lanes import Books, Start
-from edge.store.rows import DigestError, StoredChunk
+from edge.store.lanes import Books
+from edge.store.outbox import Next, Outbox
+from edge.store.rows import StoredChunk
 from edge.store.salvage import Recovery
 from edge.store.writer import Commit, Job, Writer
 from sync.clock import Clock
 from sync.facts import AnyFact, Fact, Stream, TagDictionary
-from sync.frames import Incarnation, Loss, Rejection, Watermark
+from sync.frames import Incarnation, Rejection, Watermark, Witness
 from sync.reading import Readings
+from sync.timing import ClockState
 
 log = logging.getLogger(__name__)
 
 __all__ = [
     "CommitError",
     "Next",
+    "Outbox",
     "Recovery",
     "Store",
     "StoreCounts",
@@ -78,17 +78,6 @@ class StoreCounts:
     """Of the last 1,024 commits, from call to disk; readings wait up to 100 ms for company."""
     blocked: str | None = None
     """Why nothing can be committed at present."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Next:
-    """What follows in a lane."""
-
-    chunk: StoredChunk | None
-    losses: list[Loss]
-    """Between what was asked for and the chunk (or the end)."""
-    last: int
-    """Highest number assigned in the lane."""
 
 
 class Store:
@@ -176,99 +165,60 @@ class Store:
 
     async def recent(self, kinds: Sequence[str], limit: int) -> list[AnyFact]:
         """Give the newest facts of some kinds ("state", "verdict", "alarm"), newest first; earlier starts included."""
-        found = await self._ask(lambda connection, _books: rows.recent(connection, kinds, limit))
+        found = await self._ask(lambda outbox: outbox.recent(kinds, limit))
         return [decode_shown(raw) for raw in found]
+
+    async def turn(self, why: str) -> str:
+        """Go on under a new incarnation, without a restart, and give it; what waits keeps the one it has.
+
+        On record as an audit fact. Callers go on as before: the newest dictionary is committed again along with it.
+        """
+        incarnation = secrets.token_hex(16)
+        await self._change(lambda outbox: outbox.turn(incarnation, why), alone=True)
+        return incarnation
 
     # --- for the uplink ---
 
     async def holdings(self, limit: int = 128) -> tuple[list[Incarnation], bool]:
         """Give what is held and lost, oldest incarnation first, the present one last; and whether that is all of them."""
-
-        def read(_connection: apsw.Connection, books: Books) -> tuple[list[Incarnation], bool]:
-            starts = [books.starts[ord_] for ord_ in sorted(books.starts)]
-            named = starts if len(starts) <= limit else [*starts[: limit - 1], starts[-1]]
-            return [start.holdings() for start in named], len(named) == len(starts)
-
-        return await self._ask(read)
+        return await self._ask(lambda outbox: outbox.holdings(limit))
 
     async def next_chunk(self, inc: str, stream: Stream, after: int) -> Next:
         """Give the first chunk of a lane above a number, with the losses before it. It counts as handed out.
 
         A chunk whose bytes no longer match their digest is put aside and declared lost, and the next one given.
         """
+        return await self._ask(lambda outbox: outbox.next_chunk(inc, stream, after))
 
-        def read(connection: apsw.Connection, books: Books) -> Next:
-            start = books.by_inc().get(inc)
-            lane = None if start is None else start.lanes.get(stream)
-            if start is None or lane is None:
-                return Next(chunk=None, losses=[], last=0)
-            found = rows.next_chunk(connection, start, lane, after)
-            end = lane.last + 1 if found is None else found.first
-            if found is not None:
-                lane.offered = max(lane.offered, found.first + found.count - 1)
-            return Next(chunk=found, losses=lane.losses_between(after, end), last=lane.last)
+    async def kept(self, inc: str, stream: Stream, first: int, last: int, limit: int = 64) -> list[StoredChunk]:
+        """Give the chunks that touch a range, lowest first and at most `limit`, as far as they are still there."""
+        return await self._ask(lambda outbox: outbox.kept(inc, stream, first, last, limit))
 
-        while True:
-            try:
-                return await self._ask(read)
-            except DigestError as error:
-                bad = error.chunk
-                rejection = Rejection(
-                    inc=bad.inc, stream=bad.stream, first=bad.first, count=bad.count, why="digest does not match"
-                )
-                at = self._clock.now()
-
-                def write(
-                    connection: apsw.Connection, books: Books, rejection: Rejection = rejection, at: int = at
-                ) -> None:
-                    _set_aside(connection, books.by_inc(), [rejection], at, "quarantine")
-
-                await self._change(write)
-
-    async def apply(self, watermarks: Sequence[Watermark], rejected: Sequence[Rejection] = ()) -> None:
+    async def apply(
+        self,
+        watermarks: Sequence[Watermark],
+        rejected: Sequence[Rejection] = (),
+        witnessed: Sequence[Witness] = (),
+    ) -> None:
         """Take what the cloud has confirmed: chunks at or below `safe` leave the disk; refused ones are put aside."""
-        at = self._clock.now()
-
-        def write(connection: apsw.Connection, books: Books) -> None:
-            starts = books.by_inc()
-            _set_aside(connection, starts, rejected, at, "rejected")  # before the watermark passes over them
-            for mark in watermarks:
-                start = starts.get(mark.inc)
-                if start is not None and mark.stream in start.lanes:
-                    rows.confirm(connection, start.lanes[Stream(mark.stream)], mark)
-            rows.seal(connection, books)
-
-        await self._change(write)
+        await self._change(lambda outbox: outbox.apply(watermarks, rejected, witnessed))
 
     # --- the thread ---
 
-    async def _ask(self, read: Callable[[apsw.Connection, Books], Any]) -> Any:
+    async def _ask(self, read: Callable[[Outbox], Any]) -> Any:
         item = Job(read, writes=False)
         self._writer.put(item)
         return await asyncio.wrap_future(item.done)
 
-    async def _change(self, write: Callable[[apsw.Connection, Books], None]) -> None:
-        item = Job(write, writes=True)
+    async def _change(self, write: Callable[[Outbox], None], *, alone: bool = False) -> None:
+        item = Job(write, writes=True, alone=alone)
         self._writer.put(item)
         await asyncio.wrap_future(item.done)
 
-    def take(self, totals: _Totals, ord_: int) -> None:
+    def take(self, totals: _Totals, inc: str, ord_: int) -> None:
         """Take the sums of a transaction; called by the writer on the event loop."""
-        self._totals, self.ord = totals, ord_
+        self._totals, self.incarnation, self.ord = totals, inc, ord_
         self.grown.set()
-
-
-def _set_aside(
-    connection: apsw.Connection, starts: Mapping[str, Start], rejected: Sequence[Rejection], at: int, reason: str
-) -> None:
-    for rejection in rejected:
-        start = starts.get(rejection.inc)
-        if start is not None and rejection.stream in start.lanes:
-            rows.set_aside(connection, start.lanes[Stream(rejection.stream)], rejection, at=at, reason=reason)
-            log.error(
-                "chunk put aside and declared lost: stream=%s first=%d count=%d reason=%s why=%s",
-                Stream(rejection.stream).name.lower(), rejection.first, rejection.count, reason, rejection.why,
-            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +248,7 @@ class _Totals:
 class _Summing:
     """Sums the books after each transaction, in the writer's thread; earlier incarnations only when they changed."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[_Totals, int], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[_Totals, str, int], None]) -> None:
         self._loop, self._take = loop, take
         self._old = _Totals()
 
@@ -318,15 +268,22 @@ class _Summing:
             used_bytes=used_bytes,
         )
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is interested any more
-            self._loop.call_soon_threadsafe(self._take, totals, current.ord)
+            self._loop.call_soon_threadsafe(self._take, totals, current.inc, current.ord)
 
 
 @contextlib.asynccontextmanager
 async def open_store(
-    folder: Path, *, clock: Clock, quota_bytes: int, ballast_bytes: int, software: str
+    folder: Path,
+    *,
+    clock: Clock,
+    quota_bytes: int,
+    ballast_bytes: int,
+    software: str,
+    clock_state: Callable[[], ClockState | None] = lambda: None,
 ) -> AsyncGenerator[Store]:
     """Open the store of a folder and begin a new incarnation; close it in order at the end.
 
+    `clock_state` is asked at every transaction, in the store's thread: its answer stands in every chunk.
     Raises StoreRefusedError (in use, not ours, too new, no permission: a person must look) and StoreError. A damaged
     file is put aside, salvaged and reported in `recovered`.
     """
@@ -338,6 +295,7 @@ async def open_store(
         ballast_bytes=ballast_bytes,
         software=software,
         incarnation=incarnation,
+        clock_state=clock_state,
     )
     store = Store(writer, folder, incarnation, clock, quota_bytes)
     writer.changed = _Summing(asyncio.get_running_loop(), store.take)

@@ -1,4 +1,8 @@
-"""The one thread that touches edge.db: opens it, groups commits, and never says "done" before the disk has it."""
+"""The one thread that touches edge.db: opens it, groups commits, and never says "done" before the disk has it.
+
+What happens inside transactions is `outbox`; here are the queue, the company that commits wait for, and the waiting
+for room.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,25 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
 
-from edge.store import file, rows, salvage
-from edge.store.chunks import CommitError, Plan, Request, describe, plan, request
-from edge.store.disk import Disk, FullError
+from edge.store import file, salvage
+from edge.store.chunks import CommitError, Request, describe, request
+from edge.store.disk import FullError
 from edge.store.file import StoreError
 from edge.store.lanes import Books
 from edge.store.opening import open_sound
-from edge.store.rows import DigestError
+from edge.store.outbox import Outbox
 from edge.store.shed import Ballast
 from sync.clock import Clock
 from sync.facts import Audited
+from sync.timing import ClockState
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)
 """What only a damaged file says: a text that is none is one, too."""
@@ -47,10 +54,12 @@ class Commit:
 
 @dataclass(slots=True)
 class Job:
-    """Anything else: a read, answered at once, or a write, which shares the next transaction."""
+    """Anything else: a read, answered at once, or a write, which shares the next transaction or has its own."""
 
-    run: Callable[[apsw.Connection, Books], Any]
+    run: Callable[[Outbox], Any]
     writes: bool
+    alone: bool = False
+    """A transaction of its own, after everything that was handed in before it."""
     done: Future[Any] = field(default_factory=Future[Any])
 
 
@@ -69,10 +78,18 @@ def _fail(done: Future[Any], error: BaseException) -> None:
 
 
 class Writer:
-    """Owns the connection and the books; everything here runs in its own thread, except `put`."""
+    """Owns the outbox; everything here runs in its own thread, except `put`."""
 
     def __init__(
-        self, folder: Path, clock: Clock, *, quota_bytes: int, ballast_bytes: int, software: str, incarnation: str
+        self,
+        folder: Path,
+        clock: Clock,
+        *,
+        quota_bytes: int,
+        ballast_bytes: int,
+        software: str,
+        incarnation: str,
+        clock_state: Callable[[], ClockState | None],
     ) -> None:
         self.opened: Future[None] = Future()
         self.recovery: salvage.Recovery | None = None
@@ -84,18 +101,16 @@ class Writer:
         self.changed: Callable[[Books, int, bool], None] = lambda _books, _used, _old: None
         """Called after every transaction with the books, the bytes in use, and whether earlier incarnations may have
         changed; set by the owner before `run`."""
-        self._folder, self._clock = folder, clock
+        self._folder, self._clock, self._clock_state = folder, clock, clock_state
         self._path = folder / file.NAME
         self._quota_bytes, self._software, self._incarnation = quota_bytes, software, incarnation
         self._ballast = Ballast(folder / "ballast", ballast_bytes)
         self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
-        self._held: deque[Commit] = deque()
+        self._held: deque[Commit | Job] = deque()
         self._failure: StoreError | None = None
-        self._disk: Disk
-        self._audit_head = ""
-        self._dictionary: str | None = None
+        self._outbox: Outbox
         self._inode = 0
-        self._ledger_due = 0
+        self._ledger_due = self._tidy_due = 0
 
     def put(self, item: Item) -> None:
         """Hand something in; may be called from any thread. Raises StoreError when the writer has ended."""
@@ -111,10 +126,20 @@ class Writer:
             with file.owned(self._folder):
                 opened = open_sound(self._path, self._clock.now())
                 with contextlib.closing(opened.connection):
-                    self._audit_head = opened.audit_head
-                    self.checkpoints, self.recovery = opened.checkpoints, opened.recovery
-                    self._disk = Disk(opened.connection, opened.books, self._path, self._quota_bytes, self._ballast)
-                    self._begin(opened.seen)
+                    self.checkpoints, self.recovery = opened.found.checkpoints, opened.recovery
+                    self._outbox = Outbox(
+                        opened.connection,
+                        clock=self._clock,
+                        quota_bytes=self._quota_bytes,
+                        path=self._path,
+                        ballast=self._ballast,
+                        clock_state=self._clock_state,
+                    )
+                    first = [] if self.recovery is None else [self._account(self.recovery)]
+                    self._or_wait(
+                        lambda: self._outbox.begin(self._incarnation, self._software, found=opened.found, also=first), 0
+                    )
+                    self._settle_in()
                     self.opened.set_result(None)
                     self._serve()
                     self._close()
@@ -141,27 +166,10 @@ class Writer:
 
     # --- begin and end ---
 
-    def _begin(self, seen: rows.Seen) -> None:
-        """Begin this process's incarnation, with what was found out at opening on record."""
-        disk = self._disk
-        first = None if self.recovery is None else self._account(self.recovery)
-        made = plan([] if first is None else [first], audit_head=self._audit_head, dictionary=None)
-
-        def write() -> None:
-            for lane, loss in rows.reconcile(disk.connection, disk.books, seen):
-                log.error("declared lost: lane=%s/%s first=%d last=%d", lane.ord, lane.stream, loss.first, loss.last)
-            rows.seal(disk.connection, disk.books)
-            rows.open_start(disk.connection, disk.books, self._incarnation, self._clock.now(), self._software)
-            self._write(made)
-
-        # On its own and first: whatever goes wrong from here on makes the next start check every page.
-        self._transact_or_wait(lambda: rows.set_meta(disk.connection, "clean", 0), 0)
-        self._transact_or_wait(write, made.bytes)
-        self._audit_head = made.audit_head
-        for lane in disk.books.lanes():
-            rows.measure(disk.connection, lane)
-        disk.checkpoint(truncate=True)
+    def _settle_in(self) -> None:
+        self._outbox.disk.checkpoint(truncate=True)
         self._inode = self._path.stat().st_ino
+        self._tidy_due = self._clock.monotonic() + round(TIDY_S * 1e9)
         self._write_ledger()
         self._ballast.fill()
         self._publish()
@@ -179,25 +187,31 @@ class Writer:
 
     def _close(self) -> None:
         try:
-            self._disk.transact(lambda: rows.set_meta(self._disk.connection, "clean", 1))
+            self._outbox.close()
         except FullError as full:
             log.warning("closed without a mark, the next start checks the file: why=%s", full)
-        self._disk.checkpoint(truncate=True)
+        self._outbox.disk.checkpoint(truncate=True)
         self._write_ledger()
 
     # --- serving ---
 
     def _serve(self) -> None:
         while True:
-            try:
-                item = self._held.popleft() if self._held else self._queue.get(timeout=TIDY_S)
-            except queue.Empty:
+            wait_s = (self._tidy_due - self._clock.monotonic()) / 1e9
+            if wait_s <= 0:
                 self._tidy()
+                continue
+            try:
+                item = self._held.popleft() if self._held else self._queue.get(timeout=wait_s)
+            except queue.Empty:
                 continue
             if item is None:
                 return
             if isinstance(item, Job) and not item.writes:
                 self._answer(item)
+                continue
+            if isinstance(item, Job) and item.alone:
+                self._run_on_its_own(item)
                 continue
             group, more = self._gather(item)
             try:
@@ -208,9 +222,7 @@ class Writer:
                 raise
             if not more:
                 return
-            self._disk.after_commit(idle=self._queue.empty())
-            if self._clock.monotonic() >= self._ledger_due:
-                self._tidy()
+            self._outbox.disk.after_commit(idle=self._queue.empty())
 
     def _gather(self, first: Commit | Job) -> tuple[list[Commit | Job], bool]:
         """Let others join for a moment, unless someone is in a hurry; give (group, whether to go on afterwards)."""
@@ -232,6 +244,9 @@ class Writer:
             if isinstance(item, Job) and not item.writes:
                 self._answer(item)
                 continue
+            if isinstance(item, Job) and item.alone:
+                self._held.appendleft(item)
+                break
             group.append(item)
             if isinstance(item, Commit):
                 records += item.request.records
@@ -241,15 +256,30 @@ class Writer:
     def _answer(self, job: Job) -> None:
         """Run a read now. What the disk cannot read is the end; the next start salvages."""
         try:
-            result = job.run(self._disk.connection, self._disk.books)
-        except DigestError as error:
-            _fail(job.done, error)
+            result = job.run(self._outbox)
+        except FullError:  # a damaged chunk was met, and there is no room to say so: with the next transaction
+            job.writes = True
+            self._queue.put(job)
         except apsw.Error as error:
             failure = StoreError(f"{self._path}: {error}; check the disk")
             _fail(job.done, failure)
             raise failure from error
+        except StoreError as error:
+            _fail(job.done, error)
+            raise
         else:
+            if self._outbox.disk.old_changed:  # a damaged chunk was put aside on the way
+                self._publish()
             _settle(job.done, result)
+
+    def _run_on_its_own(self, job: Job) -> None:
+        try:
+            result = self._or_wait(lambda: job.run(self._outbox), 0)
+        except StoreError as error:
+            _fail(job.done, error)
+            raise
+        self._publish()
+        _settle(job.done, result)
 
     def _flush(self, group: list[Commit | Job]) -> None:
         """Put a group on disk in one transaction and tell everyone; blocks while there is no room at all."""
@@ -257,69 +287,47 @@ class Writer:
         for item in group:
             if isinstance(item, Commit):
                 try:
-                    describe(item.request)
+                    describe(item.request, self._clock_state())
                     commits.append(item)
                 except CommitError as error:
                     _fail(item.done, error)
         jobs = [item for item in group if isinstance(item, Job)]
-        made = plan(
-            [item.request for item in commits], audit_head=self._audit_head, dictionary=self._dictionary
-        )  # encoded once, whatever happens below
-        results: list[Any] = []
-
-        def write() -> None:
-            results[:] = [job.run(self._disk.connection, self._disk.books) for job in jobs]
-            if commits:
-                self._disk.keep_room(made.bytes)
-            self._write(made)
-
+        made = self._outbox.plan([item.request for item in commits])  # encoded once, whatever happens below
         try:
-            self._disk.transact(write)
+            results = self._outbox.write(made, [self._bound(job) for job in jobs])
         except FullError as full:
             if not self._run_alone(jobs):
                 for job in jobs:
                     self._queue.put(job)
             jobs.clear()
             self._relieve(made.bytes, full)
-            self._transact_or_wait(write, made.bytes)
+            results = self._or_wait(lambda: self._outbox.write(made), made.bytes)
         self.blocked = None
-        self._audit_head, self._dictionary = made.audit_head, made.dictionary
         self.written_bytes += made.bytes
-        self._disk.old_changed = self._disk.old_changed or bool(jobs)
         self._publish()
         for item in commits:
             _settle(item.done, None)
         for job, result in zip(jobs, results, strict=True):
             _settle(job.done, result)
 
-    def _write(self, made: Plan) -> None:
-        at = self._clock.now()
-        connection, current = self._disk.connection, self._disk.books.current
-        for new in made.chunks:
-            rows.append(connection, current.lane(new.stream), new, at)
-        for stream in {new.stream for new in made.chunks}:
-            rows.save_lane(connection, current.lane(stream))
-        rows.save_checkpoints(connection, made.checkpoints)
-        if made.shown:
-            rows.show(connection, made.shown)
-        if made.audit_head != self._audit_head:
-            rows.set_meta(connection, "audit_head", made.audit_head)
+    def _bound(self, job: Job) -> Callable[[], Any]:
+        return lambda: job.run(self._outbox)
 
     # --- no room ---
 
-    def _transact_or_wait(self, write: Callable[[], None], need_bytes: int) -> None:
+    def _or_wait(self, run: Callable[[], T], need_bytes: int) -> T:
         """Run one transaction, making room for as long as it takes."""
         while True:
             try:
-                self._disk.transact(write)
+                result = run()
             except FullError as full:
                 self._relieve(need_bytes, full)
             else:
                 self.blocked = None
-                return
+                return result
 
     def _relieve(self, need_bytes: int, full: FullError) -> None:
-        if self._disk.relieve(need_bytes, full, first=self.blocked is None):
+        if self._outbox.disk.relieve(need_bytes, full, first=self.blocked is None):
             return
         self.blocked = f"the disk of {self._folder} is full and nothing more may be shed ({full}): free some space"
         if self.opened.done():
@@ -337,7 +345,7 @@ class Writer:
                 break
             if item is None:
                 raise StoreError(self.blocked or "the disk is full")
-            if isinstance(item, Commit):
+            if isinstance(item, Commit) or item.alone:
                 self._held.append(item)
             elif not item.writes:
                 self._answer(item)
@@ -347,17 +355,14 @@ class Writer:
                 later.append(item)
         for job in later:
             self._queue.put(job)
+        self._watch_file()
 
     def _run_alone(self, jobs: list[Job]) -> bool:
         """Run what the uplink wants written without the commits that do not fit: it deletes. False if that fails, too."""
-        results: list[Any] = []
         try:
-            self._disk.transact(
-                lambda: results.extend(job.run(self._disk.connection, self._disk.books) for job in jobs)
-            )
+            results = self._outbox.write(self._outbox.plan([]), [self._bound(job) for job in jobs])
         except FullError:
             return False
-        self._disk.old_changed = True
         self._publish()
         for job, result in zip(jobs, results, strict=True):
             _settle(job.done, result)
@@ -365,8 +370,8 @@ class Writer:
 
     # --- upkeep ---
 
-    def _tidy(self) -> None:
-        """Now and then: is the file still ours, has the log grown, is the ballast there, the ledger renewed."""
+    def _watch_file(self) -> None:
+        """Raise StoreError when the file is not the one we opened any more."""
         try:
             inode = self._path.stat().st_ino
         except OSError as error:
@@ -375,17 +380,23 @@ class Writer:
             ) from error
         if inode != self._inode:
             raise StoreError(f"{self._path} was replaced under the running gateway")
-        if self._disk.wal_pages:
-            self._disk.checkpoint()
+
+    def _tidy(self) -> None:
+        """Now and then, busy or not: is the file still ours, has the log grown, is the ballast there, the ledger renewed."""
+        self._tidy_due = self._clock.monotonic() + round(TIDY_S * 1e9)
+        self._watch_file()
+        if self._outbox.disk.wal_pages:
+            self._outbox.disk.checkpoint()
         if self._clock.monotonic() >= self._ledger_due:
             self._write_ledger()
             if self.blocked is None:
                 self._ballast.fill()
 
     def _write_ledger(self) -> None:
-        salvage.write_ledger(self._folder, self._disk.books, self._audit_head)
+        salvage.write_ledger(self._folder, self._outbox.books, self._outbox.audit_head)
         self._ledger_due = self._clock.monotonic() + LEDGER_NS
 
     def _publish(self) -> None:
-        self.changed(self._disk.books, self._disk.used(), self._disk.old_changed)
-        self._disk.old_changed = False
+        disk = self._outbox.disk
+        self.changed(disk.books, disk.used(), disk.old_changed)
+        disk.old_changed = False
