@@ -7,6 +7,7 @@ keys from elsewhere compares them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final
@@ -95,6 +96,16 @@ class Lane:
         except ValueError:
             stream = str(self.stream)
         return f"{self.address}/{self.ord}/{stream}"
+
+
+def columns_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the cloud's columns say of an audit record (its JSON object); NUL, which no database text has, as U+FFFD."""
+    actor, action, target = (str(said.get(name, "")) for name in ("actor", "action", "target"))
+    detail = said.get("detail")
+    words = f"{actor} {action} {target} {json.dumps(detail, ensure_ascii=False, sort_keys=True) if detail else ''}"
+    found = {"actor": actor, "action": action, "target": target, "words": words.lower()}
+    plain = {name: value.replace("\0", "\ufffd") for name, value in found.items()}
+    return plain | {name: said.get(name, "") for name in ("kind", "work_unit", "at")}
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="triflow audit"):

@@ -23,7 +23,7 @@ from sync.chain import follow, genesis, statement
 from sync.chunk import ChunkError, DecodedReadings, decode_raw, digest
 from sync.facts import Audited, Stream
 from sync.signing import genuine
-from sync.testimony import Chunk, Countersigned, Lane, Row
+from sync.testimony import Chunk, Countersigned, Lane, Row, columns_of
 
 HASH: Final = 32
 _plain: Final = msgspec.json.Decoder(dict[str, Any])
@@ -339,10 +339,11 @@ class _Walk:
             said = _plain.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise _BadRowError(row.seq, "body", f"is no JSON object: {error}") from error
-        said = {"work_unit": "", "target": ""} | said | {"tenant": self._lane.address.partition("/")[0]}
+        tenant, site, gateway = self._lane.address.split("/", 2)
+        expected = columns_of(said) | {"tenant": tenant, "site": site, "gateway": gateway}
         for name, value in row.columns.items():
-            if name in said and said[name] != value:
-                raise _BadRowError(row.seq, name, f"says {value!r}, the record says {said[name]!r}")
+            if name in expected and expected[name] != value:
+                raise _BadRowError(row.seq, name, f"says {value!r}, the record says {expected[name]!r}")
 
     def _audited(self, seq: int, raw: bytes) -> None:
         """Check one audit record against the one before it."""

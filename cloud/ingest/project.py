@@ -15,6 +15,7 @@ from cloud.marts.ledger import Ledger
 from cloud.plant import Place
 from sync import facts as f
 from sync.equipment import equipment
+from sync.testimony import columns_of
 
 NS: Final = 1_000_000
 FUTURE_NS: Final = 300 * 1_000_000_000
@@ -44,6 +45,12 @@ def _text(value: Any) -> str:
     return _json.encode(value).decode()
 
 
+def _lanes(fact: f.Tallied) -> list[tuple[str, tuple[int, int]]]:
+    """Give the ranges of a tally that can be: a gateway's bug shall not stop its other facts."""
+    named = [(n, span) for n, span in fact.lanes.items() if n.isdecimal() and 1 <= int(n) <= 255]
+    return [(n, (first, last)) for n, (first, last) in named if 1 <= first <= last < 2**62 and len(fact.inc) == 32]
+
+
 class Projection:
     """What one transaction's facts come to."""
 
@@ -60,6 +67,7 @@ class Projection:
         self._order: dict[tuple[Place, str], tuple[Any, ...]] = {}
         self._product: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         self._state_times: dict[Place, list[int]] = {}
+        self._audited: list[tuple[Any, ...]] = []
 
     def data(self, place: Place, at: int, gateway: int) -> None:
         """Note that good data of this time was seen."""
@@ -68,6 +76,11 @@ class Projection:
 
     def add(self, key: Key, tenant: str, site: str, gateway: int, fact: f.Fact) -> None:
         """Take one fact in."""
+        if isinstance(fact, f.Audited):  # whatever its date: nothing of the log is left out
+            said = columns_of(msgspec.to_builtins(fact))
+            columns = tuple(said[name] for name in ("actor", "action", "target", "words"))
+            self._audited.append((*key, tenant, site, fact.at, *columns, gateway))
+            return
         if not (EARLIEST_NS <= fact.at < LATEST_NS and EARLIEST_NS <= getattr(fact, "start", fact.at) < LATEST_NS):
             return
         if isinstance(fact, f.ProductDefined):
@@ -79,6 +92,10 @@ class Projection:
         if isinstance(fact, f.InventoryCounted):
             row = (tenant, site, fact.material, fact.location, fact.at, fact.quantity, fact.unit, fact.daily_usage)
             self._rows.setdefault("inventory", []).append(row)
+            return
+        if isinstance(fact, f.Tallied):
+            rows = [(gateway, fact.inc, int(n), fact.start, tenant, fact.at, *span) for n, span in _lanes(fact)]
+            self._rows.setdefault("tally", []).extend(rows)
             return
         if not is_line(fact.work_unit):
             return
@@ -166,6 +183,7 @@ class Projection:
         """Write everything; called once, at the end of the transaction."""
         for table, rows in self._rows.items():
             connection.many(_INSERT[table], rows)
+        connection.many(_INSERT_AUDITED, self._audited)
         self._write_lines(connection)
         connection.many(_UPSERT_ALARM, sorted(self._alarm.values(), key=lambda row: row[:4]))
         connection.many(_UPSERT_ORDER, sorted(self._order.values(), key=lambda row: row[:4]))
@@ -229,11 +247,18 @@ _INSERT: Final = {
     ),
     "alarm_change": _insert("alarm_change", f"{_KEY} at alarm active severity summary verdict_id"),
     "gap": _insert("gap", f"{_KEY} start at source tags reason"),
+    "tally": _insert("tally", "gateway inc stream start tenant end_at first last")
+    + " on conflict(gateway, inc, stream, start) do update set first=least(tally.first, excluded.first),"
+    " last=greatest(tally.last, excluded.last), end_at=greatest(tally.end_at, excluded.end_at)",
     "inventory": _insert("inventory", "tenant site material location at quantity unit daily_usage")
     + " on conflict(tenant, site, material, location, at) do update set quantity=excluded.quantity,"
     " unit=excluded.unit, daily_usage=excluded.daily_usage",
 }
 
+_INSERT_AUDITED: Final = (
+    "insert into audit_entry(inc, stream, seq, tenant, site, at, actor, action, target, words, gateway)"
+    " select ?,?,?,?,?,?,?,?,?,?,name from gateway where id=?"
+)
 _SET_STATE: Final = (
     "update work_unit set state_at=?, state=?, reason=? where tenant=? and site=? and work_unit=? and state_at<=?"
 )

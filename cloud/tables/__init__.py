@@ -31,6 +31,7 @@ from cloud.tables.marts import (
     mart_version,
     tag_minute,
 )
+from cloud.tables.oversight import alert, audit_entry, tally
 from cloud.tables.present import alarm, inventory, job_order, product, work_unit
 from cloud.tables.records import (
     alarm_change,
@@ -49,6 +50,8 @@ __all__ = [
     "MEASURES",
     "alarm",
     "alarm_change",
+    "alert",
+    "audit_entry",
     "backup",
     "chain_finding",
     "conflict",
@@ -79,6 +82,7 @@ __all__ = [
     "reading",
     "tag",
     "tag_minute",
+    "tally",
     "wanted",
     "witness",
     "work_unit",

@@ -1,0 +1,54 @@
+"""What is watched over the ledger: hours as the gateways tallied them, alerts, and the audit log's index."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from cloud.tables.columns import Big, maybe, metadata, record, tenant, text, whole
+from cloud.tables.ledger import loss
+
+sa.Index("loss_by_time", loss.c.tenant, loss.c.recorded_ms)
+
+tally = sa.Table(
+    "tally",
+    metadata,
+    sa.Column("gateway", Big, sa.ForeignKey("gateway.id"), primary_key=True, autoincrement=False),
+    sa.Column("inc", sa.Text, primary_key=True),
+    sa.Column("stream", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("start", Big, primary_key=True, autoincrement=False),  # ns, begin of the hour
+    tenant(),
+    whole("end_at"),  # ns, when the counting of this hour ended
+    whole("first"),
+    whole("last"),
+)
+
+audit_entry = sa.Table(
+    "audit_entry",
+    metadata,
+    *record(),
+    tenant(),
+    text("site"),
+    text("gateway"),
+    whole("at"),
+    text("actor"),
+    text("action"),
+    text("target"),
+    text("words"),  # sync.testimony.search_text of the record
+    sa.Index("audit_entry_by_time", "tenant", "at"),
+)
+
+alert = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("id", Big, primary_key=True),
+    tenant(),
+    text("site"),  # empty with `gateway` for what concerns the cloud itself
+    text("gateway"),
+    text("kind"),
+    text("severity"),
+    text("detail"),  # JSON, what the texts need
+    whole("raised_ms"),
+    maybe("cleared_ms"),
+    sa.Index("alert_by_time", "tenant", "raised_ms"),
+    sa.Index("alert_by_gateway", "tenant", "site", "gateway", "kind", "cleared_ms"),
+)
