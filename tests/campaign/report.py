@@ -25,7 +25,7 @@ def table(results: Sequence[Result], engines: Sequence[Engine], *, wall_s: float
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     lines.insert(1, "  ".join("─" * width for width in widths))
     lines += ["", *(f"{result.engine}: {_faults(result)}" for result in results if result.faults)]
-    lines += [f"{result.engine}: {note}" for result in results for note in result.notes]
+    lines += [f"{result.engine}: {said}" for result in results for said in _said(result)]
     caught = [f"  {seeds:>5} seeds  {name}" for result in results for name, seeds in sorted(result.mutants.items())]
     if caught:
         lines += ["", "broken variants, and how many seeds caught each:", *caught]
@@ -55,6 +55,13 @@ def _rows(results: Sequence[Result], engines: Sequence[Engine]) -> list[tuple[st
 
 def _faults(result: Result) -> str:
     return ", ".join(f"{kind} {count:,}" for kind, count in sorted(result.faults.items()))
+
+
+def _said(result: Result) -> list[str]:
+    """Give sums, worst figures and notes as sentences."""
+    sums = ", ".join(f"{name} {count:,}" for name, count in result.sums.items())
+    worst = ", ".join(f"{name} {figure:,.1f}" for name, figure in sorted(result.worst.items()))
+    return [*([sums] if sums else []), *([f"at worst: {worst}"] if worst else []), *result.notes]
 
 
 def machine() -> list[str]:
@@ -98,7 +105,7 @@ def write(path: Path, results: Sequence[Result], engines: Sequence[Engine], *, c
         lines += _markdown(row)[:1]
     lines += ["", "| engine | faults injected, by kind |", "|---|---|"]
     lines += [f"| {result.engine} | {_faults(result) or '–'} |" for result in results]
-    lines += ["", *(f"- {result.engine}: {note}" for result in results for note in result.notes)]
+    lines += ["", *(f"- {result.engine}: {said}" for result in results for said in _said(result))]
     caught = [(name, seeds) for result in results for name, seeds in sorted(result.mutants.items())]
     if caught:
         lines += ["", "| deliberately broken variant | seeds that caught it |", "|---|---|"]

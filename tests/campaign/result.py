@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -28,6 +28,10 @@ class Result:
     """Wall time."""
     mutants: dict[str, int] = field(default_factory=dict[str, int])
     """Deliberately broken variant → seeds that caught it. A variant that nobody catches fails the campaign."""
+    sums: Counter[str] = field(default_factory=Counter[str])
+    """What was counted beside the trials (records produced, stored, declared …); blocks are added up."""
+    worst: dict[str, float] = field(default_factory=dict[str, float])
+    """Largest figure of each kind, with its unit in the name; of blocks the largest stays."""
     notes: list[str] = field(default_factory=list[str])
     """What a reader of the table should know: figures, kinds that could not be injected here."""
     unavailable: str | None = None
@@ -44,13 +48,15 @@ class Result:
 
     def plain(self) -> dict[str, Any]:
         """Give it as JSON can carry it."""
-        return asdict(self)
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in plain.items()}
 
 
 def restored(plain: dict[str, Any]) -> Result:
     """Read what `plain` gave. Raises KeyError, TypeError or ValueError for anything else."""
     first, last = plain["seeds"]
-    return Result(**{**plain, "faults": Counter(plain["faults"]), "seeds": (int(first), int(last))})
+    counters = {name: Counter(plain[name]) for name in ("faults", "sums")}
+    return Result(**{**plain, **counters, "seeds": (int(first), int(last))})
 
 
 def together(results: Iterable[Result]) -> list[Result]:
@@ -63,9 +69,13 @@ def together(results: Iterable[Result]) -> list[Result]:
 
 def _one(parts: list[Result]) -> Result:
     faults: Counter[str] = Counter()
+    sums: Counter[str] = Counter()
+    worst: dict[str, float] = {}
     mutants: dict[str, int] = {}
     for part in parts:
         faults.update(part.faults)
+        sums.update(part.sums)
+        worst |= {name: max(figure, worst.get(name, figure)) for name, figure in part.worst.items()}
         for name, seeds in part.mutants.items():
             mutants[name] = mutants.get(name, 0) + seeds
     ran = [part for part in parts if part.count]
@@ -78,6 +88,8 @@ def _one(parts: list[Result]) -> Result:
         seeds=(min(p.seeds[0] for p in ran or parts), max(p.seeds[1] for p in ran or parts)),
         seconds=sum(part.seconds for part in parts),
         mutants=mutants,
+        sums=sums,
+        worst=worst,
         notes=list(dict.fromkeys(note for part in parts for note in part.notes)),
         unavailable=next((part.unavailable for part in parts if part.unavailable), None),
     )

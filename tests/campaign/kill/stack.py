@@ -1,0 +1,292 @@
+"""Engine: SIGKILL of the real gateway, the real broker, the real cloud and its database, under load, again and again.
+
+A stack is started once and suffers about eight kills; then the link is healed, the machine stopped, the queue drained,
+and the oracle counts. Stacks alternate between SQLite and PostgreSQL, and between link faults in the kernel (network
+namespaces and nftables) and in a proxy that knows MQTT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.campaign.kill import network
+from tests.campaign.kill.oracle import Truth, Verdict, judge
+from tests.campaign.kill.parts import Stack, StuckError, eventually
+from tests.campaign.result import Result
+
+SUBJECT: Final = "gateway, mosquitto, cloud and database as processes, 500–2,000 facts/s"
+KILLS: Final = 8
+"""Kills that share one stack."""
+EDGE_POINTS: Final = ("edge.before_commit", "edge.after_commit")
+CLOUD_POINTS: Final = ("cloud.after_commit_before_receipt",)
+KERNEL_FAULTS: Final = ("cut", "black hole up", "black hole down", "reset", "loss of 30 %")
+PROXY_FAULTS: Final = ("cut", "reset", "black hole both ways", "black hole up", "black hole down", "PUBACK swallowed", "publish twice", "delay")  # fmt: skip
+BOUND_S: Final = 60.0
+"""A condition that takes longer has failed; nothing here is a measure of speed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """What one kill looks like: drawn from the seed before anything happens."""
+
+    seed: int
+    target: str
+    failpoint: str
+    """"" for a random moment."""
+    wait_s: float
+    down_s: float
+    link: str
+    """Fault of the link meanwhile, or ""."""
+    again_s: float
+    """So long after its restart it is killed a second time; 0 for once only."""
+    pause: str
+    """Part that is stopped with SIGSTOP and goes on, before the kill; or ""."""
+    pause_s: float
+    restore: bool
+    """A killed gateway is put back to a copy of an earlier moment, where there is one."""
+
+
+def draw(seed: int, *, on_postgresql: bool, in_namespace: bool) -> Cycle:
+    rng = random.Random(seed)
+    targets = ["gateway"] * 5 + ["broker"] * 2 + ["cloud"] * 2 + ["database" if on_postgresql else "gateway"]
+    target = rng.choice(targets)
+    points = {"gateway": EDGE_POINTS, "cloud": CLOUD_POINTS}.get(target, ())
+    failpoint = ""
+    if points and rng.random() < 0.5:
+        failpoint = f"{rng.choice(points)}:{rng.choice([1, 1, 2, 3, 5, 8, 13])}"
+    faults = KERNEL_FAULTS if in_namespace else PROXY_FAULTS
+    return Cycle(
+        seed=seed,
+        target=target,
+        failpoint=failpoint,
+        wait_s=rng.uniform(0.05, 1.0),
+        down_s=rng.choice([0.0, 0.0, rng.uniform(0.1, 1.0)]),
+        link=rng.choice(faults) if rng.random() < 0.4 else "",
+        again_s=rng.uniform(0.1, 2.0) if rng.random() < 0.2 else 0.0,
+        pause=rng.choice(["gateway", "broker", "cloud"]) if rng.random() < 0.12 else "",
+        pause_s=rng.choice([0.5, 1.5, 3.0]),
+        restore=rng.random() < 0.3,
+    )
+
+
+def run(*, count: int, seed: int, state: Path | None, log: Callable[[str], None]) -> Result:
+    """Kill `count` times; each seed is one kill, now and then with a second one inside its recovery."""
+    began = time.monotonic()
+    why_not = network.why_not()
+    runs: list[_Run] = []
+    first = seed
+    while first < seed + count:
+        end = min((first // KILLS + 1) * KILLS, seed + count)
+        runs.append(_Run(range(first, end), namespaces=not why_not, state=state, log=log))
+        runs[-1].run()
+        first = end
+    recoveries = sorted(took for one in runs for took in one.recoveries)
+    worst = {"uncommitted scans at a kill": float(max((one.verdict.uncommitted for one in runs), default=0))}
+    if recoveries:
+        worst |= {"s from a restart to progress": recoveries[-1]}
+    sums: Counter[str] = Counter()
+    for one in runs:
+        found = one.verdict
+        sums.update({"records produced": found.produced, "stored": found.stored, "waiting": found.waiting})
+        sums.update(
+            {"declared lost": found.declared, "lost with a restored store, known as an interval": found.unannounced}
+        )
+        sums.update({f"declared as {reason}": lost for reason, lost in found.reasons.items()})
+    return Result(
+        engine="stack kills",
+        subject=SUBJECT,
+        count=sum(one.done for one in runs),
+        violations=[said for one in runs for said in one.violations],
+        faults=sum((one.faults for one in runs), Counter[str]()),
+        seeds=(seed, seed + count - 1),
+        seconds=time.monotonic() - began,
+        sums=sums,
+        worst=worst,
+        notes=[f"link faults by proxy only: {why_not}"] if why_not else [],
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target)
+    elif source.exists():
+        shutil.copy(source, target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class _Run:
+    """One stack from its start to the oracle."""
+
+    def __init__(self, seeds: range, *, namespaces: bool, state: Path | None, log: Callable[[str], None]) -> None:
+        place = seeds[0] // KILLS
+        self.seeds, self.state, self.log = seeds, state, log
+        self.on_postgresql = place % 2 == 1
+        self.in_namespace = namespaces and place // 2 % 2 == 0
+        self.period_ms = random.Random(place).choice([50, 100, 100, 200])
+        self.done = 0
+        self.faults: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self.recoveries: list[float] = []
+        self.verdict = Verdict()
+        self.truth = Truth()
+        self._restored = ""
+        """The side that was put back to an earlier moment, if any."""
+        self._cycle: Cycle | None = None
+        self._started = time.monotonic()
+
+    def run(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="triflow-stack-"))
+        stack = Stack(
+            folder / "stack",
+            on_postgresql=self.on_postgresql,
+            in_namespace=self.in_namespace,
+            period_ms=self.period_ms,
+            number=os.getpid() % 16_384,
+        )
+        try:
+            with stack:
+                for seed in self.seeds:
+                    self._cycle = draw(seed, on_postgresql=self.on_postgresql, in_namespace=self.in_namespace)
+                    self._suffer(stack, self._cycle)
+                    self.done += 1
+                self._settle(stack)
+                stack.stop("gateway")
+                self.truth.look(stack.folder / "data")
+                stack.stop("cloud")
+                url = f"sqlite:///{stack.folder / 'cloud.db'}" if stack.database is None else stack.database_url
+                self.verdict = judge(url, self.truth, restored=self._restored == "gateway")
+                self._say(self.verdict.violations)
+        except (StuckError, RuntimeError, OSError, AssertionError) as error:
+            self._say([f"{error}\n{stack.words()}"])
+        self.faults.update({f"ended by itself: {what}": count for what, count in stack.happened.items()})
+        self._evidence({"oracle": self.verdict.plain(), "stack": [self.seeds[0], self.seeds[-1]]})
+        if self.violations and self.state is not None:
+            shutil.copytree(folder, self.state / f"stack-{self.seeds[0]}", dirs_exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _say(self, violations: list[str]) -> None:
+        where = f"{'PostgreSQL' if self.on_postgresql else 'SQLite'}, {'kernel' if self.in_namespace else 'proxy'}"
+        newest = self._cycle.seed if self._cycle else self.seeds[0]
+        self.violations += [f"seeds {self.seeds[0]}–{newest} ({where}): {said}" for said in violations]
+
+    # ── one cycle ──
+
+    def _suffer(self, stack: Stack, cycle: Cycle) -> None:
+        stack.look_after()
+        judged = stack.judged()
+        if cycle.link:
+            stack.disturb(cycle.link)
+            self.faults[f"link: {cycle.link} ({'kernel' if self.in_namespace else 'proxy'})"] += 1
+            if cycle.target != "gateway":
+                self._until(stack, lambda: stack.judged() > judged, "verdicts while the link is broken")
+        if cycle.pause and cycle.pause in stack.processes:
+            stack.pause(cycle.pause, cycle.pause_s)
+            self.faults[f"SIGSTOP and SIGCONT: {cycle.pause}"] += 1
+        self._kill(stack, cycle)
+        restored = cycle.restore and self._restore(stack, cycle)
+        time.sleep(cycle.down_s)
+        stack.start(cycle.target)
+        if cycle.again_s:
+            time.sleep(cycle.again_s)
+            stack.kill(cycle.target)
+            self._dead(stack, cycle.target)
+            stack.start(cycle.target)
+            self.faults["second kill inside recovery"] += 1
+        self._started = time.monotonic()
+        stack.heal()
+        took = self._until(stack, lambda: self._heard(stack), f"a receipt after the kill of {cycle.target}")
+        self.recoveries.append(took)
+        self._evidence({**asdict(cycle), "recovery_s": round(took, 2), "restored": restored})
+        self.log(f"{cycle.seed}: {cycle.target} {cycle.failpoint or 'at random'} {cycle.link} back after {took:.1f} s")
+
+    def _kill(self, stack: Stack, cycle: Cycle) -> None:
+        if not cycle.failpoint:
+            time.sleep(cycle.wait_s)
+            stack.kill(cycle.target)
+            self.faults[f"kill -9: {cycle.target}"] += 1
+            self._dead(stack, cycle.target)
+            return
+        stack.kill(cycle.target)  # the failpoint is set when the process starts
+        self.faults[f"kill -9: {cycle.target}"] += 1
+        self._dead(stack, cycle.target)
+        if cycle.target == "cloud":
+            stack.heal()  # nothing to commit behind a broken link
+        stack.start(cycle.target, cycle.failpoint)
+        point = cycle.failpoint.partition(":")[0]
+        try:
+            eventually(lambda: stack.ended(cycle.target), f"{cycle.failpoint} is reached", BOUND_S / 3)
+            self.faults[f"kill -9 at {point}"] += 1
+        except StuckError:
+            self.faults[f"not reached: {point}"] += 1
+        stack.kill(cycle.target)
+        self._dead(stack, cycle.target)
+
+    def _dead(self, stack: Stack, name: str) -> None:
+        """Look at what a killed gateway left on its disk."""
+        if name == "gateway":
+            self.truth.look(stack.folder / "data")
+
+    def _restore(self, stack: Stack, cycle: Cycle) -> bool:
+        """Put the dead side back to an earlier copy of itself, once a stack; the first time only the copy is made."""
+        parts = {"gateway": ["data"], "cloud": ["cloud.db", "cloud.db-wal"]}.get(cycle.target, [])
+        if self._restored or not parts or (cycle.target == "cloud" and self.on_postgresql):
+            return False
+        backup = stack.folder / f"{cycle.target}.backup"
+        if not backup.exists():
+            backup.mkdir()
+            for name in parts:
+                _copy(stack.folder / name, backup / name)
+            return False
+        for name in parts:
+            _remove(stack.folder / name)
+            _copy(backup / name, stack.folder / name)
+        _remove(stack.folder / "cloud.db-shm" if cycle.target == "cloud" else stack.folder / "data" / "edge.db-shm")
+        self._restored = cycle.target
+        self.faults[f"{cycle.target} restored from an old copy"] += 1
+        return True
+
+    def _settle(self, stack: Stack) -> None:
+        """Heal everything, stop the machine, and wait until nothing waits any more."""
+        stack.heal()
+        stack.still_machine()
+        for name in ("broker", "cloud", "gateway"):
+            if name not in stack.processes:
+                stack.start(name)
+        self._until(
+            stack, lambda: self._heard(stack) and stack.status()["store"]["waiting"] == 0, "the queue is drained"
+        )
+
+    def _heard(self, stack: Stack) -> bool:
+        """Tell whether the gateway got a receipt since the part was started again, and not long ago."""
+        said = stack.status().get("uplink", {})
+        age = said.get("last_receipt_age_s")
+        since = time.monotonic() - self._started
+        return said.get("state") == "streaming" and age is not None and age < min(since, 5.0)
+
+    def _until(self, stack: Stack, true: Callable[[], object], what: str) -> float:
+        def looked_after() -> object:
+            stack.look_after()
+            return true()
+
+        return eventually(looked_after, what, BOUND_S)
+
+    def _evidence(self, line: dict[str, object]) -> None:
+        if self.state is not None:
+            with (self.state / "stack-kills.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"database": "postgresql" if self.on_postgresql else "sqlite", **line}) + "\n")
