@@ -24,7 +24,7 @@ SUSPECT_S: Final = 900.0
 class SuspectedCloneError(CloneError):
     """The broker lets us in and hangs up without a word, again and again: most likely another client with our id."""
 
-    wait_s = 60.0
+    wait_s = 30.0
 
 
 class Takeovers:
