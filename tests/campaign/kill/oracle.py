@@ -252,8 +252,8 @@ def _judge_numbers(
 
 def _order(cloud: sa.Connection, truth: Truth, names: dict[int, str]) -> dict[str, float]:
     """Give each incarnation its place in time; one that began and ended within one life stands where its readings are."""
-    order: dict[str, float] = {inc: place for inc, place in truth.order.items()}
-    sql = "select inc, min(source_time) from reading where stream > 1 group by inc order by 2"
+    order = dict[str, float](truth.order)
+    sql = "select inc, min(source_time) from reading group by inc order by 2"
     place = -1.0
     for number, _ in cloud.execute(sa.text(sql)):
         inc = names.get(number, "?")

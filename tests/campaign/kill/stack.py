@@ -102,6 +102,7 @@ def run(*, count: int, seed: int, state: Path | None, log: Callable[[str], None]
             {"declared lost": found.declared, "lost with a restored store, known as an interval": found.unannounced}
         )
         sums.update({f"declared as {reason}": lost for reason, lost in found.reasons.items()})
+        sums.update(one.happened)
     return Result(
         engine="stack kills",
         subject=SUBJECT,
@@ -141,6 +142,7 @@ class _Run:
         self.period_ms = random.Random(place).choice([50, 100, 100, 200])
         self.done = 0
         self.faults: Counter[str] = Counter()
+        self.happened: Counter[str] = Counter()
         self.violations: list[str] = []
         self.recoveries: list[float] = []
         self.verdict = Verdict()
@@ -174,7 +176,7 @@ class _Run:
                 self._say(self.verdict.violations)
         except (StuckError, RuntimeError, OSError, AssertionError) as error:
             self._say([f"{error}\n{stack.words()}"])
-        self.faults.update({f"ended by itself: {what}": count for what, count in stack.happened.items()})
+        self.happened.update(stack.happened)
         self._evidence({"oracle": self.verdict.plain(), "stack": [self.seeds[0], self.seeds[-1]]})
         if self.violations and self.state is not None:
             shutil.copytree(folder, self.state / f"stack-{self.seeds[0]}", dirs_exist_ok=True)
