@@ -17,6 +17,7 @@ from typing import Final
 from edge import timekeeping
 from edge.audit import take_in
 from edge.blueprint import CHECKPOINT, Blueprint
+from edge.box import box_id
 from edge.connections import OpcUa
 from edge.flow import Flow
 from edge.health import Health, notify_systemd
@@ -212,6 +213,8 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> Non
         state=state,
         heartbeat_s=uplink.heartbeat_s,
         software=SOFTWARE,
+        box=box_id(),
+        backlog_bytes_s=None if uplink.backlog_kb_s is None else uplink.backlog_kb_s * 1024,
     )
 
 

@@ -86,6 +86,8 @@ class Uplink(Model):
     key: Credential
     """The gateway's key, shared with the cloud at enrolment; seals every frame."""
     heartbeat_s: Annotated[float, Field(ge=0.2, le=60)] = 5.0
+    backlog_kb_s: Annotated[int, Field(ge=1)] | None = None
+    """Kilobytes (1,024) a second that readings of earlier starts may take after an outage; as fast as it goes if left out."""
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Uplink:

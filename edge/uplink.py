@@ -5,38 +5,62 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+import random
+import secrets
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 import msgspec
 
-from edge.store import Store
-from sync.clock import Clock, backoff
-from sync.cursor import (
+from edge.cloud_key import CHECKPOINT, CloudKey
+from edge.store import Store, StoredChunk
+from sync import failpoint
+from sync.chain import statement
+from sync.clock import Clock
+from sync.cursor import Cursor
+from sync.effects import (
     Apply,
     AskHoldings,
     Counters,
-    Cursor,
     Effect,
     Fetch,
+    FetchAgain,
     HangUp,
     Piece,
     Say,
     Send,
     State,
+    Turn,
 )
 from sync.facts import Stream
-from sync.frames import MAX_FRAME_BYTES, FrameError, Heartbeat, Hello, Incarnation, Resume, open_down, seal
+from sync.frames import (
+    MAX_FRAME_BYTES,
+    Challenge,
+    DownFrame,
+    FrameError,
+    Heartbeat,
+    Hello,
+    Incarnation,
+    Offer,
+    Resume,
+    UnknownFrameError,
+    Witness,
+    open_down,
+    seal,
+)
+from sync.signing import Signer
 from sync.topics import Address
-from sync.transport import Message, NobodyListensError, Transport, TransportError
+from sync.transport import Message, NobodyListensError, QuotaError, Transport, TransportError
 
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.25
-BACKOFF_S: Final = 0.5
-MAX_BACKOFF_S: Final = 10.0
+BACKOFF_S: Final = 1.0
+MAX_BACKOFF_S: Final = 120.0
 STEADY_NS: Final = 30_000_000_000
+MAX_NAMED: Final = 128
+"""Incarnations in one resume, if they fit a frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +91,20 @@ class UplinkState:
     connects: int = 0
     """Connections that came about."""
     foreign: int = 0
-    """Messages that were no frame of our cloud: wrong seal, wrong form."""
+    """Messages that were no frame of our cloud: wrong seal, wrong form, kept by the broker."""
+    unknown: int = 0
+    """Frames of our cloud of a kind this version does not know: the cloud is newer."""
+    unproven: int = 0
+    """Countersignatures that the kept key did not make; not kept."""
     in_flight: int = 0
+    protocol: int = 0
+    """Of the newest session; 0 before the first."""
+    identity: str = "ok"
+    """conflict: the cloud hears another box with this identity."""
+    cloud_key: str = ""
+    """The key the cloud countersigns with, hex, as its newest challenge said."""
+    cloud_key_changed: bool = False
+    """It is not the one that was kept at the first session."""
     counters: Counters = field(default_factory=Counters)
 
 
@@ -83,15 +119,23 @@ async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixi
     state: UplinkState | None = None,
     heartbeat_s: float = 5.0,
     software: str = "",
+    box: str = "",
+    signer: Signer | None = None,
+    backlog_bytes_s: int | None = None,
+    on_offset: Callable[[int], None] = lambda _ms: None,
+    on_offer: Callable[[Offer], None] = lambda _offer: None,
 ) -> None:
     """Keep a session with the cloud until cancelled; `connect` makes a new transport for every attempt.
 
-    The broker and the cloud may come and go: that is waited for here and nowhere else. Raises StoreError.
+    The broker and the cloud may come and go: that is waited for here and nowhere else. box: see `edge.box`. signer: signs
+    what is sent. backlog_bytes_s: how fast what earlier starts left behind may go. on_offset: told at every challenge how
+    many ms our clock is ahead of the cloud's. on_offer: told of packages to fetch. Raises StoreError.
     """
     seen = state if state is not None else UplinkState()
-    waits = backoff(BACKOFF_S, MAX_BACKOFF_S)
+    cloud_key = CloudKey(store.checkpoint(CHECKPOINT))
+    waits = full_jitter()
     while True:
-        began = clock.monotonic()
+        wait_s, session = 0.0, None
         _enter(seen, "connecting", seen.why, clock)
         seen.attempts += 1
         try:
@@ -106,15 +150,36 @@ async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixi
                     health=health,
                     seen=seen,
                     heartbeat_s=heartbeat_s,
-                    cursor=Cursor(store.incarnation, software, seen.counters),
+                    cursor=Cursor(
+                        store.incarnation,
+                        software,
+                        seen.counters,
+                        token=lambda: secrets.token_hex(8),
+                        box=box,
+                        public_key="" if signer is None else signer.public_key.hex(),
+                        backlog_bytes_s=backlog_bytes_s,
+                    ),
+                    cloud_key=cloud_key,
+                    signer=signer,
+                    on_offset=on_offset,
+                    on_offer=on_offer,
                 )
                 await session.run()
         except* TransportError as errors:
-            why = str(_first(errors))
-            _enter(seen, "offline", why, clock)
-        if clock.monotonic() - began > STEADY_NS:
-            waits = backoff(BACKOFF_S, MAX_BACKOFF_S)
-        await clock.sleep(next(waits))
+            error = _first(errors)
+            wait_s = error.wait_s if isinstance(error, TransportError) else 0.0
+            _enter(seen, "offline", str(error), clock)
+        if session is not None and session.steady:
+            waits = full_jitter()
+        await clock.sleep(max(next(waits), wait_s * random.uniform(1, 1.5)))  # noqa: S311 - spreading, not a secret
+
+
+def full_jitter(first_s: float = BACKOFF_S, longest_s: float = MAX_BACKOFF_S) -> Iterator[float]:
+    """Give waits anywhere below a limit that doubles: a hall of gateways that lost its broker must not come back at once."""
+    limit = first_s
+    while True:
+        yield random.uniform(0, limit)  # noqa: S311 - spreading, not a secret
+        limit = min(longest_s, limit * 2)
 
 
 def _first(errors: BaseExceptionGroup[TransportError]) -> BaseException:
@@ -153,8 +218,17 @@ class _Session:
     seen: UplinkState
     heartbeat_s: float
     cursor: Cursor
+    cloud_key: CloudKey
+    signer: Signer | None
+    on_offset: Callable[[int], None]
+    on_offer: Callable[[Offer], None]
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     beat_due: int = 0
+    steady: bool = False
+    """It has been streaming for so long that the next loss is a new story."""
+    streaming_since: int | None = None
+    welcomed: asyncio.Task[None] | None = None
+    """Lets the store take the welcome; nothing is fetched before it has."""
 
     async def run(self) -> None:
         """Serve until the link is gone; raises TransportError (in a group), StoreError."""
@@ -168,19 +242,48 @@ class _Session:
         messages = self.transport.messages()
         async with contextlib.aclosing(cast("AsyncGenerator[Message]", messages)) as arriving:
             async for message in arriving:
-                try:
-                    frame = open_down(message.payload, self.key)
-                except FrameError as error:
-                    if self.seen.foreign == 0:
-                        log.warning("foreign message on %s: %s; check that both sides have the same key (said once)",
-                                    message.topic, error)  # fmt: skip
-                    self.seen.foreign += 1
+                frame = self._open(message)
+                if frame is None:
                     continue
                 before = self.seen.counters.receipts
                 effects = self.cursor.received(frame, self.clock.monotonic(), self.clock.now())
                 if self.seen.counters.receipts > before:
                     self.seen.last_receipt_at = self.clock.now()
+                if isinstance(frame, Challenge) and frame.nonce == self.cursor.nonce:
+                    self._meet(frame)
+                elif isinstance(frame, Offer) and frame.nonce == self.cursor.nonce:
+                    self.on_offer(frame)
                 self._do(effects)
+
+    def _open(self, message: Message) -> DownFrame | None:
+        """Open a message; what is no frame of our cloud, or none that we know, is counted and said once."""
+        try:
+            if message.retained:
+                raise FrameError("kept by the broker from before; nothing of ours is")  # noqa: TRY301 - one way out
+            return open_down(message.payload, self.key)
+        except UnknownFrameError as error:
+            if self.seen.unknown == 0:
+                log.warning("unknown frame on %s: %s; update this gateway (said once)", message.topic, error)
+            self.seen.unknown += 1
+        except FrameError as error:
+            if self.seen.foreign == 0:
+                log.warning("foreign message on %s: %s; check that both sides have the same key (said once)",
+                            message.topic, error)  # fmt: skip
+            self.seen.foreign += 1
+        return None
+
+    def _meet(self, frame: Challenge) -> None:
+        """Take what a challenge says about the cloud itself."""
+        self.on_offset((self.clock.now() - frame.wall) // 1_000_000)
+        fact = self.cloud_key.meet(frame.public_key, self.clock.now())
+        self.seen.cloud_key, self.seen.cloud_key_changed = self.cloud_key.now, self.cloud_key.changed
+        if fact is None:
+            return
+        if self.cloud_key.changed:
+            log.error("the cloud countersigns with another key: now=%s kept=%s; was it moved or restored without its key?",
+                      self.cloud_key.now, self.cloud_key.kept)  # fmt: skip
+        kept = self.store.commit(facts=[fact], checkpoints={CHECKPOINT: self.cloud_key.checkpoint()})
+        self.tasks.create_task(kept, name="uplink cloud key")
 
     async def _watch_store(self) -> None:
         while True:
@@ -193,54 +296,98 @@ class _Session:
             now = self.clock.monotonic()
             self._do(self.cursor.tick(now, self.clock.now()))
             self._grow()  # what was committed while the session was being made
-            if self.cursor.state is State.STREAMING and now >= self.beat_due:
+            streaming = self.cursor.state is State.STREAMING
+            self.streaming_since = (self.streaming_since or now) if streaming else None
+            self.steady = self.steady or (streaming and now - (self.streaming_since or now) > STEADY_NS)
+            if streaming and now >= self.beat_due:
                 self.beat_due = now + round(self.heartbeat_s * 1e9)
                 self.tasks.create_task(self._beat(), name="uplink heartbeat")
             await self.clock.sleep(min(TICK_S, self.heartbeat_s))
 
     def _grow(self) -> None:
+        if self.store.incarnation != self.cursor.inc:  # it turned; the numbers are those of another incarnation
+            if self.cursor.state is not State.TURNING:
+                self._do(self.cursor.turned(self.store.incarnation, self.clock.monotonic(), self.clock.now()))
+            return
         last = {int(stream): number for stream, number in self.store.last.items()}
-        self._do(self.cursor.grown(last))
+        self._do(self.cursor.grown(last, self.clock.monotonic()))
 
     # --- effects ---
 
-    def _do(self, effects: list[Effect]) -> None:
+    def _do(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Say():
                     self.tasks.create_task(self._say(effect.frame), name="uplink say")
                 case AskHoldings():
-                    self.tasks.create_task(self._ask(), name="uplink holdings")
+                    self.tasks.create_task(self._ask(effect), name="uplink holdings")
                 case Fetch():
                     self.tasks.create_task(self._fetch(effect), name="uplink fetch")
+                case FetchAgain():
+                    self.tasks.create_task(self._fetch_again(effect), name="uplink fetch again")
                 case Send():
                     self.tasks.create_task(self._send(effect), name="uplink send")
                 case Apply():
-                    self.tasks.create_task(self.store.apply(effect.watermarks, effect.rejected), name="uplink apply")
+                    task = self.tasks.create_task(self._apply(effect), name="uplink apply")
+                    self.welcomed = task if effect.welcome else self.welcomed
+                case Turn():
+                    self.tasks.create_task(self._turn(effect), name="uplink turn")
                 case HangUp():
                     raise TransportError(effect.why)
-        self.seen.in_flight = self.cursor.in_flight()
-        _enter(self.seen, self.cursor.state.value, self.cursor.why, self.clock)
+        cursor, seen = self.cursor, self.seen
+        seen.in_flight, seen.protocol = cursor.in_flight(), cursor.protocol
+        if seen.identity != cursor.identity:
+            log.warning("identity: was=%s now=%s", seen.identity, cursor.identity)
+            seen.identity = cursor.identity
+        _enter(seen, cursor.state.value, cursor.why, self.clock)
 
     async def _say(self, frame: Hello | Resume) -> None:
         await self._publish("ctl", seal(frame, self.key))
 
     async def _send(self, effect: Send) -> None:
-        await self._publish(f"b/{effect.frame.stream}", seal(effect.frame, self.key, effect.body))
+        frame = effect.frame
+        if effect.link and self.signer is not None:
+            end = frame.first + frame.count - 1
+            told = statement(str(self.address), (frame.inc, frame.stream), end, effect.link)
+            frame = msgspec.structs.replace(frame, signature=self.signer.sign(told).hex())
+        failpoint.reach("edge.before_publish")
+        await self._publish(f"b/{frame.stream}", seal(frame, self.key, effect.body))
+        failpoint.reach("edge.after_publish")
 
     async def _publish(self, what: str, message: bytes) -> None:
+        self.cursor.posting(self.clock.monotonic())
         try:
             await self.transport.publish(self.address.up(what), message)
         except NobodyListensError:
+            self.cursor.posted(self.clock.monotonic())
             self._do(self.cursor.unheard(self.clock.monotonic()))
+        except QuotaError as error:
+            log.warning("uplink slows down: why=%s", error)
+            self.cursor.posted(self.clock.monotonic())
+            self._do(self.cursor.throttled(self.clock.monotonic()))
+        else:
+            self.cursor.posted(self.clock.monotonic())
 
-    async def _ask(self) -> None:
-        held, complete = await self._holdings()
-        self._do(self.cursor.holdings(held, complete, self.clock.monotonic()))
+    async def _apply(self, effect: Apply) -> None:
+        await self.store.apply(effect.watermarks, effect.rejected, self._proven(effect.witnessed))
 
-    async def _holdings(self) -> tuple[list[Incarnation], bool]:
+    def _proven(self, witnessed: Sequence[Witness]) -> list[Witness]:
+        proven = [one for one in witnessed if self.cloud_key.signed(self.address, one)]
+        self.seen.unproven += len(witnessed) - len(proven)
+        return proven
+
+    async def _turn(self, effect: Turn) -> None:
+        inc = await self.store.turn(effect.why)
+        self._do(self.cursor.turned(inc, self.clock.monotonic(), self.clock.now()))
+
+    async def _ask(self, asked: AskHoldings) -> None:
+        backlog = None
+        held, complete = await self._holdings(asked.after)
+        self._do(self.cursor.holdings(asked, held, complete, self.clock.monotonic(), backlog))
+
+    async def _holdings(self, after: int = 0) -> tuple[list[Incarnation], bool]:
         """Give as much as fits a frame; after many restarts offline the rest is named when the first part is done."""
-        limit = 128
+        limit = MAX_NAMED
         while True:
             held, complete = await self.store.holdings(limit)
             if limit <= 2 or len(msgspec.json.encode(held)) < MAX_FRAME_BYTES // 2:
@@ -248,10 +395,15 @@ class _Session:
             limit //= 2
 
     async def _fetch(self, asked: Fetch) -> None:
+        if self.welcomed is not None:
+            await self.welcomed
         found = await self.store.next_chunk(asked.inc, Stream(asked.stream), asked.after)
-        chunk = found.chunk
-        piece = None if chunk is None else Piece(chunk.first, chunk.count, chunk.digest, chunk.body)
-        self._do(self.cursor.fetched(asked, piece, found.losses, found.last, self.clock.monotonic()))
+        effects = self.cursor.fetched(asked, _piece(found.chunk), found.losses, found.last, self.clock.monotonic())
+        self._do(effects)
+
+    async def _fetch_again(self, asked: FetchAgain) -> None:
+        found = await self.store.kept(asked.inc, Stream(asked.stream), asked.first, asked.last, 1)
+        self._do(self.cursor.found(asked, _piece(found[0] if found else None), self.clock.monotonic()))
 
     async def _beat(self) -> None:
         held, _ = await self._holdings()
@@ -274,3 +426,9 @@ class _Session:
         if self.cursor.state is State.STREAMING:
             # Lossy by intent, yet with QoS 1: its PUBACK says when the cloud is no longer listening.
             await self._publish("hb", seal(frame, self.key))
+
+
+def _piece(chunk: StoredChunk | None) -> Piece | None:
+    if chunk is None:
+        return None
+    return Piece(chunk.first, chunk.count, chunk.digest, chunk.body, chunk.before, chunk.link)

@@ -2,31 +2,58 @@
 
   state         event                            what follows                                          next state
   OFFLINE       connected                        say hello                                             HELLO_SENT
-  HELLO_SENT    challenge with my session        ask the store what it holds                           RESUME_SENT
+  HELLO_SENT    challenge with my session        … that says wait: nothing yet                         ADMITTED
+                                                 … else ask the store what it holds                    RESUME_SENT
+  ADMITTED      the wait is over                 ask the store what it holds                           RESUME_SENT
+  RESUME_SENT   holdings, far behind             turn: what is read from now on gets lanes of its own  TURNING
   RESUME_SENT   holdings                         say resume                                            RESUME_SENT
   RESUME_SENT   welcome with my nonce            take its watermarks, send from them                   STREAMING
   STREAMING     receipt, number above the last   take its watermarks, send more                        STREAMING
   STREAMING     … a watermark below what we know (the cloud went back in time)            hello again  HELLO_SENT
+  STREAMING     … all that was named is there, and there are more incarnations            hello again  HELLO_SENT
+  STREAMING     wanted                           send it again, behind everything else                 STREAMING
+  STREAMING     reincarnate                      turn                                                  TURNING
+  TURNING       turned, before the resume        ask the store what it holds                           RESUME_SENT
+  any           turned, otherwise                hello again, as the new incarnation                   HELLO_SENT
   RESUME_SENT,
-  STREAMING     stale                            hello again                                           HELLO_SENT
+  STREAMING     stale, to me                     hello again                                           HELLO_SENT
   STREAMING     no progress for the time-out     send again from the watermarks; the third time hello  HELLO_SENT
+  STREAMING     stopped (window 0) and silent    hello again                                           HELLO_SENT
   HELLO_SENT,
-  RESUME_SENT   no answer                        hello again, with growing waits; the fifth time       OFFLINE
+  RESUME_SENT   no answer                        hello again, with growing waits; the fifth time (after
+                                                 a session that fell silent the second) hang up        OFFLINE
+  any           the link takes nothing           hang up                                               OFFLINE
   any           anything else                    ignored and counted                                   same
 
-Times come in as monotonic ns. Chunks are sent by stream (audit first), oldest incarnation first, in sequence; the
-window counts chunks in flight over all lanes, and a lane that waits holds up no other.
+Times come in as monotonic ns, chance as `token`. What is sent in which order is `sync.sending`; the window counts chunks
+in flight over all lanes, a lane that waits holds up no other, and a chunk is only fetched when there is room for it.
+With a cloud of protocol 1 nothing is relied upon that came later.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
+from sync.effects import (
+    Apply,
+    AskHoldings,
+    Backlog,
+    Counters,
+    Effect,
+    Fetch,
+    FetchAgain,
+    HangUp,
+    Piece,
+    Say,
+    Send,
+    State,
+    Turn,
+)
 from sync.frames import (
+    PROTOCOLS,
     Batch,
     Challenge,
     DownFrame,
@@ -34,357 +61,446 @@ from sync.frames import (
     Incarnation,
     Loss,
     Receipt,
-    Rejection,
+    Reincarnate,
     Resume,
     Stale,
+    Wanted,
     Watermark,
     Welcome,
 )
+from sync.sending import SECOND, Lane, Sending
 
-SECOND: Final = 1_000_000_000
 FIRST_TIMEOUT: Final = 5 * SECOND
 LONGEST_TIMEOUT: Final = 60 * SECOND
+LINK_TIMEOUT: Final = 35 * SECOND
+"""The broker has taken nothing and nothing came: the link is half open. FIRST_TIMEOUT may pass before we have something
+to say, so that it is noticed within 45 s; the largest chunk takes 33 s at 64 kbit/s."""
 HELLO_WAIT: Final = SECOND
 LONGEST_HELLO_WAIT: Final = 4 * SECOND
+STOPPED_WAIT: Final = 60 * SECOND
+LONGEST_DELAY: Final = 300 * SECOND
 STRIKES: Final = 3
 HELLOS: Final = 5
-
-
-class State(Enum):
-    """Where the session stands."""
-
-    OFFLINE = "offline"
-    HELLO_SENT = "waiting for the cloud"
-    RESUME_SENT = "resuming"
-    STREAMING = "streaming"
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Send a control frame."""
-
-    frame: Hello | Resume
-
-
-@dataclass(frozen=True, slots=True)
-class AskHoldings:
-    """Ask the store what it holds; the answer comes as `holdings`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Ask the store for the first chunk above `after`; the answer comes as `fetched`."""
-
-    inc: str
-    stream: int
-    after: int
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a batch: a chunk's body, or none when only losses are told."""
-
-    frame: Batch
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Apply:
-    """Let the store take what the cloud has confirmed or refused."""
-
-    watermarks: Sequence[Watermark]
-    rejected: Sequence[Rejection] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class HangUp:
-    """Close the connection and make a new one."""
-
-    why: str
-
-
-Effect = Say | AskHoldings | Fetch | Send | Apply | HangUp
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A chunk as the store gives it."""
-
-    first: int
-    count: int
-    digest: bytes
-    body: bytes
-
-
-@dataclass(slots=True)
-class Lane:
-    """One stream of one incarnation, as far as this session is concerned."""
-
-    ord: int
-    inc: str
-    stream: int
-    closed: bool
-    last: int
-    stored: int = 0
-    sent: int = 0
-    in_flight: list[int] = field(default_factory=list[int])
-    """Last seq of each batch that is sent and not confirmed."""
-    rewound: bool = False
-    """Sent again since the last progress; until there is some, only the time-out sends a third time."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened over all sessions."""
-
-    chunks: int = 0
-    records: int = 0
-    bytes: int = 0
-    resent: int = 0
-    """Chunks sent once more."""
-    receipts: int = 0
-    rejected: int = 0
-    ignored: int = 0
-    """Frames of another session, older receipts, anything that does not belong here."""
-    hellos: int = 0
+HELLOS_AFTER_SILENCE: Final = 2
+TURN_RECORDS: Final = 20_000
+TURN_AGE: Final = 60 * SECOND
+_OUTRUN: Final = "the cloud has records under our numbers that we never made: a copy of this box makes them"
 
 
 class Cursor:
     """One connection's session. Every method gives the effects to carry out, in order."""
 
-    def __init__(self, inc: str, software: str = "", counters: Counters | None = None) -> None:
+    def __init__(
+        self,
+        inc: str,
+        software: str = "",
+        counters: Counters | None = None,
+        *,
+        token: Callable[[], str],
+        box: str = "",
+        public_key: str = "",
+        backlog_bytes_s: int | None = None,
+    ) -> None:
         self.state = State.OFFLINE
         self.nonce = ""
         self.why = ""
         """Why there is no session, as far as the cloud said."""
+        self.protocol = PROTOCOLS[0]
+        """What the cloud chose."""
+        self.cloud_key = ""
+        """The key the cloud countersigns with (hex), as its newest challenge said."""
+        self.identity = "ok"
+        """conflict: the cloud hears another box with this identity."""
         self.counters = counters or Counters()
-        self._inc, self._software = inc, software
+        self._hello_frame = Hello(session="", inc=inc, software=software, box=box, public_key=public_key)
+        self._token = token
         self._session = ""
-        self._lanes: dict[tuple[str, int], Lane] = {}
-        self._named_all = True
-        self._window = 0
+        self._sending = Sending(backlog_bytes_s)
+        self._lanes = self._sending.lanes
+        self._asking: AskHoldings | None = None
+        self._resumed = False
+        self._turned = False
+        self._after, self._named_upto, self._named_all = 0, 0, True
+        """Closed incarnations up to this order were named before, up to that one now; and whether that is all."""
         self._number = 0
-        self._fetching: Fetch | None = None
         self._deadline = 0
         self._timeout = FIRST_TIMEOUT
         self._strikes = 0
         self._hello_wait = HELLO_WAIT
-        self._hellos = 0
+        self._hellos, self._hellos_allowed = 0, HELLOS
+        self._posting, self._link_at = 0, 0
+
+    @property
+    def inc(self) -> str:
+        """The present incarnation, as far as the session knows."""
+        return self._hello_frame.inc
+
+    @property
+    def due(self) -> int | None:
+        """When `tick` may next have something to do, monotonic ns; None: not before something else happens."""
+        if self.state in {State.OFFLINE, State.TURNING}:
+            return None
+        moments = [self._link_at + LINK_TIMEOUT] if self._posting else []
+        if self.state is not State.STREAMING or self._sending.unconfirmed() or not self._sending.window:
+            moments.append(self._deadline)
+        if (again := self._sending.due()) is not None:
+            moments.append(again)
+        return min(moments, default=None)
 
     def in_flight(self) -> int:
-        return sum(len(lane.in_flight) for lane in self._lanes.values())
+        return self._sending.in_flight()
 
     # --- events ---
 
     def connected(self, now: int, wall: int) -> list[Effect]:
         """There is a link and we are subscribed."""
-        self._hellos = 0
         self._hello_wait = HELLO_WAIT
-        return self._hello(now, wall)
+        self._posting, self._link_at = 0, now
+        return self._begin(now, wall)
 
     def received(self, frame: DownFrame, now: int, wall: int) -> list[Effect]:
         """A sealed frame of the cloud came."""
+        self._link_at = now
         match self.state, frame:
             case State.HELLO_SENT, Challenge() if frame.session == self._session:
                 return self._challenged(frame, now)
-            case State.HELLO_SENT, Stale():
+            case State.HELLO_SENT, Stale() if frame.nonce in {"", self._session}:
                 self.why = frame.why  # the cloud will not have our hello; the wait for the next one is running
                 return []
             case State.RESUME_SENT, Welcome() if frame.nonce == self.nonce:
-                return self._welcomed(frame)
+                return self._welcomed(frame, now, wall)
             case State.STREAMING, Receipt() if frame.nonce == self.nonce and frame.number > self._number:
                 return self._receipt(frame, now, wall)
-            case ((State.RESUME_SENT | State.STREAMING), Stale()):
+            case State.STREAMING, Wanted() if frame.nonce == self.nonce:
+                return self._wanted(frame, now)
+            case State.STREAMING, Reincarnate() if frame.nonce == self.nonce and frame.inc == self.inc:
+                return self._turn(frame.why)
+            case ((State.ADMITTED | State.RESUME_SENT | State.STREAMING), Stale()) if frame.nonce in {"", self.nonce}:
                 self.why = frame.why
-                return self._again(now, wall)
+                return self._begin(now, wall)
             case _:
                 self.counters.ignored += 1
                 return []
 
-    def holdings(self, incarnations: Sequence[Incarnation], complete: bool, now: int) -> list[Effect]:
-        """The store's answer: what it holds, oldest first; `complete` unless there is more than fits a frame."""
-        if self.state is not State.RESUME_SENT or self._lanes:
-            return []
+    def holdings(
+        self,
+        asked: AskHoldings,
+        incarnations: Sequence[Incarnation],
+        complete: bool,
+        now: int,
+        backlog: Backlog | None = None,
+    ) -> list[Effect]:
+        """The store's answer: what it holds of what was asked for, oldest first, the present incarnation last.
+
+        complete: there is nothing beyond it. backlog: of the present incarnation's readings; None: not known.
+        """
+        if asked != self._asking:
+            return []  # asked in an earlier session
+        self._asking = None
+        if backlog is not None and not self._turned and (backlog.records > TURN_RECORDS or backlog.age > TURN_AGE):
+            # A lane is strictly in order: what is read now would wait behind all this. Once per challenge, or a store
+            # that cannot help would never be resumed.
+            self._turned = True
+            return self._turn("what is read now does not wait behind the backlog")
         for one in incarnations:
             for stream, held in one.streams.items():
                 self._lanes[one.inc, int(stream)] = Lane(one.ord, one.inc, int(stream), one.closed, held.last)
-        self._named_all = complete
+        closed = [one.ord for one in incarnations if one.closed and one.ord > self._after]
+        self._named_upto = max(closed, default=self._after)
+        self._named_all = (
+            complete or not closed
+        )  # a part that names nothing new is the last one, or we would ask for ever
         self._deadline = now + FIRST_TIMEOUT
-        return [Say(Resume(nonce=self.nonce, incarnations=list(incarnations)))]
+        self._resumed = True
+        return [Say(Resume(nonce=self.nonce, incarnations=list(incarnations), complete=self._named_all))]
+
+    def turned(self, inc: str, now: int, wall: int) -> list[Effect]:
+        """The store has begun a new incarnation, because we asked for it or on its own."""
+        if inc == self.inc and self.state is not State.TURNING:
+            return []
+        resuming = self.state is State.TURNING and not self._resumed
+        self._hello_frame = msgspec.structs.replace(self._hello_frame, inc=inc)
+        self.counters.turns += 1
+        if self.state is State.OFFLINE:
+            return []
+        return self._ask(now) if resuming else self._begin(now, wall)
 
     def fetched(self, asked: Fetch, piece: Piece | None, losses: Sequence[Loss], last: int, now: int) -> list[Effect]:
         """The store's answer to a fetch: the next chunk or none, the losses before it, the newest number."""
-        if asked != self._fetching:
-            return []
-        self._fetching = None
+        if asked != self._sending.asked:
+            return []  # asked in an earlier session: what is sent belongs to this one
+        self._sending.asked = None
         lane = self._lanes.get((asked.inc, asked.stream))
         if self.state is not State.STREAMING or lane is None:
             return []
         lane.last = max(lane.last, last)
         if asked.after != lane.sent:  # sent again from the watermark meanwhile
-            return self._pump()
+            return self._pump(now)
         effects: list[Effect] = []
         if piece is not None or losses:
             end = lane.last if piece is None else piece.first + piece.count - 1
-            effects.append(self._batch(lane, piece, losses))
+            effects.append(self._batch(lane.inc, lane.stream, piece, losses, first=lane.sent + 1, last=lane.last))
             lane.sent = end
-            if not self.in_flight():
+            if not self._sending.unconfirmed():
                 self._deadline = now + self._timeout
             lane.in_flight.append(end)
+            if lane.backlog() and piece is not None:
+                self._sending.bucket.take(len(piece.body))
         else:
             lane.sent = lane.last  # nothing there and nothing lost: the store knows what the cloud will say
-        return effects + self._pump()
+        return effects + self._pump(now)
 
-    def grown(self, last: Mapping[int, int]) -> list[Effect]:
+    def found(self, asked: FetchAgain, piece: Piece | None, now: int) -> list[Effect]:
+        """The store's answer to what is wanted: the first chunk that has any of it, or none."""
+        if asked != self._sending.asked:
+            return []
+        self._sending.asked = None
+        if self.state is not State.STREAMING:
+            return []
+        lane = self._lanes.get((asked.inc, asked.stream))
+        reach = asked.last if piece is None else piece.first - 1
+        gone = [Loss(asked.first, reach, "gone")] if reach >= asked.first else []
+        end = asked.last if piece is None else piece.first + piece.count - 1
+        last = max(asked.last, end, 0 if lane is None else lane.last)
+        send = self._batch(asked.inc, asked.stream, piece, gone, first=asked.first, last=last, again=True)
+        self._sending.bucket.take(len(send.body))
+        self._sending.sent_again(asked, end, now)
+        return [send, *self._pump(now)]
+
+    def grown(self, last: Mapping[int, int], now: int) -> list[Effect]:
         """The present incarnation has more: stream → newest number."""
         for stream, number in last.items():
-            key = (self._inc, stream)
+            key = (self.inc, stream)
             if key not in self._lanes and self.state is State.STREAMING:
                 newest = max((lane.ord for lane in self._lanes.values()), default=0)
-                present = next((lane.ord for lane in self._lanes.values() if lane.inc == self._inc), newest + 1)
-                self._lanes[key] = Lane(present, self._inc, stream, closed=False, last=number)
+                present = next((lane.ord for lane in self._lanes.values() if lane.inc == self.inc), newest + 1)
+                self._lanes[key] = Lane(present, self.inc, stream, closed=False, last=number)
             elif key in self._lanes:
                 self._lanes[key].last = max(self._lanes[key].last, number)
-        return self._pump()
+        return self._pump(now)
 
     def unheard(self, now: int) -> list[Effect]:
         """The broker says nobody listens: the cloud is away, the link is well; say hello again in a while."""
-        if self.state in {State.RESUME_SENT, State.STREAMING}:
+        if self.state in {State.ADMITTED, State.RESUME_SENT, State.STREAMING}:
             self._reset()
             self.state = State.HELLO_SENT
         self.why = "nobody listens at the broker; check that the cloud is running and connected to the same broker"
-        self._hellos = 0  # no answer was to be expected
+        self._hellos, self._hellos_allowed = 0, HELLOS  # no answer was to be expected
         self._deadline = now + self._hello_wait
         self._hello_wait = min(LONGEST_HELLO_WAIT, self._hello_wait * 3 // 2)
         return []
 
+    def throttled(self, now: int) -> list[Effect]:
+        """The broker took a message and threw it away because it limits how much we send: send less at once."""
+        self._sending.slow_down()
+        self._deadline = max(self._deadline, now + self._timeout)
+        return []
+
+    def posting(self, now: int) -> None:
+        """A message is handed to the link; `posted` follows when the broker has it. Without these only silence counts."""
+        if not self._posting:
+            self._link_at = now
+        self._posting += 1
+
+    def posted(self, now: int) -> None:
+        """The broker has taken one."""
+        self._posting -= 1
+        self._link_at = now
+        # On a slow line the time-out begins when the chunk is through: sent again before that it would make it slower.
+        self._deadline = max(self._deadline, now + self._timeout) if self.state is State.STREAMING else self._deadline
+
     def tick(self, now: int, wall: int) -> list[Effect]:
-        """Time has passed."""
-        if self.state is State.OFFLINE or now < self._deadline:
+        """Time has passed; call it a few times a second."""
+        if self.state in {State.OFFLINE, State.TURNING}:  # the store answers, or the process ends
             return []
-        if self.state is not State.STREAMING:
-            self._hello_wait = min(LONGEST_HELLO_WAIT, self._hello_wait * 3 // 2)
-            return self._hello(now, wall)
-        if not self.in_flight():
+        if self._posting and now - self._link_at >= LINK_TIMEOUT:
+            self.state = State.OFFLINE
+            return [
+                HangUp(f"the link takes nothing and brings nothing for {LINK_TIMEOUT // SECOND} s; check the network")
+            ]
+        if self.state is State.STREAMING:
+            return self._tick_streaming(now, wall)
+        if now < self._deadline:
             return []
-        self._strikes += 1
-        if self._strikes >= STRIKES:
-            self.why = "no receipt came in time"
-            return self._again(now, wall)
-        self._timeout = min(LONGEST_TIMEOUT, 2 * self._timeout)
-        self._deadline = now + self._timeout
-        for lane in self._lanes.values():
-            if lane.in_flight:
-                self._rewind(lane)
-        return self._pump()
+        if self.state is State.ADMITTED:
+            return self._ask(now)
+        self._hello_wait = min(LONGEST_HELLO_WAIT, self._hello_wait * 3 // 2)
+        return self._hello(now, wall)
 
     # --- answers of the cloud ---
 
     def _challenged(self, frame: Challenge, now: int) -> list[Effect]:
-        self.nonce = frame.nonce
-        self.state = State.RESUME_SENT
+        if frame.protocol not in PROTOCOLS:
+            self.why = f"the cloud speaks protocol {frame.protocol}, this gateway {PROTOCOLS}; update one of them"
+            return []
+        self.nonce, self.protocol, self.cloud_key = frame.nonce, frame.protocol, frame.public_key
         self._hellos = 0
-        self._deadline = now + FIRST_TIMEOUT
-        return [AskHoldings()]
+        if frame.delay_ms <= 0:
+            return self._ask(now)
+        self.state = State.ADMITTED
+        self._deadline = now + min(LONGEST_DELAY, frame.delay_ms * SECOND // 1000)
+        return []
 
-    def _welcomed(self, frame: Welcome) -> list[Effect]:
+    def _ask(self, now: int) -> list[Effect]:
+        self.state = State.RESUME_SENT
+        self._deadline = now + FIRST_TIMEOUT
+        self._asking = AskHoldings(self.nonce, self._after)
+        return [self._asking]
+
+    def _welcomed(self, frame: Welcome, now: int, wall: int) -> list[Effect]:
+        if self._outrun(frame.watermarks):
+            return self._turn(_OUTRUN)
         known = {(mark.inc, mark.stream): mark for mark in frame.watermarks}
         marks: list[Watermark] = []
         for key, lane in self._lanes.items():
             mark = known.get(key) or Watermark(inc=lane.inc, stream=lane.stream, stored=0, safe=0)
             lane.stored = lane.sent = mark.stored
+            lane.safe = mark.safe
             marks.append(mark)
-        self.state, self.why = State.STREAMING, ""
-        self._window = max(1, min(frame.window, 64))
+        self.state, self.why, self.identity = State.STREAMING, "", frame.identity
+        self._sending.open(frame.window)
         self._hello_wait = HELLO_WAIT
-        return [Apply(marks), *self._pump()]
+        self._deadline = now + self._patience()
+        # The store must have these before anything is fetched: it may turn a latent loss into a declared one.
+        return [Apply(marks, welcome=True), *self._next_part(now, wall)]
 
     def _receipt(self, frame: Receipt, now: int, wall: int) -> list[Effect]:
         self._number = frame.number
         self.counters.receipts += 1
         self.counters.rejected += len(frame.rejected)
-        marks = [mark for mark in frame.watermarks if (mark.inc, mark.stream) in self._lanes]
-        if any(mark.stored < self._lanes[mark.inc, mark.stream].stored for mark in marks):
+        marks = frame.watermarks
+        if any(mark.stored < lane.stored for mark in marks if (lane := self._lanes.get((mark.inc, mark.stream)))):
+            # None of it is applied: the next welcome says where that cloud really is.
             self.why = "the cloud has less than it had: restored from a backup"
-            return self._again(now, wall)
-        progress = False
-        for mark in marks:
-            lane = self._lanes[mark.inc, mark.stream]
-            if mark.stored > lane.stored:
-                progress = True
-                lane.rewound = False
-                lane.stored = mark.stored
-                lane.sent = max(lane.sent, mark.stored)
-                lane.in_flight = [end for end in lane.in_flight if end > mark.stored]
-            elif lane.in_flight and not lane.rewound:
-                self._rewind(lane)  # something before what we sent is missing there
+            return self._begin(now, wall)
+        if self._outrun(marks):
+            return self._turn(_OUTRUN)
+        progress, resent = self._sending.confirm(marks)
+        self.counters.resent += resent
+        if frame.window is not None:
+            self._sending.open(frame.window)
         if progress:
             self._strikes, self._timeout = 0, FIRST_TIMEOUT
-            self._deadline = now + self._timeout
-        effects: list[Effect] = [Apply(marks, frame.rejected)] if marks or frame.rejected else []
-        if not self._named_all and all(lane.stored >= lane.last for lane in self._lanes.values() if lane.closed):
-            return [*effects, *self._again(now, wall)]  # there are more incarnations than were named
-        return [*effects, *self._pump()]
+        if progress or not self._sending.window:
+            self._deadline = now + self._patience()
+        effects: list[Effect] = []
+        if marks or frame.rejected or frame.witnessed:
+            effects.append(Apply(marks, frame.rejected, frame.witnessed))
+        return effects + self._next_part(now, wall)
+
+    def _next_part(self, now: int, wall: int) -> list[Effect]:
+        """Go on; when there are more incarnations than were named, and those named are all there, name the next ones."""
+        if self._named_all or any(lane.stored < lane.last for lane in self._lanes.values() if lane.closed):
+            return self._pump(now)
+        after = self._named_upto
+        effects = self._begin(now, wall)
+        self._after = after
+        return effects
+
+    def _wanted(self, frame: Wanted, now: int) -> list[Effect]:
+        if not self._sending.want(frame):
+            self.counters.ignored += 1
+        return self._pump(now)
 
     # --- doing ---
 
+    def _outrun(self, marks: Sequence[Watermark]) -> bool:
+        """Tell whether the cloud has more of the present incarnation than was ever made here.
+
+        Then another copy of this process makes it. Nothing is applied: what we have under these numbers is not there.
+        """
+        lanes = ((mark, self._lanes.get((mark.inc, mark.stream))) for mark in marks if mark.inc == self.inc)
+        return any(lane is not None and mark.stored > lane.last for mark, lane in lanes)
+
+    def _turn(self, why: str) -> list[Effect]:
+        self.state, self.why = State.TURNING, why
+        return [Turn(why)]
+
+    def _begin(self, now: int, wall: int) -> list[Effect]:
+        """Say hello as often as it takes: the cloud answered, or there is a new link."""
+        self._hellos, self._hellos_allowed = 0, HELLOS
+        self._after = 0
+        return self._hello(now, wall)
+
     def _hello(self, now: int, wall: int) -> list[Effect]:
-        if self._hellos >= HELLOS:
+        if self._hellos >= self._hellos_allowed:
             self.state = State.OFFLINE
-            return [
-                HangUp(
-                    self.why
-                    or f"the cloud did not answer {HELLOS} times; check that it runs and knows this gateway's key"
-                )
-            ]
+            silent = f"the cloud did not answer {self._hellos} times; check that it runs and knows this gateway's key"
+            return [HangUp(self.why or silent)]
         self._reset()
         self._hellos += 1
         self.counters.hellos += 1
         self.state = State.HELLO_SENT
-        self._session = secrets.token_hex(8)
+        self._session = self._token()
         self._deadline = now + self._hello_wait
-        return [Say(Hello(session=self._session, inc=self._inc, software=self._software, wall=wall))]
-
-    def _again(self, now: int, wall: int) -> list[Effect]:
-        self._hellos = 0
-        return self._hello(now, wall)
+        return [Say(msgspec.structs.replace(self._hello_frame, session=self._session, wall=wall))]
 
     def _reset(self) -> None:
-        self._lanes.clear()
-        self._fetching = None
+        """Forget the session: nothing that was asked or sent in it counts in the next."""
+        self._sending.reset()
+        self._asking, self._resumed, self._turned = None, False, False
         self.nonce = ""
         self._number = 0
         self._timeout, self._strikes = FIRST_TIMEOUT, 0
 
-    def _rewind(self, lane: Lane) -> None:
-        self.counters.resent += len(lane.in_flight)
-        lane.sent = lane.stored
-        lane.in_flight.clear()
-        lane.rewound = True
+    def _patience(self) -> int:
+        """How long silence may last: while the flow is stopped there is nothing to be confirmed."""
+        return self._timeout if self._sending.window else STOPPED_WAIT
 
-    def _pump(self) -> list[Effect]:
+    def _tick_streaming(self, now: int, wall: int) -> list[Effect]:
+        self._sending.give_up_waiting(now)
+        waiting = self._sending.unconfirmed()
+        if now >= self._deadline and not self._sending.window and not waiting:
+            # A receipt that opens the window may be lost on the way: nothing else would ever move us.
+            self.why = "the cloud stopped the flow and says nothing more"
+            return self._begin(now, wall)
+        if now >= self._deadline and waiting and not self._posting:
+            self._strikes += 1
+            if self._strikes >= STRIKES:
+                self.why = "no receipt came in time"
+                effects = self._begin(now, wall)
+                self._hellos_allowed = HELLOS_AFTER_SILENCE  # a half-open link must not be kept
+                return effects
+            self._timeout = min(LONGEST_TIMEOUT, 2 * self._timeout)
+            self._deadline = now + self._patience()
+            self._sending.slow_down()
+            self.counters.resent += sum(self._sending.rewind(lane) for lane in waiting)
+        return self._pump(now)
+
+    def _pump(self, now: int) -> list[Effect]:
         """Ask for the next chunk, one at a time, while the window has room."""
-        if self.state is not State.STREAMING or self._fetching is not None or self.in_flight() >= self._window:
+        if self.state is not State.STREAMING or self._sending.asked is not None:
             return []
-        ready = [lane for lane in self._lanes.values() if lane.sent < lane.last]
-        if not ready:
-            return []
-        lane = min(ready, key=lambda lane: (lane.stream, lane.ord))
-        self._fetching = Fetch(lane.inc, lane.stream, lane.sent)
-        return [self._fetching]
+        wanted = self._sending.next(now)
+        return [] if wanted is None else [wanted]
 
-    def _batch(self, lane: Lane, piece: Piece | None, losses: Sequence[Loss]) -> Send:
+    def _batch(
+        self,
+        inc: str,
+        stream: int,
+        piece: Piece | None,
+        losses: Sequence[Loss],
+        *,
+        first: int,
+        last: int,
+        again: bool = False,
+    ) -> Send:
         self.counters.chunks += 1
-        self.counters.records += 0 if piece is None else piece.count
-        self.counters.bytes += 0 if piece is None else len(piece.body)
+        self.counters.again += again
+        chained = piece is not None and self.protocol > 1
+        if piece is not None:
+            self.counters.records += piece.count
+            self.counters.bytes += len(piece.body)
         frame = Batch(
             nonce=self.nonce,
-            inc=lane.inc,
-            stream=lane.stream,
-            first=lane.sent + 1 if piece is None else piece.first,
+            inc=inc,
+            stream=stream,
+            first=first if piece is None else piece.first,
             count=0 if piece is None else piece.count,
-            last=lane.last,
+            last=last,
             digest="" if piece is None else piece.digest.hex(),
             losses=list(losses),
+            before=piece.before.hex() if piece is not None and chained else "",
+            again=again,
         )
-        return Send(frame, b"" if piece is None else piece.body)
+        return Send(frame, b"" if piece is None else piece.body, piece.link if piece is not None and chained else b"")

@@ -30,6 +30,10 @@ class FrameError(ValueError):
     """A message that is no frame of ours, is damaged, or is not sealed with the key of the gateway it claims."""
 
 
+class UnknownFrameError(FrameError):
+    """Sealed with the right key, of a kind this version does not know: the other side is newer. Count it and go on."""
+
+
 class Loss(msgspec.Struct, frozen=True, array_like=True):
     """Records that will never arrive, and why; itself stored once. Times in ns span the lost records where known."""
 
@@ -98,6 +102,9 @@ class Resume(msgspec.Struct, frozen=True, kw_only=True, tag="resume"):
 
     nonce: str
     incarnations: list[Incarnation]
+    complete: bool = True
+    """False: there are more incarnations than fit a frame. They are named, oldest first, in resumes that follow in this
+    connection; one that is not named here is no orphan for that."""
 
 
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,7 +190,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, tag="receipt"):
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, tag="wanted"):
     """Cloud → gateway: send these records again, as far as you have them.
 
-    What is not there any more is said as lost, with the reason `gone`, in a batch of count 0 with `again`.
+    They come as batches with `again`, each answered with a receipt that names the lane. What is not there any more is
+    said as lost there, with the reason `gone`. Nothing is promised: ask once more for what did not come.
     """
 
     nonce: str
@@ -201,10 +209,27 @@ class Reincarnate(msgspec.Struct, frozen=True, kw_only=True, tag="reincarnate"):
     why: str
 
 
+class Offer(msgspec.Struct, frozen=True, kw_only=True, tag="offer"):
+    """Cloud → gateway: a package waits at the cloud's HTTPS address; fetch it in ranges, and keep it if it is this one."""
+
+    nonce: str
+    digest: str
+    """64 hex digits, SHA-256 of the package."""
+    size: int
+    """Bytes."""
+    path: str
+    """/packages/<digest>."""
+    expires: int
+    """The cloud's clock, ns."""
+
+
 class Stale(msgspec.Struct, frozen=True, kw_only=True, tag="stale"):
     """Cloud → gateway: I have no such session (any more); begin again with Hello."""
 
     why: str
+    nonce: str = ""
+    """Of the frame that is refused (a hello's session): who carries another one is not meant, for a second box with the
+    same identity hears the same topic. Empty from clouds of protocol 1: everybody is meant."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
@@ -235,11 +260,19 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
 
 
 UpFrame = Hello | Resume | Batch | Heartbeat
-DownFrame = Challenge | Welcome | Receipt | Stale | Wanted | Reincarnate
+DownFrame = Challenge | Welcome | Receipt | Stale | Wanted | Reincarnate | Offer
 
 _up: msgspec.json.Decoder[UpFrame] = msgspec.json.Decoder(UpFrame)
 _down: msgspec.json.Decoder[DownFrame] = msgspec.json.Decoder(DownFrame)
 _encoder = msgspec.json.Encoder()
+
+
+class _Type(msgspec.Struct):
+    type: str
+
+
+_type = msgspec.json.Decoder(_Type)
+_KNOWN: Final = frozenset(str(frame.__struct_config__.tag) for frame in (*UpFrame.__args__, *DownFrame.__args__))
 
 
 def seal(header: UpFrame | DownFrame, key: bytes, body: bytes = b"") -> bytes:
@@ -274,7 +307,18 @@ def open_up(message: bytes, key: bytes) -> tuple[UpFrame, bytes]:
     try:
         return _up.decode(head), body
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(f"unknown header: {error}") from error
+        raise _refusal(head, error) from error
+
+
+def _refusal(head: bytes, error: Exception) -> FrameError:
+    """Tell a header of a newer version from one that nobody sends."""
+    try:
+        kind = _type.decode(head).type
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return FrameError(f"unknown header: {error}")
+    if kind in _KNOWN:  # ours, but malformed or for the other direction
+        return FrameError(f"unknown header: {error}")
+    return UnknownFrameError(f"a frame of the kind {kind[:40]!r}, which this version does not know")
 
 
 def open_down(message: bytes, key: bytes) -> DownFrame:
@@ -283,4 +327,4 @@ def open_down(message: bytes, key: bytes) -> DownFrame:
     try:
         return _down.decode(head)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise FrameError(f"unknown header: {error}") from error
+        raise _refusal(head, error) from error

@@ -1,6 +1,6 @@
 """The cloud's side of the protocol, without I/O: who may speak, what comes next, what is known, what is lost.
 
-Session of one gateway
+Session of one incarnation of a gateway
   NONE        hello → challenge(nonce)                                   → CHALLENGED
   CHALLENGED  hello → a new nonce; resume with the newest nonce          → ACTIVE
   ACTIVE      batch, heartbeat with the active nonce are taken; with another: stale → the gateway says hello again
@@ -9,6 +9,9 @@ Sessions live in memory only: a new process knows none, and every gateway resume
 Order within one stream of one incarnation: records are taken strictly in sequence. A chunk that begins right after
 the watermark is new; one that lies at or below it is known; one that begins beyond is early, and the receipt's
 watermark tells the gateway where to begin again. Declared losses carry the watermark over what will never come.
+
+Late beats lost: a record that comes after it was declared lost becomes a row and the loss shrinks (`regain`); this
+happens only at or below the watermark, where every record is one or the other. Above it the order rules.
 """
 
 from __future__ import annotations
@@ -25,11 +28,13 @@ from sync.frames import (
     Hello,
     Incarnation,
     Loss,
+    Range,
     Receipt,
     Rejection,
     Resume,
     Stale,
     Watermark,
+    Witness,
 )
 
 MAX_SEQUENCE = 2**62
@@ -45,6 +50,8 @@ class Place(Enum):
     NEXT = auto()
     KNOWN = auto()
     EARLY = auto()
+    LATE = auto()
+    """Sent on request, and all of it at or below the watermark: `regain` tells which of it was lost."""
     ASTRIDE = auto()
     """Part of it is known and part is not: no gateway of ours sends that."""
 
@@ -64,13 +71,14 @@ class Position:
         """Note the highest number a frame names."""
         self.last = max(self.last, last)
 
-    def place(self, first: int, count: int) -> Place:
-        """Tell where records [first, first + count) stand."""
+    def place(self, first: int, count: int, *, again: bool = False) -> Place:
+        """Tell where records [first, first + count) stand; `again`: they were sent because we asked."""
         end = first + count - 1
         if end <= self.stored:
-            return Place.KNOWN
+            return Place.LATE if again else Place.KNOWN
         if first <= self.stored or any(a <= end and first <= b for a, b in self.ahead):
-            return Place.ASTRIDE
+            # Never ASTRIDE on request: that is rejected, and what we asked for would be lost by our asking.
+            return Place.EARLY if again else Place.ASTRIDE
         return Place.NEXT if first == self.stored + 1 else Place.EARLY
 
     def took(self, end: int) -> None:
@@ -90,6 +98,18 @@ class Position:
         self.ahead.sort()
         self._advance()
         return news
+
+    def gone(self, losses: Sequence[Loss]) -> list[Loss]:
+        """Take what an answer to our asking says is not there any more; as `lose`, but it makes nothing known to exist.
+
+        The gateway may have forgotten the incarnation and just repeats our range: that is no proof of such records.
+        """
+        known = [
+            Loss(loss.first, min(loss.last, self.last), loss.reason, loss.t0, loss.t1)
+            for loss in losses
+            if loss.first <= self.last
+        ]
+        return self.lose(known)
 
     def unaccounted(self, held: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Give the ranges up to `last` that are neither stored, nor lost, nor in `held`."""
@@ -135,13 +155,56 @@ def rollback(incarnation: Incarnation, stream: int, position: Position) -> list[
     return [Loss(a, b, "rollback") for a, b in position.unaccounted(held)]
 
 
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """A declared loss of which something came after all."""
+
+    loss: Loss
+    """As it was."""
+    rest: list[Loss]
+    """What is still lost of it; the same reason and times."""
+
+
+def regain(first: int, count: int, losses: Sequence[Loss]) -> tuple[list[Range], list[Shrunk]]:
+    """Give which of the records [first, first + count) become rows now, and what that leaves of the losses.
+
+    losses: those declared in this lane that may touch them, in any order, disjoint. The count of records in the first
+    list is what `corrected` rises by. Records of the chunk that were never lost are rows already: leave them be.
+    """
+    end = first + count - 1
+    rows: list[Range] = []
+    shrunk: list[Shrunk] = []
+    for loss in sorted(losses, key=lambda loss: loss.first):
+        a, b = max(first, loss.first), min(end, loss.last)
+        if a > b:
+            continue
+        rows.append((a, b))
+        before = Loss(loss.first, a - 1, loss.reason, loss.t0, loss.t1)
+        after = Loss(b + 1, loss.last, loss.reason, loss.t0, loss.t1)
+        shrunk.append(Shrunk(loss, [part for part in (before, after) if part.first <= part.last]))
+    return rows, shrunk
+
+
+def to_ask_for(held: Sequence[Range], losses: Sequence[Loss]) -> list[Range]:
+    """Give the ranges to want from a gateway: declared lost here, and held there after all."""
+    return sorted(
+        (max(a, loss.first), min(b, loss.last))
+        for loss in losses
+        for a, b in held
+        if max(a, loss.first) <= min(b, loss.last)
+    )
+
+
 class Session:
-    """One gateway's session."""
+    """The session of one incarnation of a gateway; two boxes with one identity have one each."""
 
     def __init__(self) -> None:
         self._offered: str | None = None
         self._active: str | None = None
         self._number = 0
+        self.protocol = min(PROTOCOLS)
+        """What both speak: a gateway of protocol 1 cannot read `Wanted` and `Reincarnate`, and takes a frame it cannot
+        read for a foreign one."""
         self.software = ""
         """What the newest hello said that the gateway runs."""
 
@@ -155,18 +218,30 @@ class Session:
         """A challenge is out and not answered."""
         return self._offered is not None
 
-    def hello(self, frame: Hello, *, nonce: str, wall: int) -> Challenge | Stale:
-        """Answer a hello with a nonce (32 random hex digits); that of an earlier, unanswered one is void."""
+    def hello(
+        self, frame: Hello, *, nonce: str, wall: int, delay_ms: int = 0, public_key: str = ""
+    ) -> Challenge | Stale:
+        """Answer a hello with a nonce (32 random hex digits); that of an earlier, unanswered one is void.
+
+        wall: the cloud's clock, ns. public_key: what it countersigns with, hex.
+        """
         common = set(PROTOCOLS) & set(frame.protocols)
         if not common:
-            return Stale(
-                why=f"the cloud speaks protocols {PROTOCOLS}, the gateway {sorted(frame.protocols)}; update one of them"
-            )
-        self._offered, self.software = nonce, frame.software
-        return Challenge(session=frame.session, nonce=self._offered, protocol=max(common), wall=wall)
+            why = f"the cloud speaks protocols {PROTOCOLS}, the gateway {sorted(frame.protocols)}; update one of them"
+            return Stale(why=why, nonce=frame.session)
+        self._offered, self.software, self.protocol = nonce, frame.software, max(common)
+        return Challenge(
+            session=frame.session,
+            nonce=nonce,
+            protocol=self.protocol,
+            wall=wall,
+            delay_ms=delay_ms,
+            public_key=public_key,
+        )
 
     def resume(self, frame: Resume) -> bool:
         """Tell whether this answers the newest challenge; then the session is the gateway's."""
+        # An older one was said before whatever made the gateway say hello again: what it holds may not be true any more.
         if self._offered is None or frame.nonce != self._offered:
             return False
         self._active, self._offered, self._number = self._offered, None, 0
@@ -174,14 +249,32 @@ class Session:
 
     def takes(self, nonce: str) -> bool:
         """Tell whether a frame belongs to the session."""
-        return nonce == self._active
+        return self._active is not None and nonce == self._active
 
-    def receipt(self, watermarks: list[Watermark], rejected: list[Rejection]) -> Receipt | None:
-        """Give the next receipt; None when the session ended meanwhile."""
+    def receipt(
+        self,
+        watermarks: list[Watermark],
+        rejected: list[Rejection],
+        *,
+        window: int | None = None,
+        witnessed: Sequence[Witness] = (),
+    ) -> Receipt | None:
+        """Give the next receipt; None when the session ended meanwhile.
+
+        Name only lanes of which something came or changed: a watermark that stands still tells the gateway that
+        something before what it sent is missing.
+        """
         if self._active is None:
             return None
         self._number += 1
-        return Receipt(nonce=self._active, number=self._number, watermarks=watermarks, rejected=rejected)
+        return Receipt(
+            nonce=self._active,
+            number=self._number,
+            watermarks=watermarks,
+            rejected=rejected,
+            window=window,
+            witnessed=list(witnessed),
+        )
 
 
 def check_batch(frame: Batch) -> None:

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 
-from sync.cursor import (
-    HELLOS,
-    SECOND,
-    Apply,
-    AskHoldings,
-    Cursor,
-    Effect,
-    Fetch,
-    HangUp,
-    Piece,
-    Say,
-    Send,
-    State,
-)
+from sync.cursor import HELLOS, Cursor
+from sync.effects import Apply, AskHoldings, Effect, Fetch, HangUp, Piece, Say, Send, State
 from sync.frames import (
     Batch,
     Challenge,
@@ -37,9 +26,21 @@ from sync.frames import (
     Welcome,
 )
 from sync.receiver import Place, Position, Session, rollback
+from sync.sending import SECOND
 
 INC = "a" * 32
 OLD = "b" * 32
+NONCE = "n" * 32
+ASKED = AskHoldings(NONCE)
+
+
+def counter(digits: int):
+    """Give a source of tokens: what is drawn never matters, only that it differs."""
+    return map(f"{{:0{digits}x}}".format, itertools.count(1)).__next__
+
+
+def new(inc: str = INC, **more) -> Cursor:
+    return Cursor(inc, token=counter(16), **more)
 
 
 def piece(first: int, count: int = 1) -> Piece:
@@ -62,33 +63,75 @@ def receipt(
     )
 
 
-def streaming(*held: Incarnation, window: int = 2, complete: bool = True) -> tuple[Cursor, list[Effect]]:
+def streaming(
+    *held: Incarnation, window: int = 2, complete: bool = True, protocol: int = 2, **more
+) -> tuple[Cursor, list[Effect]]:
     """Give a cursor that has been welcomed, and what it wanted to do then."""
-    cursor = Cursor(INC)
+    cursor = new(**more)
     (say,) = cursor.connected(0, 0)
     assert isinstance(say, Say)
     assert isinstance(say.frame, Hello)
-    challenge = Challenge(session=say.frame.session, nonce="n" * 32, protocol=1, wall=0)
-    assert cursor.received(challenge, 0, 0) == [AskHoldings()]
-    (resume,) = cursor.holdings(held, complete, 0)
-    assert resume == Say(Resume(nonce="n" * 32, incarnations=list(held)))
-    effects = cursor.received(Welcome(nonce="n" * 32, watermarks=[], window=window), 0, 0)
+    challenge = Challenge(session=say.frame.session, nonce=NONCE, protocol=protocol, wall=0)
+    assert cursor.received(challenge, 0, 0) == [ASKED]
+    (resume,) = cursor.holdings(ASKED, held, complete, 0)
+    assert resume == Say(Resume(nonce=NONCE, incarnations=list(held), complete=complete))
+    effects = cursor.received(Welcome(nonce=NONCE, watermarks=[], window=window), 0, 0)
     assert isinstance(effects[0], Apply)
     assert cursor.state is State.STREAMING
     return cursor, effects[1:]
 
 
-def test_streams_go_by_urgency_then_by_age_and_the_window_bounds_them_all():
-    cursor, effects = streaming(holding(OLD, 1, closed=True, s3=5), holding(INC, 2, s1=1, s3=9), window=3)
+def drained(cursor: Cursor, effects: list[Effect]) -> list[tuple[str, int]]:
+    """Answer every fetch with its next record, without a receipt; give the lanes in the order they were asked for."""
+    order: list[tuple[str, int]] = []
+    while effects and isinstance(fetch := effects[-1], Fetch):
+        order.append((fetch.inc, fetch.stream))
+        effects = cursor.fetched(fetch, piece(fetch.after + 1), [], 1, 0)
+    return order
+
+
+def test_audit_and_events_of_every_start_go_first_then_what_is_made_now_then_what_was_left_behind():
+    older = holding("c" * 32, 1, closed=True, s1=1, s2=1, s3=1, s5=1)
+    old = holding(OLD, 2, closed=True, s2=1, s3=1, s4=1)
+    cursor, effects = streaming(older, old, holding(INC, 3, s1=1, s2=1, s3=1, s4=1, s5=1), window=16)
+    assert drained(cursor, effects) == [
+        ("c" * 32, 1), (INC, 1), ("c" * 32, 2), (OLD, 2), (INC, 2),
+        (INC, 4), (INC, 3), (INC, 5),
+        ("c" * 32, 3), ("c" * 32, 5), (OLD, 4), (OLD, 3),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("window", "behind"), [(16, 14), (4, 2), (3, 1), (2, 1), (1, 1)])
+def test_what_was_left_behind_leaves_room_for_what_is_made_now(window: int, behind: int):
+    cursor, (fetch,) = streaming(holding(OLD, 1, closed=True, s3=99), holding(INC, 2), window=window)
+    for number in range(1, behind + 1):
+        _, *more = cursor.fetched(fetch, piece(number), [], 99, 0)
+        fetch = more[0] if more else None
+    assert fetch is None
+    assert cursor.in_flight() == behind
+    assert bool(cursor.grown({3: 1}, 0)) == (window > behind)
+
+
+def test_what_was_left_behind_keeps_to_its_bytes_per_second_and_a_large_chunk_passes_alone():
+    cursor, (fetch,) = streaming(holding(OLD, 1, closed=True, s3=9), holding(INC, 2), window=16, backlog_bytes_s=1000)
+    large = Piece(1, 1, b"d" * 32, bytes(3000))
+    assert len(cursor.fetched(fetch, large, [], 9, 0)) == 1  # sent, and no more is fetched: 2,000 bytes are owed
+    assert cursor.tick(2 * SECOND, 0) == []
+    assert cursor.grown({3: 1}, 2 * SECOND) == [Fetch(INC, 3, 0)]  # what is made now does not wait for that
+    cursor.fetched(Fetch(INC, 3, 0), piece(1), [], 1, 2 * SECOND)
+    assert 2 * SECOND < cursor.due < 3 * SECOND
+    assert cursor.tick(cursor.due, 0) == [Fetch(OLD, 3, 1)]
+
+
+def test_the_window_bounds_all_lanes_together():
+    cursor, effects = streaming(holding(INC, 2, s1=1, s3=9), window=2)
     assert effects == [Fetch(INC, 1, 0)]
     send, then = cursor.fetched(effects[0], piece(1), [], 1, 0)
     assert isinstance(send, Send)
     assert (send.frame.inc, send.frame.stream, send.frame.first, send.frame.last) == (INC, 1, 1, 1)
-    assert then == Fetch(OLD, 3, 0)
-    _, then = cursor.fetched(then, piece(1, 5), [], 5, 0)
     assert then == Fetch(INC, 3, 0)
     (_,) = cursor.fetched(then, piece(1, 4), [], 9, 0)  # the window is full
-    assert cursor.in_flight() == 3
+    assert cursor.in_flight() == 2
     apply, then = cursor.received(receipt(cursor, 1, (INC, 1, 1)), 0, 0)
     assert isinstance(apply, Apply)
     assert then == Fetch(INC, 3, 4)
@@ -97,7 +140,7 @@ def test_streams_go_by_urgency_then_by_age_and_the_window_bounds_them_all():
 def test_a_lane_that_waits_holds_up_no_other():
     cursor, (fetch,) = streaming(holding(INC, 1, s2=1, s3=1), window=1)
     cursor.fetched(fetch, piece(1), [], 1, 0)
-    assert cursor.grown({1: 1}) == []  # the window is full
+    assert cursor.grown({1: 1}, 0) == []  # the window is full
     effects = cursor.received(receipt(cursor, 1, (INC, 2, 1)), 0, 0)
     assert effects[1] == Fetch(INC, 1, 0)  # audit overtakes what was there before
 
@@ -119,15 +162,15 @@ def test_older_receipts_and_those_of_other_sessions_change_nothing_and_are_count
     assert cursor.received(first, 0, 0) == []
     assert cursor.received(receipt(cursor, 4, (INC, 2, 2)), 0, 0) == []
     assert cursor.received(Receipt(nonce="x" * 32, number=9, watermarks=[]), 0, 0) == []
-    assert cursor.received(Challenge(session="s", nonce="n", protocol=1, wall=0), 0, 0) == []
+    assert cursor.received(Challenge(session="s", nonce=NONCE, protocol=1, wall=0), 0, 0) == []
     assert cursor.received(Welcome(nonce=cursor.nonce, watermarks=[]), 0, 0) == []
     assert cursor.counters.ignored == 5
 
 
 def test_a_challenge_for_another_session_is_not_answered():
-    cursor = Cursor(INC)
+    cursor = new()
     cursor.connected(0, 0)
-    assert cursor.received(Challenge(session="0" * 16, nonce="n", protocol=1, wall=0), 0, 0) == []
+    assert cursor.received(Challenge(session="0" * 16, nonce=NONCE, protocol=1, wall=0), 0, 0) == []
     assert cursor.state is State.HELLO_SENT
 
 
@@ -178,7 +221,7 @@ def test_with_nothing_in_flight_silence_means_nothing():
 
 
 def test_a_cloud_that_never_answers_ends_the_connection():
-    cursor = Cursor(INC)
+    cursor = new()
     now, said = 0, len(cursor.connected(0, 0))
     while not isinstance((effects := cursor.tick(now, 0) or [None])[0], HangUp):
         now += SECOND
@@ -206,9 +249,9 @@ def test_an_absent_cloud_is_waited_for_without_ending_the_connection():
 def test_stale_begins_again(state: str):
     cursor, _ = streaming(holding(INC, 1, s2=1))
     if state == "resuming":
-        cursor = Cursor(INC)
+        cursor = new()
         (say,) = cursor.connected(0, 0)
-        cursor.received(Challenge(session=say.frame.session, nonce="n", protocol=1, wall=0), 0, 0)
+        cursor.received(Challenge(session=say.frame.session, nonce=NONCE, protocol=1, wall=0), 0, 0)
     (say,) = cursor.received(Stale(why="no such session"), 0, 0)
     assert isinstance(say.frame, Hello)
     assert cursor.received(Stale(why="again"), 0, 0) == []  # several chunks were in flight: one hello is enough
@@ -216,7 +259,7 @@ def test_stale_begins_again(state: str):
 
 
 def test_a_refused_hello_is_said_and_asked_again_later():
-    cursor = Cursor(INC)
+    cursor = new()
     cursor.connected(0, 0)
     assert cursor.received(Stale(why="update one of them"), 0, 0) == []
     assert cursor.why == "update one of them"
@@ -224,13 +267,13 @@ def test_a_refused_hello_is_said_and_asked_again_later():
 
 
 def test_the_welcome_watermark_of_a_lane_the_cloud_does_not_know_is_zero():
-    cursor = Cursor(INC)
+    cursor = new()
     (say,) = cursor.connected(0, 0)
-    cursor.received(Challenge(session=say.frame.session, nonce="n", protocol=1, wall=0), 0, 0)
-    cursor.holdings([holding(OLD, 1, closed=True, s2=4), holding(INC, 2, s2=2)], True, 0)
+    cursor.received(Challenge(session=say.frame.session, nonce=NONCE, protocol=1, wall=0), 0, 0)
+    cursor.holdings(ASKED, [holding(OLD, 1, closed=True, s2=4), holding(INC, 2, s2=2)], True, 0)
     marks = [Watermark(inc=OLD, stream=2, stored=4, safe=3), Watermark(inc="f" * 32, stream=1, stored=9, safe=9)]
-    apply, fetch = cursor.received(Welcome(nonce="n", watermarks=marks), 0, 0)
-    assert apply == Apply([marks[0], Watermark(inc=INC, stream=2, stored=0, safe=0)])
+    apply, fetch = cursor.received(Welcome(nonce=NONCE, watermarks=marks), 0, 0)
+    assert apply == Apply([marks[0], Watermark(inc=INC, stream=2, stored=0, safe=0)], welcome=True)
     assert fetch == Fetch(INC, 2, 0)
 
 
@@ -246,15 +289,15 @@ def test_refused_chunks_are_handed_to_the_store_with_the_watermark_over_them():
     cursor.fetched(fetch, piece(1), [], 2, 0)
     refused = Rejection(inc=INC, stream=2, first=1, count=1, why="no dictionary")
     apply, _ = cursor.received(receipt(cursor, 1, (INC, 2, 1), rejected=[refused]), 0, 0)
-    assert apply == Apply([Watermark(inc=INC, stream=2, stored=1, safe=1)], [refused])
+    assert apply == Apply([Watermark(inc=INC, stream=2, stored=1, safe=1)], [refused], [])
     assert cursor.counters.rejected == 1
 
 
 def test_more_in_the_store_is_sent_as_soon_as_it_is_there():
     cursor, effects = streaming(holding(INC, 1))
     assert effects == []
-    assert cursor.grown({2: 1}) == [Fetch(INC, 2, 0)]
-    assert cursor.grown({2: 2}) == []  # asked already
+    assert cursor.grown({2: 1}, 0) == [Fetch(INC, 2, 0)]
+    assert cursor.grown({2: 2}, 0) == []  # asked already
     _, then = cursor.fetched(Fetch(INC, 2, 0), piece(1), [], 2, 0)
     assert then == Fetch(INC, 2, 1)
 
@@ -277,7 +320,7 @@ class Box:
     offered: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def start(self) -> str:
-        self.starts.append(secrets.token_hex(16))
+        self.starts.append(f"{len(self.starts) + 1:032x}")
         self.offered.clear()
         return self.starts[-1]
 
@@ -338,6 +381,7 @@ class Sky:
     rows: dict[tuple[str, int, int], str] = field(default_factory=dict)
     lost: dict[tuple[str, int], list[Loss]] = field(default_factory=dict)
     duplicates: int = 0
+    token: Callable[[], str] = field(default_factory=lambda: counter(32))
 
     def position(self, inc: str, stream: int) -> Position:
         return self.positions.setdefault((inc, stream), Position())
@@ -348,7 +392,7 @@ class Sky:
     def hear(self, frame: Hello | Resume | Batch, body: bytes) -> list:
         match frame:
             case Hello():
-                return [self.session.hello(frame, nonce=secrets.token_hex(16), wall=0)]
+                return [self.session.hello(frame, nonce=self.token(), wall=0)]
             case Resume():
                 if not self.session.resume(frame):
                     return [Stale(why="not the newest challenge")]
@@ -397,7 +441,8 @@ class World:
         self.now = 0
         self.faulty = True
         self.connected = False
-        self.cursor = Cursor(self.box.start())
+        self.token = counter(16)
+        self.cursor = Cursor(self.box.start(), token=self.token)
 
     def do(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -407,7 +452,7 @@ class World:
                 case Send(frame, body):
                     self.put(self.up, (frame, body))
                 case AskHoldings():
-                    self.do(self.cursor.holdings(self.box.holdings(), True, self.now))
+                    self.do(self.cursor.holdings(effect, self.box.holdings(), True, self.now))
                 case Fetch():
                     self.do(self.cursor.fetched(effect, *self.box.next(effect), self.now))
                 case Apply(marks, _):
@@ -426,7 +471,7 @@ class World:
 
     def disconnect(self) -> None:
         self.connected = False
-        self.cursor = Cursor(self.box.starts[-1])
+        self.cursor = Cursor(self.box.starts[-1], token=self.token)
 
     def step(self) -> None:
         if not self.connected:
@@ -439,7 +484,9 @@ class World:
             self.do(self.cursor.received(self.down.pop(0), self.now, 0))
         self.now += SECOND // 10
         self.do(self.cursor.tick(self.now, 0))
-        self.do(self.cursor.grown({s: n for (inc, s), n in self.box.last.items() if inc == self.box.starts[-1]}))
+        self.do(
+            self.cursor.grown({s: n for (inc, s), n in self.box.last.items() if inc == self.box.starts[-1]}, self.now)
+        )
 
     def misfortune(self) -> None:
         luck = self.dice.random()
