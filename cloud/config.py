@@ -57,6 +57,15 @@ class Http(Model):
     port: Port = 8080
 
 
+class Ingest(Model):
+    """How much one gateway may send before what is too much is thrown away (it is sent again), harming no other."""
+
+    messages_per_s: Annotated[float, Field(gt=0)] = 2_000.0
+    bytes_per_s: Annotated[float, Field(gt=0)] = 20e6
+    hellos_per_s: Annotated[float, Field(gt=0)] = 50.0
+    """Gateways that come back at once are let in at this rate, all together."""
+
+
 class Gateway(Model):
     """An enrolled gateway; one that is not listed is a stranger."""
 
@@ -125,9 +134,13 @@ class CloudFile(Model):
     broker: Broker | None = None
     """Without this table pages and API are served and nothing is received."""
     http: Http = Http()
-    safe: Literal["stored"]
-    """What a gateway may forget. No default, so that nobody overlooks it: `stored` means that a committed record
-    counts as safe although no backup holds it yet."""
+    safe: Literal["stored", "backup"]
+    """What a gateway may forget. No default, so that nobody overlooks it: `backup` means what a verified backup holds
+    (`triflow cloud backup`); `stored` that a committed record counts as safe although no backup holds it yet."""
+    witness_key: Credential | None = None
+    """The Ed25519 key that countersigns what gateways send (64 hex digits); without it `witness.key` beside this file,
+    made at the first start."""
+    ingest: Ingest = Ingest()
     offline_after_s: Annotated[float, Field(gt=0, le=3600)] = 15.0
     link_control: Annotated[str, Field(pattern=r"^http://(127\.0\.0\.1|localhost|\[::1\]):\d+$")] | None = None
     """The demo's link switch; loopback only."""
@@ -150,6 +163,7 @@ class Settings:
     """Our certificate and its private key."""
     folder: Path
     """Where cloud.toml lies; what it names is relative to it."""
+    witness_key: bytes | None = None
 
     def site(self, tenant: str, site: str) -> Site:
         """Give a site; raises KeyError for one that is not configured."""
@@ -175,7 +189,7 @@ def load(path: Path) -> Settings:
             faults.append(document.fault(("gateway", i, "site"), what))
         if gateway.address in keys:
             faults.append(document.fault(("gateway", i, "id"), f"gateway {gateway.address} stands here twice"))
-        keys[gateway.address] = _key(document, i, gateway, folder, faults)
+        keys[gateway.address] = _key(document, ("gateway", i, "key"), gateway.key, folder, faults)
     for i, site in enumerate(file.sites):
         faults += [document.fault(("site", i, "shift", j), what) for j, what in _shift_faults(site.shifts)]
         seen: set[str] = set()
@@ -191,6 +205,9 @@ def load(path: Path) -> Settings:
     broker_password = _secret(
         document, ("broker", "password"), file.broker.password if file.broker else None, folder, faults
     )
+    witness_key = None
+    if file.witness_key is not None:
+        witness_key = _key(document, ("witness_key",), file.witness_key, folder, faults)
     if faults:
         raise ConfigError(faults)
     if url.startswith("sqlite:///"):
@@ -203,7 +220,7 @@ def load(path: Path) -> Settings:
         ca = None if broker.ca is None else folder / broker.ca
         if broker.certificate is not None and broker.private_key is not None:
             certificate = (folder / broker.certificate, broker.private_key.path(folder))
-    return Settings(file, url, keys, broker_password, ca, certificate, folder)
+    return Settings(file, url, keys, broker_password, ca, certificate, folder, witness_key)
 
 
 def _with_password(url: str, password: str | None) -> str:
@@ -225,18 +242,19 @@ def _secret(
         return None
 
 
-def _key(document: Document, index: int, gateway: Gateway, folder: Path, faults: list[Fault]) -> bytes:
-    path = ("gateway", index, "key")
+def _key(
+    document: Document, path: tuple[str | int, ...], credential: Credential, folder: Path, faults: list[Fault]
+) -> bytes:
     try:
-        key = bytes.fromhex(gateway.key.read(folder).get_secret_value())
+        key = bytes.fromhex(credential.read(folder).get_secret_value())
     except SecretError as error:
         faults.append(document.fault(path, str(error)))
         return b""
     except ValueError:
-        faults.append(document.fault(path, f"credential {gateway.key.credential!r} is not hexadecimal text"))
+        faults.append(document.fault(path, f"credential {credential.credential!r} is not hexadecimal text"))
         return b""
     if len(key) != KEY_BYTES:
-        what = f"credential {gateway.key.credential!r} holds {len(key)} bytes; a key is {2 * KEY_BYTES} hex digits"
+        what = f"credential {credential.credential!r} holds {len(key)} bytes; a key is {2 * KEY_BYTES} hex digits"
         faults.append(document.fault(path, what))
     return key
 

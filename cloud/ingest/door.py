@@ -22,6 +22,7 @@ from cloud.ingest.items import Committed, Gone, Item
 from sync.clock import Clock
 from sync.frames import (
     Batch,
+    Challenge,
     DownFrame,
     FrameError,
     Heartbeat,
@@ -43,6 +44,9 @@ SESSIONS: Final = 8
 """Incarnations of one gateway that may speak at once; the longest silent one gives way."""
 REMEMBERED: Final = 32
 """Nonces that are remembered for each gateway: ours that are void, and those of another process."""
+ADMIT_AT_ONCE: Final = 20
+"""Hellos that need not wait for each other."""
+LONGEST_DELAY_MS: Final = 30_000
 SECOND: Final = 1_000_000_000
 
 
@@ -66,7 +70,6 @@ class _Guest:
 
     inc: str
     session: Session = field(default_factory=Session)
-    protocol: int = 1
     box: str = ""
     public_key: str = ""
     appeared: int = 0
@@ -96,7 +99,8 @@ class Door:
 
     keys: enrolled gateways and their keys. clock: wall time for challenges, monotonic for pacing. token: gives 32 hex
     digits nobody can guess. note: told of everything that stores nothing: (kind, words), kind one of topic, stranger,
-    state, frame, header, stale. public_key: hex Ed25519 key of the cloud, told with every challenge.
+    state, frame, header, stale. public_key: hex Ed25519 key of the cloud, told with every challenge. hellos_per_s: how many
+    gateways are let in, all together; the others are told how long to wait.
     """
 
     def __init__(
@@ -107,6 +111,7 @@ class Door:
         token: Callable[[], str],
         note: Callable[[str, str], None] = _nothing,
         public_key: str = "",
+        hellos_per_s: float = 50.0,
     ) -> None:
         self._keys = keys
         self._clock = clock
@@ -114,6 +119,8 @@ class Door:
         self._note = note
         self._public_key = public_key
         self._gateways: dict[Address, _Gateway] = {}
+        self._admit_every = int(SECOND / hellos_per_s)
+        self._next_in = 0
         self.window = WINDOW
         """Chunks in flight that are told with welcomes and receipts; 0 stops everybody."""
 
@@ -166,6 +173,7 @@ class Door:
                 return [Item(address, header)]
 
     def _hello(self, address: Address, gateway: _Gateway, header: Hello) -> Say:
+        _check_hello(header)
         guest = gateway.guests.get(header.inc)
         if guest is None:
             while len(gateway.guests) >= SESSIONS:
@@ -173,12 +181,19 @@ class Door:
             guest = gateway.guests[header.inc] = _Guest(header.inc)
         gateway.guests.move_to_end(header.inc)
         nonce = self._token()
-        answer = guest.session.hello(header, nonce=nonce, wall=self._clock.now())
-        if isinstance(answer, Stale):
-            return Say(address, "ctl", answer)
-        _remember(gateway.void, nonce)
-        guest.protocol, guest.box, guest.public_key = answer.protocol, header.box, header.public_key
-        return Say(address, "ctl", msgspec.structs.replace(answer, public_key=self._public_key))
+        answer = guest.session.hello(
+            header, nonce=nonce, wall=self._clock.now(), delay_ms=self._delay_ms(), public_key=self._public_key
+        )
+        if isinstance(answer, Challenge):
+            _remember(gateway.void, nonce)
+            guest.box, guest.public_key = header.box, header.public_key
+        return Say(address, "ctl", answer)
+
+    def _delay_ms(self) -> int:
+        """Give how long a hello has to wait: a hall of gateways that comes back at once is let in one after another."""
+        now = self._clock.monotonic()
+        self._next_in = max(now - ADMIT_AT_ONCE * self._admit_every, self._next_in) + self._admit_every
+        return min(LONGEST_DELAY_MS, max(0, self._next_in - now) // 1_000_000)
 
     def _resume(self, address: Address, gateway: _Gateway, header: Resume) -> Say | Item | None:
         for guest in gateway.guests.values():
@@ -189,13 +204,20 @@ class Door:
             if waiting and header.nonce not in gateway.void:
                 _remember(gateway.elsewhere, header.nonce)
                 return None
-            return Say(address, "ctl", Stale(why="that is not the newest challenge"))
+            return Say(address, "ctl", Stale(why="that is not the newest challenge", nonce=header.nonce))
         gateway.guests.move_to_end(guest.inc)
         gateway.resumes += 1
         guest.appeared = guest.appeared or gateway.resumes
         guest.resumed = gateway.resumes
         self._make_others_answer(gateway, guest, header)
-        return Item(address, header, software=guest.session.software, box=guest.box, public_key=guest.public_key)
+        return Item(
+            address,
+            header,
+            software=guest.session.software,
+            inc=guest.inc,
+            box=guest.box,
+            public_key=guest.public_key,
+        )
 
     def _make_others_answer(self, gateway: _Gateway, guest: _Guest, header: Resume) -> None:
         """End the sessions of incarnations that this one calls closed, or that were not heard since it came.
@@ -221,7 +243,7 @@ class Door:
             return []
         if any(guest.session.resuming for guest in gateway.guests.values()):  # it is saying hello already
             return []
-        return [Say(address, "ctl", Stale(why="the cloud has no such session; say hello again"))]
+        return [Say(address, "ctl", Stale(why="the cloud has no such session; say hello again", nonce=nonce))]
 
     def _state(self, address: Address, payload: bytes) -> list[Say | Item]:
         """Read birth and will; they are hints, the heartbeat is what counts."""
@@ -232,6 +254,16 @@ class Door:
         if isinstance(said, dict) and said.get("online") is False and address in self._gateways:  # pyright: ignore[reportUnknownMemberType]
             return [Item(address, Gone())]
         return []
+
+    def throttle(self, window: int) -> list[Say]:
+        """Set the window and tell it to every session at once: 0 stops the flow, any other starts it again."""
+        self.window = window
+        return [
+            Say(address, "ack", receipt)
+            for address, gateway in self._gateways.items()
+            for guest in gateway.guests.values()
+            if (receipt := guest.session.receipt([], [], window=window)) is not None
+        ]
 
     def _foreign(self, kind: str, what: str) -> list[Say | Item]:
         self._note(kind, what)
@@ -251,10 +283,12 @@ class Door:
             if answer.welcome:
                 welcome = Welcome(nonce=nonce, watermarks=marks, window=self.window, identity=answer.identity)
                 says.append(Say(address, "ctl", welcome))
-            if answer.receipt and (receipt := guest.session.receipt(marks, answer.rejected)) is not None:
-                receipt = msgspec.structs.replace(receipt, window=self.window, witnessed=answer.witnessed)
+            receipt = None
+            if answer.receipt:
+                receipt = guest.session.receipt(marks, answer.rejected, window=self.window, witnessed=answer.witnessed)
+            if receipt is not None:
                 says.append(Say(address, "ack", receipt))
-            if guest.protocol < 2:  # it does not know what follows
+            if guest.session.protocol < 2:  # it does not know what follows
                 continue
             if answer.reincarnate is not None:
                 inc, why = answer.reincarnate
@@ -270,3 +304,17 @@ def _remember(these: OrderedDict[str, None], nonce: str) -> None:
     these[nonce] = None
     while len(these) > REMEMBERED:
         these.popitem(last=False)
+
+
+def _check_hello(header: Hello) -> None:
+    """Refuse names that cannot be; raises HeaderError."""
+    if not _is_hex(header.inc, 32):
+        raise HeaderError(f"incarnation {header.inc!r}")
+    if header.box and not _is_hex(header.box, 32):
+        raise HeaderError(f"box {header.box!r}")
+    if header.public_key and not _is_hex(header.public_key, 64):
+        raise HeaderError(f"public key {header.public_key!r}")
+
+
+def _is_hex(text: str, digits: int) -> bool:
+    return len(text) == digits and all(c in "0123456789abcdef" for c in text)

@@ -179,6 +179,10 @@ class Flow:
             log.error("conflict, kept apart: %s; was this gateway cloned or its disk restored?", what)
         for what in done.dead_letters:
             log.error("chunk set aside in dead_letter: %s", what)
+        for what in done.findings:
+            log.error("chain broken: %s; kept all the same", what)
+        for what in done.events:
+            log.warning("gateway %s", what)
         for what in done.lost:
             log.warning("declared lost: %s", what)
 

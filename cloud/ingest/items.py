@@ -28,6 +28,8 @@ class Item:
     """What the gateway runs, as its hello said; this and what follows is told along with a resume."""
     refused: str = ""
     """Why this chunk is set aside without another look: the database refused what it holds."""
+    inc: str = ""
+    """The incarnation that said hello."""
     box: str = ""
     public_key: str = ""
     """The gateway's own Ed25519 key, hex; empty from older gateways."""
@@ -84,3 +86,7 @@ class Committed:
     """Chains that do not hold."""
     events: list[str] = field(default_factory=list[str])
     """What happened to gateways: replaced, restored, cloned."""
+
+    def answer(self, caller: Caller) -> Answer:
+        """Give what is to be told to a session, to be added to."""
+        return self.answers.setdefault(caller, Answer())
