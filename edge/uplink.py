@@ -45,6 +45,7 @@ from sync.frames import (
     Offer,
     Resume,
     UnknownFrameError,
+    UpFrame,
     Witness,
     open_down,
     seal,
@@ -342,7 +343,7 @@ class _Session:
         _enter(seen, cursor.state.value, cursor.why, self.clock)
 
     async def _say(self, frame: Hello | Resume) -> None:
-        await self._publish("ctl", seal(frame, self.key))
+        await self._publish("ctl", frame)
 
     async def _send(self, effect: Send) -> None:
         frame = effect.frame
@@ -351,22 +352,22 @@ class _Session:
             told = statement(str(self.address), (frame.inc, frame.stream), end, effect.link)
             frame = msgspec.structs.replace(frame, signature=self.signer.sign(told).hex())
         failpoint.reach("edge.before_publish")
-        await self._publish(f"b/{frame.stream}", seal(frame, self.key, effect.body))
+        await self._publish(f"b/{frame.stream}", frame, effect.body)
         failpoint.reach("edge.after_publish")
 
-    async def _publish(self, what: str, message: bytes) -> None:
-        self.cursor.posting(self.clock.monotonic())
+    async def _publish(self, what: str, frame: UpFrame, body: bytes = b"") -> None:
+        message, effects = seal(frame, self.key, body), list[Effect]()
+        self.cursor.posting(self.clock.monotonic(), frame)
         try:
             await self.transport.publish(self.address.up(what), message)
         except NobodyListensError:
-            self.cursor.posted(self.clock.monotonic())
-            self._do(self.cursor.unheard(self.clock.monotonic()))
+            effects = self.cursor.unheard(self.clock.monotonic())
         except QuotaError as error:
             log.warning("uplink slows down: why=%s", error)
-            self.cursor.posted(self.clock.monotonic())
-            self._do(self.cursor.throttled(self.clock.monotonic()))
-        else:
-            self.cursor.posted(self.clock.monotonic())
+            effects = self.cursor.throttled()
+        finally:
+            self.cursor.posted(self.clock.monotonic(), frame)
+        self._do(effects)
 
     async def _apply(self, effect: Apply) -> None:
         await self.store.apply(effect.watermarks, effect.rejected, self._proven(effect.witnessed))
@@ -381,7 +382,7 @@ class _Session:
         self._do(self.cursor.turned(inc, self.clock.monotonic(), self.clock.now()))
 
     async def _ask(self, asked: AskHoldings) -> None:
-        backlog = None
+        backlog = await self.store.backlog()
         held, complete = await self._holdings(asked.after)
         self._do(self.cursor.holdings(asked, held, complete, self.clock.monotonic(), backlog))
 
@@ -389,7 +390,7 @@ class _Session:
         """Give as much as fits a frame; after many restarts offline the rest is named when the first part is done."""
         limit = MAX_NAMED
         while True:
-            held, complete = await self.store.holdings(limit)
+            held, complete = await self.store.holdings(limit, after)
             if limit <= 2 or len(msgspec.json.encode(held)) < MAX_FRAME_BYTES // 2:
                 return held, complete
             limit //= 2
@@ -425,7 +426,7 @@ class _Session:
         )
         if self.cursor.state is State.STREAMING:
             # Lossy by intent, yet with QoS 1: its PUBACK says when the cloud is no longer listening.
-            await self._publish("hb", seal(frame, self.key))
+            await self._publish("hb", frame)
 
 
 def _piece(chunk: StoredChunk | None) -> Piece | None:

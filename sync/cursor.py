@@ -64,14 +64,13 @@ from sync.frames import (
     Reincarnate,
     Resume,
     Stale,
+    UpFrame,
     Wanted,
     Watermark,
     Welcome,
 )
-from sync.sending import SECOND, Lane, Sending
+from sync.sending import FIRST_TIMEOUT, SECOND, Lane, Sending
 
-FIRST_TIMEOUT: Final = 5 * SECOND
-LONGEST_TIMEOUT: Final = 60 * SECOND
 LINK_TIMEOUT: Final = 35 * SECOND
 """The broker has taken nothing and nothing came: the link is half open. FIRST_TIMEOUT may pass before we have something
 to say, so that it is noticed within 45 s; the largest chunk takes 33 s at 64 kbit/s."""
@@ -79,7 +78,6 @@ HELLO_WAIT: Final = SECOND
 LONGEST_HELLO_WAIT: Final = 4 * SECOND
 STOPPED_WAIT: Final = 60 * SECOND
 LONGEST_DELAY: Final = 300 * SECOND
-STRIKES: Final = 3
 HELLOS: Final = 5
 HELLOS_AFTER_SILENCE: Final = 2
 TURN_RECORDS: Final = 20_000
@@ -124,8 +122,6 @@ class Cursor:
         """Closed incarnations up to this order were named before, up to that one now; and whether that is all."""
         self._number = 0
         self._deadline = 0
-        self._timeout = FIRST_TIMEOUT
-        self._strikes = 0
         self._hello_wait = HELLO_WAIT
         self._hellos, self._hellos_allowed = 0, HELLOS
         self._posting, self._link_at = 0, 0
@@ -141,10 +137,10 @@ class Cursor:
         if self.state in {State.OFFLINE, State.TURNING}:
             return None
         moments = [self._link_at + LINK_TIMEOUT] if self._posting else []
-        if self.state is not State.STREAMING or self._sending.unconfirmed() or not self._sending.window:
+        if self.state is not State.STREAMING or not self._sending.window:
             moments.append(self._deadline)
-        if (again := self._sending.due()) is not None:
-            moments.append(again)
+        if self.state is State.STREAMING and (due := self._sending.due()) is not None:
+            moments.append(due)
         return min(moments, default=None)
 
     def in_flight(self) -> int:
@@ -240,12 +236,7 @@ class Cursor:
         if piece is not None or losses:
             end = lane.last if piece is None else piece.first + piece.count - 1
             effects.append(self._batch(lane.inc, lane.stream, piece, losses, first=lane.sent + 1, last=lane.last))
-            lane.sent = end
-            if not self._sending.unconfirmed():
-                self._deadline = now + self._timeout
-            lane.in_flight.append(end)
-            if lane.backlog() and piece is not None:
-                self._sending.bucket.take(len(piece.body))
+            self._sending.sent(lane, end, 0 if piece is None else len(piece.body), now)
         else:
             lane.sent = lane.last  # nothing there and nothing lost: the store knows what the cloud will say
         return effects + self._pump(now)
@@ -290,24 +281,34 @@ class Cursor:
         self._hello_wait = min(LONGEST_HELLO_WAIT, self._hello_wait * 3 // 2)
         return []
 
-    def throttled(self, now: int) -> list[Effect]:
+    def throttled(self) -> list[Effect]:
         """The broker took a message and threw it away because it limits how much we send: send less at once."""
         self._sending.slow_down()
-        self._deadline = max(self._deadline, now + self._timeout)
         return []
 
-    def posting(self, now: int) -> None:
+    def posting(self, now: int, frame: UpFrame) -> None:
         """A message is handed to the link; `posted` follows when the broker has it. Without these only silence counts."""
         if not self._posting:
             self._link_at = now
         self._posting += 1
+        if (lane := self._lane(frame)) is not None:
+            lane.posting += 1
 
-    def posted(self, now: int) -> None:
+    def posted(self, now: int, frame: UpFrame) -> None:
         """The broker has taken one."""
         self._posting -= 1
         self._link_at = now
-        # On a slow line the time-out begins when the chunk is through: sent again before that it would make it slower.
-        self._deadline = max(self._deadline, now + self._timeout) if self.state is State.STREAMING else self._deadline
+        if (lane := self._lane(frame)) is not None:
+            lane.posting -= 1
+            # On a slow line the time-out begins when the chunk is through: sent again before, it would be slower still.
+            # A heartbeat's passage says nothing about chunks.
+            lane.due = max(lane.due, now + lane.timeout)
+
+    def _lane(self, frame: UpFrame) -> Lane | None:
+        """Give the lane a batch of this session belongs to."""
+        if not isinstance(frame, Batch) or frame.nonce != self.nonce or frame.again:
+            return None
+        return self._lanes.get((frame.inc, frame.stream))
 
     def tick(self, now: int, wall: int) -> list[Effect]:
         """Time has passed; call it a few times a second."""
@@ -360,7 +361,7 @@ class Cursor:
         self.state, self.why, self.identity = State.STREAMING, "", frame.identity
         self._sending.open(frame.window)
         self._hello_wait = HELLO_WAIT
-        self._deadline = now + self._patience()
+        self._deadline = now + STOPPED_WAIT
         # The store must have these before anything is fetched: it may turn a latent loss into a declared one.
         return [Apply(marks, welcome=True), *self._next_part(now, wall)]
 
@@ -375,14 +376,12 @@ class Cursor:
             return self._begin(now, wall)
         if self._outrun(marks):
             return self._turn(_OUTRUN)
-        progress, resent = self._sending.confirm(marks)
+        progress, resent = self._sending.confirm(marks, now)
         self.counters.resent += resent
         if frame.window is not None:
             self._sending.open(frame.window)
-        if progress:
-            self._strikes, self._timeout = 0, FIRST_TIMEOUT
         if progress or not self._sending.window:
-            self._deadline = now + self._patience()
+            self._deadline = now + STOPPED_WAIT
         effects: list[Effect] = []
         if marks or frame.rejected or frame.witnessed:
             effects.append(Apply(marks, frame.rejected, frame.witnessed))
@@ -441,30 +440,20 @@ class Cursor:
         self._asking, self._resumed, self._turned = None, False, False
         self.nonce = ""
         self._number = 0
-        self._timeout, self._strikes = FIRST_TIMEOUT, 0
-
-    def _patience(self) -> int:
-        """How long silence may last: while the flow is stopped there is nothing to be confirmed."""
-        return self._timeout if self._sending.window else STOPPED_WAIT
 
     def _tick_streaming(self, now: int, wall: int) -> list[Effect]:
-        self._sending.give_up_waiting(now)
-        waiting = self._sending.unconfirmed()
-        if now >= self._deadline and not self._sending.window and not waiting:
+        if now >= self._deadline and not self._sending.window:
             # A receipt that opens the window may be lost on the way: nothing else would ever move us.
             self.why = "the cloud stopped the flow and says nothing more"
             return self._begin(now, wall)
-        if now >= self._deadline and waiting and not self._posting:
-            self._strikes += 1
-            if self._strikes >= STRIKES:
-                self.why = "no receipt came in time"
-                effects = self._begin(now, wall)
-                self._hellos_allowed = HELLOS_AFTER_SILENCE  # a half-open link must not be kept
-                return effects
-            self._timeout = min(LONGEST_TIMEOUT, 2 * self._timeout)
-            self._deadline = now + self._patience()
-            self._sending.slow_down()
-            self.counters.resent += sum(self._sending.rewind(lane) for lane in waiting)
+        self._sending.give_up_waiting(now)
+        resent = self._sending.resend_late(now)
+        if resent is None:
+            self.why = "no receipt came in time"
+            effects = self._begin(now, wall)
+            self._hellos_allowed = HELLOS_AFTER_SILENCE  # a half-open link must not be kept
+            return effects
+        self.counters.resent += resent
         return self._pump(now)
 
     def _pump(self, now: int) -> list[Effect]:

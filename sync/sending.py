@@ -16,6 +16,9 @@ from sync.facts import Stream
 from sync.frames import Wanted, Watermark
 
 SECOND: Final = 1_000_000_000
+FIRST_TIMEOUT: Final = 5 * SECOND
+LONGEST_TIMEOUT: Final = 60 * SECOND
+STRIKES: Final = 3
 RESERVED: Final = 2
 """Of the chunks in flight, how many the backlog leaves to what happens now."""
 MAX_WINDOW: Final = 64
@@ -41,6 +44,16 @@ class Lane:
     """Last seq of each batch that is sent and not confirmed."""
     rewound: bool = False
     """Sent again since the last progress; until there is some, only the time-out sends a third time."""
+    posting: int = 0
+    """Of those in flight or sent before, how many the broker has not taken yet."""
+    due: int = 0
+    """When what is in flight goes again, monotonic ns."""
+    timeout: int = FIRST_TIMEOUT
+    strikes: int = 0
+
+    def late(self, now: int) -> bool:
+        """Tell whether a confirmation should have come. What the link has not taken yet is slow, not lost."""
+        return bool(self.in_flight) and not self.posting and now >= self.due
 
     def urgent(self) -> bool:
         """Audit and events: first, of every incarnation, and bounded by nothing but the window."""
@@ -119,9 +132,14 @@ class Sending:
     def in_flight(self) -> int:
         return sum(len(lane.in_flight) for lane in self.lanes.values()) + (self._again is not None)
 
-    def unconfirmed(self) -> list[Lane]:
-        """Give the lanes with something in flight."""
-        return [lane for lane in self.lanes.values() if lane.in_flight]
+    def sent(self, lane: Lane, end: int, size: int, now: int) -> None:
+        """Note that a batch up to `end` with a body of `size` bytes goes out."""
+        lane.sent = end
+        if not lane.in_flight:
+            lane.due = now + lane.timeout
+        lane.in_flight.append(end)
+        if lane.backlog():
+            self.bucket.take(size)
 
     def next(self, now: int) -> Fetch | FetchAgain | None:
         """Give what to ask the store for; None while it is asked already, nothing is there, or there is no room."""
@@ -141,7 +159,7 @@ class Sending:
 
     # --- what comes back ---
 
-    def confirm(self, marks: Sequence[Watermark]) -> tuple[bool, int]:
+    def confirm(self, marks: Sequence[Watermark], now: int) -> tuple[bool, int]:
         """Take a receipt's watermarks, none of which goes back: (whether there was progress, chunks to be sent again)."""
         progress, resent = False, 0
         for mark in marks:
@@ -153,7 +171,10 @@ class Sending:
                 continue
             if mark.stored > lane.stored:
                 progress = True
-                lane.rewound = False
+                # Each lane for itself: were one lane's time-out reset by another's progress, what one lost on the way
+                # would never be sent again as long as the others go on.
+                lane.rewound, lane.strikes, lane.timeout = False, 0, FIRST_TIMEOUT
+                lane.due = now + FIRST_TIMEOUT
                 lane.stored = mark.stored
                 lane.sent = max(lane.sent, mark.stored)
                 lane.in_flight = [end for end in lane.in_flight if end > mark.stored]
@@ -173,6 +194,20 @@ class Sending:
         lane.sent = lane.stored
         lane.in_flight.clear()
         lane.rewound = True
+        return resent
+
+    def resend_late(self, now: int) -> int | None:
+        """Send again what was not confirmed in time; give how many chunks that is, None when it is no use any more."""
+        late = [lane for lane in self.lanes.values() if lane.late(now)]
+        resent = 0
+        for lane in late:
+            lane.strikes += 1
+            if lane.strikes >= STRIKES:
+                return None
+            lane.timeout = min(LONGEST_TIMEOUT, 2 * lane.timeout)
+            resent += self.rewind(lane)
+        if late:
+            self.slow_down()
         return resent
 
     def slow_down(self) -> None:
@@ -200,8 +235,10 @@ class Sending:
             self._wants.appendleft(FetchAgain(asked.inc, asked.stream, end + 1, asked.last))
 
     def due(self) -> int | None:
-        """When time alone makes room for something that waits, monotonic ns."""
-        moments = [self._again_until] if self._again is not None else []
+        """When time alone changes something, monotonic ns; None: never."""
+        moments = [lane.due for lane in self.lanes.values() if lane.in_flight and not lane.posting]
+        if self._again is not None:
+            moments.append(self._again_until)
         waiting = bool(self._wants) or any(lane.backlog() and lane.sent < lane.last for lane in self.lanes.values())
         if waiting and (refilled := self.bucket.due()) is not None:
             moments.append(refilled)

@@ -24,6 +24,7 @@ from edge.store.witness import keep_witnesses
 from sync import failpoint
 from sync.chunk import digest
 from sync.clock import Clock
+from sync.effects import Backlog
 from sync.facts import Audited, Stream
 from sync.frames import Incarnation, Loss, Rejection, Watermark, Witness
 from sync.timing import ClockState
@@ -229,11 +230,25 @@ class Outbox:
 
     # --- reading ---
 
-    def holdings(self, limit: int = 128) -> tuple[list[Incarnation], bool]:
-        """Give what is held and lost, oldest incarnation first, the present one last; and whether that is all of them."""
-        starts = [self.books.starts[ord_] for ord_ in sorted(self.books.starts)]
-        named = starts if len(starts) <= limit else [*starts[: limit - 1], starts[-1]]
-        return [start.holdings() for start in named], len(named) == len(starts)
+    def holdings(self, limit: int = 128, after: int = 0) -> tuple[list[Incarnation], bool]:
+        """Give what is held and lost of the incarnations with an order above `after`, oldest first, and the present one.
+
+        And whether there are no more than these: at most `limit` are given.
+        """
+        current = self.books.current
+        closed = [self.books.starts[ord_] for ord_ in sorted(self.books.starts) if after < ord_ < current.ord]
+        return [start.holdings() for start in (*closed[: limit - 1], current)], len(closed) < limit
+
+    def backlog(self) -> Backlog:
+        """Give what the present incarnation's readings have that the cloud has not confirmed; aged by no wall clock."""
+        lane = self.books.current.lanes.get(Stream.FACT)
+        row = None if lane is None else self.connection.execute(
+            "SELECT lived FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? ORDER BY first LIMIT 1",
+            (lane.ord, lane.stream, max(lane.stored, lane.floor)),
+        ).fetchone()  # fmt: skip
+        if lane is None or row is None:
+            return Backlog()
+        return Backlog(records=lane.waiting(), age=max(0, self.lived - int(row[0])))
 
     def next_chunk(self, inc: str, stream: Stream, after: int) -> Next:
         """Give the first chunk of a lane above a number, with the losses before it. It counts as handed out.

@@ -28,6 +28,7 @@ from edge.store.rows import StoredChunk
 from edge.store.salvage import Recovery
 from edge.store.writer import Commit, Job, Writer
 from sync.clock import Clock
+from sync.effects import Backlog
 from sync.facts import AnyFact, Fact, Stream, TagDictionary
 from sync.frames import Incarnation, Rejection, Watermark, Witness
 from sync.reading import Readings
@@ -179,9 +180,13 @@ class Store:
 
     # --- for the uplink ---
 
-    async def holdings(self, limit: int = 128) -> tuple[list[Incarnation], bool]:
+    async def holdings(self, limit: int = 128, after: int = 0) -> tuple[list[Incarnation], bool]:
         """Give what is held and lost, oldest incarnation first, the present one last; and whether that is all of them."""
-        return await self._ask(lambda outbox: outbox.holdings(limit))
+        return await self._ask(lambda outbox: outbox.holdings(limit, after))
+
+    async def backlog(self) -> Backlog:
+        """Give what the present incarnation's readings have that the cloud has not confirmed."""
+        return await self._ask(lambda outbox: outbox.backlog())
 
     async def next_chunk(self, inc: str, stream: Stream, after: int) -> Next:
         """Give the first chunk of a lane above a number, with the losses before it. It counts as handed out.
