@@ -9,11 +9,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud.api import errors, routes, schemas
+from cloud.api import errors, oversight_routes, routes, schemas
 from cloud.api.answers import Answers
 from cloud.api.gauges import Gauges
 from cloud.dashboard import routes as pages
 from cloud.database import DatabaseError
+from cloud.packages import routes as packages
+from cloud.packages.routes import beside_the_database
+from cloud.packages.store import Packages
 
 _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self';"
@@ -53,6 +56,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     gauges = Gauges(answers, registry)
     errors.install(app)
     app.include_router(routes.router)
+    app.include_router(oversight_routes.router)
 
     @app.get("/health", response_model=schemas.Health)
     async def health() -> Response:  # pyright: ignore[reportUnusedFunction] - a route
@@ -78,5 +82,6 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     pages.install(app)
+    packages.install(app, Packages(beside_the_database(answers.plants.settings)), answers.plants.keys)
     app.add_middleware(SecurityHeaders)
     return app

@@ -18,7 +18,7 @@ BEHIND_ONE_FILE = {
     "pymodbus": (),  # the simulated plant's and the tests' alone
     "paho": ("sync/mqtt.py",),
     "apsw": ("edge/store",),
-    "httpx": ("edge/drivers/mes/", "cloud/"),
+    "httpx": ("edge/drivers/mes/", "edge/packages", "cloud/"),
     "sqlalchemy": ("edge/drivers/mes/sql", "cloud/"),
     "psycopg": ("cloud/",),
     "openpyxl": ("edge/commands/book",),
