@@ -11,6 +11,8 @@ import orjson
 
 from cloud.api.errors import invalid, not_found
 from cloud.api.link import LinkSwitch
+from cloud.api.log import AuditLog
+from cloud.api.oversight import Oversight
 from cloud.bi import lists
 from cloud.bi.completeness import accounts
 from cloud.bi.line import MAX_DAYS, line_detail, verdict_detail
@@ -35,6 +37,8 @@ class Answers:
         self.plants = plants
         self.bus = bus
         self.link = LinkSwitch(plants.file.link_control)
+        self.oversight = Oversight(database, plants, bus)
+        self.audit = AuditLog(database)
         self.broker: Callable[[], str] = lambda: "not configured"
         """Says how the connection to the broker is."""
         self._overviews: dict[str, tuple[float, Json, bytes]] = {}

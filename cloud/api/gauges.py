@@ -7,6 +7,7 @@ import time
 from prometheus_client import CollectorRegistry, Gauge
 
 from cloud.api.answers import Answers
+from cloud.bi.alerts import standing
 from cloud.bi.completeness import accounts
 from cloud.bi.overview import gateways
 from cloud.database import Connection
@@ -28,6 +29,7 @@ class Gauges:
             names[::2],
             registry=registry,
         )
+        self._alerts = Gauge("triflow_alert", "1 while it is raised", [*names, "kind", "severity"], registry=registry)
         self._pending = Gauge("triflow_mart_pending_buckets", "Buckets to recompute", registry=registry)
 
     async def read(self) -> None:
@@ -37,6 +39,7 @@ class Gauges:
     def _set(self, connection: Connection) -> None:
         now_ms = time.time_ns() // 1_000_000
         plants = self._answers.plants
+        self._alerts.clear()
         for tenant in plants.tenants:
             for one in gateways(connection, plants, tenant, now_ms):
                 labels = (tenant, one["site"], one["id"])
@@ -46,4 +49,6 @@ class Gauges:
             for account in accounts(connection, tenant):
                 missing = sum(stream.missing for stream in account.accounts)
                 self._missing.labels(tenant, account.gateway).set(missing)
+            for one in standing(connection, tenant):
+                self._alerts.labels(tenant, one["site"], one["gateway"], one["kind"], one["severity"]).set(1)
         self._pending.set(ledger.pending(connection, now_ms))

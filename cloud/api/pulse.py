@@ -17,7 +17,7 @@ AT_LEAST_EVERY_S: Final = 3.0
 
 
 async def run_pulse(answers: Answers) -> None:
-    """Push for ever; nothing is built while nobody looks."""
+    """Push for ever; nothing is built while nobody looks. Alerts are kept up to date whether or not."""
     bus = answers.bus
     while True:
         try:
@@ -26,6 +26,7 @@ async def run_pulse(answers: Answers) -> None:
         except TimeoutError:  # nothing changed but the time
             pass
         bus.changed.clear()
+        await answers.oversight.watch()
         for tenant in answers.plants.tenants:
             if bus.listeners(tenant):
                 try:

@@ -27,9 +27,12 @@ _holdings = msgspec.json.Decoder(list[Incarnation])
 class Account:
     """One stream of one incarnation."""
 
+    number: int
+    """Of the incarnation's row."""
     inc: str
     ord: int
     closed: bool
+    first_seen_ms: int
     stream: int
     watermark: int
     produced: int
@@ -37,6 +40,13 @@ class Account:
     waiting: int = 0
     lost: int = 0
     losses: Counter[str] = field(default_factory=Counter[str])
+    safe: int = 0
+    """Everything up to here is in a verified backup, too."""
+    told_last: int = 0
+    """The highest number when the gateway said what it holds."""
+    held: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    ranges: list[tuple[int, int, str]] = field(default_factory=list[tuple[int, int, str]])
+    """Declared losses: first, last, reason; in order."""
 
     @property
     def missing(self) -> int:
@@ -47,6 +57,9 @@ class Account:
 class GatewayAccounts:
     """All accounts of one gateway, as of what it said last."""
 
+    number: int
+    """Of the gateway's row."""
+    site: str
     gateway: str
     as_of_ms: int | None
     accounts: list[Account]
@@ -92,14 +105,15 @@ def accounts(connection: Connection, tenant: str) -> list[GatewayAccounts]:
         losses.setdefault((inc, stream), []).append((first, last, reason))
     rows: dict[int, list[tuple[Any, ...]]] = {}
     for row in connection.execute(
-        "select i.gateway, i.id, i.inc, i.ord, i.closed, s.stream, s.stored, s.last, s.rows from ingest_stream s"
+        "select i.gateway, i.id, i.inc, i.ord, i.closed, i.first_seen_ms, s.stream, s.stored, s.last, s.rows, s.safe"
+        " from ingest_stream s"
         " join incarnation i on i.id = s.inc where i.tenant=? order by i.ord, i.id, s.stream",
         (tenant,),
     ):
         rows.setdefault(row[0], []).append(row)
     result: list[GatewayAccounts] = []
-    for number, name, holdings, told_ms in connection.execute(
-        "select id, name, holdings, holdings_ms from gateway where tenant=? order by site, name", (tenant,)
+    for number, site, name, holdings, told_ms in connection.execute(
+        "select id, site, name, holdings, holdings_ms from gateway where tenant=? order by site, name", (tenant,)
     ):
         told = {
             (one.inc, int(stream)): (holding.held, holding.last)
@@ -107,7 +121,7 @@ def accounts(connection: Connection, tenant: str) -> list[GatewayAccounts]:
             for stream, holding in one.streams.items()
         }
         found: list[Account] = []
-        for _, inc_id, inc, order, closed, stream, watermark, last, stored in rows.get(number, []):
+        for _, inc_id, inc, order, closed, seen_ms, stream, watermark, last, stored, safe in rows.get(number, []):
             # An incarnation it no longer names is one it holds nothing of, and will produce nothing more.
             held, told_last = told.get((inc, stream), ([], last if closed else watermark))
             lost = losses.get((inc_id, stream), [])
@@ -117,9 +131,11 @@ def accounts(connection: Connection, tenant: str) -> list[GatewayAccounts]:
             beyond = [(first, end) for first, end, _ in lost if end > watermark]
             found.append(
                 Account(
+                    number=inc_id,
                     inc=inc,
                     ord=order,
                     closed=bool(closed),
+                    first_seen_ms=seen_ms,
                     stream=stream,
                     watermark=watermark,
                     produced=last,
@@ -127,7 +143,11 @@ def accounts(connection: Connection, tenant: str) -> list[GatewayAccounts]:
                     waiting=waiting(list(held), told_last, watermark, last, beyond),
                     lost=sum(by_reason.values()),
                     losses=by_reason,
+                    safe=safe,
+                    told_last=told_last,
+                    held=list(held),
+                    ranges=lost,
                 )
             )
-        result.append(GatewayAccounts(gateway=name, as_of_ms=told_ms, accounts=found))
+        result.append(GatewayAccounts(number=number, site=site, gateway=name, as_of_ms=told_ms, accounts=found))
     return result
