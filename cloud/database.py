@@ -11,6 +11,8 @@ import abc
 import asyncio
 import contextlib
 import functools
+import os
+import socket
 import sqlite3
 import tempfile
 import threading
@@ -27,10 +29,18 @@ Row = tuple[Any, ...]
 
 READERS: Final = 3
 BUSY_MS: Final = 10_000
+STATEMENT_S: Final = 30
+"""PostgreSQL gives up a statement after this."""
+PATIENCE_S: Final = 60.0
+"""… and we a server that does not even do that."""
 
 
 class DatabaseError(Exception):
     """The database cannot be used now: unreachable, full, locked, read-only. Nothing was committed; try again later."""
+
+
+class TryAgainError(DatabaseError):
+    """Another transaction was in the way (deadlock, serialization). Nothing was committed; the same again may pass."""
 
 
 class DataError(Exception):
@@ -46,6 +56,7 @@ _REFUSED: Final = (
     OverflowError,
     UnicodeError,
 )
+_IN_THE_WAY: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 _UNUSABLE: Final = (sqlite3.DatabaseError, psycopg.OperationalError, psycopg.InternalError)
 
 
@@ -114,6 +125,8 @@ class Connection(abc.ABC):
             raise
         except _REFUSED as error:
             raise DataError(str(error)) from error
+        except _IN_THE_WAY as error:
+            raise TryAgainError(explain(error)) from error
         except _UNUSABLE as error:
             raise DatabaseError(explain(error)) from error
 
@@ -180,9 +193,9 @@ class Postgresql(Connection):
         self._raw = psycopg.connect(
             url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True, connect_timeout=5
         )
+        self._raw.execute(b"set statement_timeout = %d" % (STATEMENT_S * 1000))
         if not writer:
             self._raw.execute("set default_transaction_read_only = on")
-            self._raw.execute("set statement_timeout = '30s'")
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         cursor = self._raw.execute(_for_postgresql(sql).encode(), values)
@@ -217,6 +230,11 @@ class Postgresql(Connection):
     def close(self) -> None:
         self._raw.close()
 
+    def sever(self) -> None:
+        """Break the connection under whoever waits on it, from another thread: a server that hangs never answers."""
+        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._raw.fileno())) as link:
+            link.shutdown(socket.SHUT_RDWR)
+
 
 def explain(error: Exception) -> str:
     """Say what a driver's error means and what to check."""
@@ -239,8 +257,10 @@ def explain(error: Exception) -> str:
 class Database:
     """One writer thread with one connection, and a few reader threads with one each; nothing blocks the event loop."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience_s: float = PATIENCE_S) -> None:
         self.url = make_url(url)
+        self._patience_s = patience_s
+        self._writing: Connection | None = None
         self.postgresql = self.url.get_backend_name() == "postgresql"
         self._writer = ThreadPoolExecutor(1, "ThreadPoolExecutor-writer")
         self._readers = ThreadPoolExecutor(READERS, "ThreadPoolExecutor-reader")
@@ -270,13 +290,17 @@ class Database:
             broken.close()
 
     def _write(self, work: Callable[[Connection], T]) -> T:
-        connection = self._connection(writer=True)
+        connection = self._writing = self._connection(writer=True)
         try:
             with connection.transaction():
                 return work(connection)
+        except TryAgainError:
+            raise
         except DatabaseError:
             self._forget()
             raise
+        finally:
+            self._writing = None
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         connection = self._connection(writer=False)
@@ -293,7 +317,11 @@ class Database:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction on the writer; it is on disk when this returns."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+        running = asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+        while not (await asyncio.wait({running}, timeout=self._patience_s))[0]:
+            if isinstance(self._writing, Postgresql):
+                self._writing.sever()
+        return await running
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a reader, within one snapshot."""

@@ -36,11 +36,11 @@ def resume(tx: Transaction, item: Item, frame: Resume) -> None:
         _reconcile(tx, item, one, roll_back=one.closed and not presence.conflict)
         if one.inc == owner and not one.closed and (why := _forked(tx, address, one)):
             answer.reincarnate = (one.inc, why)
-            presence.events.append(f"resumed from memory: incarnation {one.inc}: {why}")
+            presence.events.append(("memory", f"incarnation {one.inc}: {why}"))
             note(connection, (gateway, address.tenant), "memory", f"incarnation {one.inc}: {why}", tx.now_ms)
     if frame.complete and not presence.conflict:
         roll.suspect(named)
-    tx.done.events += [f"{address} {event}" for event in presence.events]
+    tx.done.events += [(kind, f"{address} {kind}: {words}") for kind, words in presence.events]
     connection.execute(
         "update gateway set holdings=?, holdings_ms=?, last_seen_ms=?, gone_ms=null, software=? where id=?",
         (

@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from cloud.ingest.fair import Quota
 from cloud.ingest.items import Committed, Gone, Item
 from sync.clock import Clock
 from sync.frames import (
@@ -99,8 +100,8 @@ class Door:
 
     keys: enrolled gateways and their keys. clock: wall time for challenges, monotonic for pacing. token: gives 32 hex
     digits nobody can guess. note: told of everything that stores nothing: (kind, words), kind one of topic, stranger,
-    state, frame, header, stale. public_key: hex Ed25519 key of the cloud, told with every challenge. hellos_per_s: how many
-    gateways are let in, all together; the others are told how long to wait.
+    state, frame, header, stale, quota. public_key: hex Ed25519 key of the cloud, told with every challenge. hellos_per_s: how many
+    gateways are let in, all together; the others are told how long to wait. quota: what one gateway may send.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Door:
         note: Callable[[str, str], None] = _nothing,
         public_key: str = "",
         hellos_per_s: float = 50.0,
+        quota: Quota | None = None,
     ) -> None:
         self._keys = keys
         self._clock = clock
@@ -121,6 +123,7 @@ class Door:
         self._gateways: dict[Address, _Gateway] = {}
         self._admit_every = int(SECOND / hellos_per_s)
         self._next_in = 0
+        self._quota = quota
         self.window = WINDOW
         """Chunks in flight that are told with welcomes and receipts; 0 stops everybody."""
 
@@ -137,6 +140,8 @@ class Door:
             return self._foreign(
                 "stranger", f"gateway {address} is not enrolled; add [[gateway]] to cloud.toml if it is yours"
             )
+        if self._quota is not None and not self._quota.allows(address, len(payload), self._clock.monotonic()):
+            return self._foreign("quota", f"gateway {address} sends more than [ingest] in cloud.toml allows it")
         if what == "state":
             return self._state(address, payload)
         try:

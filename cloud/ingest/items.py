@@ -84,8 +84,8 @@ class Committed:
     lost: list[str] = field(default_factory=list[str])
     findings: list[str] = field(default_factory=list[str])
     """Chains that do not hold."""
-    events: list[str] = field(default_factory=list[str])
-    """What happened to gateways: replaced, restored, cloned."""
+    events: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """What happened to gateways: (kind, words), the kind as in `gateway_event`."""
 
     def answer(self, caller: Caller) -> Answer:
         """Give what is to be told to a session, to be added to."""

@@ -17,6 +17,9 @@ class Metrics:
         )
         self.stale = Counter("triflow_ingest_stale_frames", "Frames of an earlier session", registry=registry)
         self.unanswered = Counter("triflow_ingest_unanswered", "Answers nobody took", registry=registry)
+        self.full = Counter("triflow_ingest_full", "Messages of gateways that had too much waiting", registry=registry)
+        self._corrected = Counter("triflow_ingest_corrected", "Records that came after all", registry=registry)
+        self._findings = Counter("triflow_ingest_chain_findings", "Breaks found in chains", registry=registry)
         self._records = Counter("triflow_ingest_records", "Records committed", registry=registry)
         self._chunks = Counter("triflow_ingest_chunks", "Chunks by what became of them", ["outcome"], registry=registry)
         self._lost = Counter("triflow_ingest_losses", "Losses declared", registry=registry)
@@ -35,4 +38,6 @@ class Metrics:
         for outcome, count in outcomes.items():
             self._chunks.labels(outcome).inc(count)
         self._lost.inc(len(done.lost))
+        self._corrected.inc(done.corrected)
+        self._findings.inc(len(done.findings))
         self._seconds.observe(seconds)

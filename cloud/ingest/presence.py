@@ -26,7 +26,8 @@ class Presence:
     """ok or conflict, to be told to it."""
     conflict: bool
     """Two boxes speak at present and nobody has decided yet."""
-    events: list[str]
+    events: list[tuple[str, str]]
+    """(kind, words)."""
 
 
 def owner_of(frame: Resume, hello: str) -> str:
@@ -51,7 +52,7 @@ class Roll:
         self._gateway = gateway
         self._tenant = tenant
         self._now_ms = now_ms
-        self._events: list[str] = []
+        self._events: list[tuple[str, str]] = []
 
     def resumed(self, item: Item, frame: Resume, owner: str, number: int) -> Presence:
         """Take in that an incarnation answered a fresh challenge. number: the owner's row."""
@@ -173,7 +174,7 @@ class Roll:
 
     def _event(self, kind: str, detail: str) -> None:
         note(self._connection, (self._gateway, self._tenant), kind, detail, self._now_ms)
-        self._events.append(f"{kind}: {detail}")
+        self._events.append((kind, detail))
 
 
 def keep(connection: Connection, gateway: int, tenant: str, inc: str, now_ms: int) -> list[str]:

@@ -53,7 +53,10 @@ class Peer:
         await self.say(f"b/{batch.stream}", msgspec.structs.replace(batch, nonce=self.nonce), body)
 
     async def receipt(self) -> Receipt:
-        return await self.hear(Receipt)
+        """Give the next receipt that names a stream; others set the window or bring a countersignature."""
+        while not (receipt := await self.hear(Receipt)).watermarks:
+            pass
+        return receipt
 
     async def stale(self) -> Stale:
         return await self.hear(Stale)
