@@ -254,17 +254,18 @@ def _walk_chunks(source: apsw.Connection) -> Iterator[tuple[Any, ...]]:
     columns = _OLD + (", before, lived" if _has(source, "chunk", "before") else ", x'', 0")
     while True:
         row, broken = _one(source, columns, f"id > {front} ORDER BY id LIMIT 1")
-        if row is None:
+        broken = broken or (row is not None and int(row[0]) <= front)  # a tree in disorder leads round in circles
+        if row is None or broken:
             break
         front = int(row[0])
         yield row
     if not broken:
         return
     back = next((int(seq) + 1 for (seq,) in _rows(source, "SELECT seq FROM sqlite_sequence WHERE name = 'chunk'")), 0)
-    back = max(back, front + PROBES)
+    back = back if back > front else front + PROBES
     while True:
         row, _ = _one(source, columns, f"id < {back} AND id > {front} ORDER BY id DESC LIMIT 1")
-        if row is None:
+        if row is None or not front < int(row[0]) < back:
             break
         back = int(row[0])
         yield row
