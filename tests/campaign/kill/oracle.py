@@ -102,8 +102,10 @@ class Verdict:
     stored: int = 0
     waiting: int = 0
     declared: int = 0
+    suspect: int = 0
+    """Records destroyed with a store that was put back to an earlier state; the cloud shows their incarnation as suspect."""
     unannounced: int = 0
-    """Records destroyed with a store that was put back to an earlier state: known as an interval, not by number."""
+    """Of such records those that the cloud never heard of: the promise says "known as a stretch of time"."""
     uncommitted: int = 0
     """Most scans a machine had answered and a killed gateway had not committed yet."""
     reasons: Counter[str] = field(default_factory=Counter[str])
@@ -123,8 +125,10 @@ def judge(url: str, truth: Truth, *, restored: bool) -> Verdict:
         rows, twice = _rows(cloud, names)
         lost = _lost(cloud, names, found)
         found.violations += [f"{count} records stand in two tables: {lane[0][:8]} stream {lane[1]}" for lane, count in twice.items()]  # fmt: skip
+        heard = _heard(cloud, names)
         for lane in sorted(set(rows) | set(truth.last)):
-            _judge_lane(found, truth, lane, rows.get(lane, NONE), lost.get(lane, NONE), restored=restored)
+            said = heard.get(lane, (0, False))
+            _judge_lane(found, truth, lane, rows.get(lane, NONE), lost.get(lane, NONE), said, restored=restored)
         _judge_digests(cloud, names, truth, found)
         _judge_links(cloud, names, lost, found)
         _judge_numbers(cloud, truth, names, lost, found, restored=restored)
@@ -162,7 +166,18 @@ def _lost(cloud: sa.Connection, names: dict[int, str], found: Verdict) -> dict[L
     return lost
 
 
-def _judge_lane(found: Verdict, truth: Truth, lane: Lane, rows: Numbers, lost: Numbers, *, restored: bool) -> None:
+def _heard(cloud: sa.Connection, names: dict[int, str]) -> dict[Lane, tuple[int, bool]]:
+    """Give how far the cloud ever heard of each lane, and whether it shows its incarnation as suspect."""
+    sql = "select s.inc, s.stream, s.last, i.suspect_ms from ingest_stream s join incarnation i on i.id = s.inc"
+    return {
+        (names.get(number, "?"), int(stream)): (int(last), suspect is not None)
+        for number, stream, last, suspect in cloud.execute(sa.text(sql))
+    }
+
+
+def _judge_lane(
+    found: Verdict, truth: Truth, lane: Lane, rows: Numbers, lost: Numbers, heard: tuple[int, bool], *, restored: bool
+) -> None:
     what = f"{lane[0][:8]} stream {lane[1]}"
     last = truth.last.get(lane)
     if last is None:  # begun and sealed within one life of the process, or invented by the cloud: no hole either way
@@ -181,13 +196,17 @@ def _judge_lane(found: Verdict, truth: Truth, lane: Lane, rows: Numbers, lost: N
     if len(both):
         found.violations.append(f"{what}: {len(both)} records are stored and declared lost, from {both[0]}")
     if len(undeclared):
-        destroyed = restored and int(undeclared[0]) > truth.held.get(lane, 0)
-        if destroyed:
-            found.unannounced += len(undeclared)
-        else:
+        destroyed = undeclared[undeclared > truth.held.get(lane, 0)] if restored else NONE
+        known = destroyed[destroyed <= heard[0]]
+        found.unannounced += len(destroyed) - len(known)
+        if heard[1]:
+            found.suspect += len(known)
+            known = NONE
+        nowhere = np.union1d(np.setdiff1d(undeclared, destroyed), known)
+        if len(nowhere):
             found.violations.append(
-                f"{what}: {len(undeclared)} records from {undeclared[0]} to {undeclared[-1]} are nowhere; produced {last},"
-                f" stored {len(rows)}, waiting {len(waiting)}, declared {len(lost)}"
+                f"{what}: {len(nowhere)} records from {nowhere[0]} to {nowhere[-1]} are nowhere; produced {last},"
+                f" stored {len(rows)}, waiting {len(waiting)}, declared {len(lost)}, heard of {heard[0]}"
             )
 
 

@@ -27,8 +27,16 @@ from tests.campaign.result import Result
 SUBJECT: Final = "gateway, mosquitto, cloud and database as processes, 500–2,000 facts/s"
 KILLS: Final = 8
 """Kills that share one stack."""
-EDGE_POINTS: Final = ("edge.before_commit", "edge.after_commit")
-CLOUD_POINTS: Final = ("cloud.after_commit_before_receipt",)
+EDGE_POINTS: Final = (
+    "edge.before_commit", "edge.after_commit", "edge.before_apply", "edge.after_apply", "edge.before_begin",
+    "edge.after_begin", "edge.before_publish", "edge.after_publish", "edge.before_checkpoint",
+)  # fmt: skip
+TURN_POINTS: Final = ("edge.before_turn", "edge.after_turn")
+"""Reached when a session begins with a long backlog, so the link is cut first until there is one."""
+BACKLOG: Final = 20_500
+CLOUD_POINTS: Final = ("cloud.before_commit", "cloud.after_commit_before_receipt")
+STARTING: Final = ("edge.before_begin", "edge.after_begin")
+"""Reached once in a life."""
 KERNEL_FAULTS: Final = ("cut", "black hole up", "black hole down", "reset", "loss of 30 %")
 PROXY_FAULTS: Final = ("cut", "reset", "black hole both ways", "black hole up", "black hole down", "PUBACK swallowed", "publish twice", "delay")  # fmt: skip
 BOUND_S: Final = 60.0
@@ -63,7 +71,10 @@ def draw(seed: int, *, on_postgresql: bool, in_namespace: bool) -> Cycle:
     points = {"gateway": EDGE_POINTS, "cloud": CLOUD_POINTS}.get(target, ())
     failpoint = ""
     if points and rng.random() < 0.5:
-        failpoint = f"{rng.choice(points)}:{rng.choice([1, 1, 2, 3, 5, 8, 13])}"
+        point = rng.choice(points)
+        failpoint = f"{point}:{1 if point in STARTING else rng.choice([1, 1, 2, 3, 5, 8, 13])}"
+        if target == "gateway" and rng.random() < 0.06:
+            failpoint = f"{rng.choice(TURN_POINTS)}:1"
     faults = KERNEL_FAULTS if in_namespace else PROXY_FAULTS
     return Cycle(
         seed=seed,
@@ -99,8 +110,9 @@ def run(*, count: int, seed: int, state: Path | None, log: Callable[[str], None]
         found = one.verdict
         sums.update({"records produced": found.produced, "stored": found.stored, "waiting": found.waiting})
         sums.update(
-            {"declared lost": found.declared, "lost with a restored store, known as an interval": found.unannounced}
+            {"declared lost": found.declared, "destroyed with a restored store, shown as suspect": found.suspect}
         )
+        sums.update({"destroyed with it before they were announced": found.unannounced})
         sums.update({f"declared as {reason}": lost for reason, lost in found.reasons.items()})
         sums.update(one.happened)
     return Result(
@@ -231,6 +243,8 @@ class _Run:
             stack.heal()  # nothing to commit behind a broken link
         stack.start(cycle.target, cycle.failpoint)
         point = cycle.failpoint.partition(":")[0]
+        if point in TURN_POINTS:
+            self._pile_up(stack)
         try:
             eventually(lambda: stack.ended(cycle.target), f"{cycle.failpoint} is reached", BOUND_S / 3)
             self.faults[f"kill -9 at {point}"] += 1
@@ -238,6 +252,16 @@ class _Run:
             self.faults[f"not reached: {point}"] += 1
         stack.kill(cycle.target)
         self._dead(stack, cycle.target)
+
+    def _pile_up(self, stack: Stack) -> None:
+        """Keep the link broken until so much waits that the next session begins with a turn."""
+        stack.heal()
+        stack.disturb("cut")
+        eventually(
+            lambda: stack.status().get("store", {}).get("waiting", 0) > BACKLOG, "a backlog piles up", 2 * BOUND_S
+        )
+        stack.heal()
+        self.faults["long outage"] += 1
 
     def _dead(self, stack: Stack, name: str) -> None:
         """Look at what a killed gateway left on its disk."""
