@@ -69,17 +69,11 @@ from sync.frames import (
     Watermark,
     Welcome,
 )
+from sync.patience import HELLOS_AFTER_SILENCE, LINK_TIMEOUT, Patience
 from sync.sending import FIRST_TIMEOUT, SECOND, Lane, Sending
 
-LINK_TIMEOUT: Final = 35 * SECOND
-"""The broker has taken nothing and nothing came: the link is half open. FIRST_TIMEOUT may pass before we have something
-to say, so that it is noticed within 45 s; the largest chunk takes 33 s at 64 kbit/s."""
-HELLO_WAIT: Final = SECOND
-LONGEST_HELLO_WAIT: Final = 4 * SECOND
 STOPPED_WAIT: Final = 60 * SECOND
 LONGEST_DELAY: Final = 300 * SECOND
-HELLOS: Final = 5
-HELLOS_AFTER_SILENCE: Final = 2
 TURN_RECORDS: Final = 20_000
 TURN_AGE: Final = 60 * SECOND
 _OUTRUN: Final = "the cloud has records under our numbers that we never made: a copy of this box makes them"
@@ -121,10 +115,7 @@ class Cursor:
         self._after, self._named_upto, self._named_all = 0, 0, True
         """Closed incarnations up to this order were named before, up to that one now; and whether that is all."""
         self._number = 0
-        self._deadline = 0
-        self._hello_wait = HELLO_WAIT
-        self._hellos, self._hellos_allowed = 0, HELLOS
-        self._posting, self._link_at = 0, 0
+        self._patience = Patience()
 
     @property
     def inc(self) -> str:
@@ -136,9 +127,9 @@ class Cursor:
         """When `tick` may next have something to do, monotonic ns; None: not before something else happens."""
         if self.state in {State.OFFLINE, State.TURNING}:
             return None
-        moments = [self._link_at + LINK_TIMEOUT] if self._posting else []
+        moments = [] if self._patience.link_due is None else [self._patience.link_due]
         if self.state is not State.STREAMING or not self._sending.window:
-            moments.append(self._deadline)
+            moments.append(self._patience.deadline)
         if self.state is State.STREAMING and (due := self._sending.due()) is not None:
             moments.append(due)
         return min(moments, default=None)
@@ -150,20 +141,19 @@ class Cursor:
 
     def connected(self, now: int, wall: int) -> list[Effect]:
         """There is a link and we are subscribed."""
-        self._hello_wait = HELLO_WAIT
-        self._posting, self._link_at = 0, now
+        self._patience = Patience()
         return self._begin(now, wall)
 
     def received(self, frame: DownFrame, now: int, wall: int) -> list[Effect]:
         """A sealed frame of the cloud came."""
-        self._link_at = now
+        self._patience.sign_of_life(now)
         match self.state, frame:
             case State.HELLO_SENT, Challenge() if frame.session == self._session:
                 return self._challenged(frame, now)
             case State.HELLO_SENT, Stale() if frame.nonce in {"", self._session}:
                 self.why = frame.why  # the cloud will not have our hello; the wait for the next one is running
                 return []
-            case State.RESUME_SENT, Welcome() if frame.nonce == self.nonce:
+            case State.RESUME_SENT, Welcome() if frame.nonce == self.nonce and self._resumed:
                 return self._welcomed(frame, now, wall)
             case State.STREAMING, Receipt() if frame.nonce == self.nonce and frame.number > self._number:
                 return self._receipt(frame, now, wall)
@@ -206,7 +196,7 @@ class Cursor:
         self._named_all = (
             complete or not closed
         )  # a part that names nothing new is the last one, or we would ask for ever
-        self._deadline = now + FIRST_TIMEOUT
+        self._patience.deadline = now + FIRST_TIMEOUT
         self._resumed = True
         return [Say(Resume(nonce=self.nonce, incarnations=list(incarnations), complete=self._named_all))]
 
@@ -235,7 +225,16 @@ class Cursor:
         effects: list[Effect] = []
         if piece is not None or losses:
             end = lane.last if piece is None else piece.first + piece.count - 1
-            effects.append(self._batch(lane.inc, lane.stream, piece, losses, first=lane.sent + 1, last=lane.last))
+            told = Batch(
+                nonce=self.nonce,
+                inc=lane.inc,
+                stream=lane.stream,
+                first=lane.sent + 1,
+                count=0,
+                last=lane.last,
+                losses=list(losses),
+            )
+            effects.append(self._send(told, piece))
             self._sending.sent(lane, end, 0 if piece is None else len(piece.body), now)
         else:
             lane.sent = lane.last  # nothing there and nothing lost: the store knows what the cloud will say
@@ -253,10 +252,19 @@ class Cursor:
         gone = [Loss(asked.first, reach, "gone")] if reach >= asked.first else []
         end = asked.last if piece is None else piece.first + piece.count - 1
         last = max(asked.last, end, 0 if lane is None else lane.last)
-        send = self._batch(asked.inc, asked.stream, piece, gone, first=asked.first, last=last, again=True)
-        self._sending.bucket.take(len(send.body))
+        told = Batch(
+            nonce=self.nonce,
+            inc=asked.inc,
+            stream=asked.stream,
+            first=asked.first,
+            count=0,
+            last=last,
+            losses=gone,
+            again=True,
+        )
+        self._sending.bucket.take(0 if piece is None else len(piece.body))
         self._sending.sent_again(asked, end, now)
-        return [send, *self._pump(now)]
+        return [self._send(told, piece), *self._pump(now)]
 
     def grown(self, last: Mapping[int, int], now: int) -> list[Effect]:
         """The present incarnation has more: stream → newest number."""
@@ -276,9 +284,7 @@ class Cursor:
             self._reset()
             self.state = State.HELLO_SENT
         self.why = "nobody listens at the broker; check that the cloud is running and connected to the same broker"
-        self._hellos, self._hellos_allowed = 0, HELLOS  # no answer was to be expected
-        self._deadline = now + self._hello_wait
-        self._hello_wait = min(LONGEST_HELLO_WAIT, self._hello_wait * 3 // 2)
+        self._patience.nobody_there(now)
         return []
 
     def throttled(self) -> list[Effect]:
@@ -288,16 +294,13 @@ class Cursor:
 
     def posting(self, now: int, frame: UpFrame) -> None:
         """A message is handed to the link; `posted` follows when the broker has it. Without these only silence counts."""
-        if not self._posting:
-            self._link_at = now
-        self._posting += 1
+        self._patience.posting(now)
         if (lane := self._lane(frame)) is not None:
             lane.posting += 1
 
     def posted(self, now: int, frame: UpFrame) -> None:
         """The broker has taken one."""
-        self._posting -= 1
-        self._link_at = now
+        self._patience.posted(now)
         if (lane := self._lane(frame)) is not None:
             lane.posting -= 1
             # On a slow line the time-out begins when the chunk is through: sent again before, it would be slower still.
@@ -314,18 +317,18 @@ class Cursor:
         """Time has passed; call it a few times a second."""
         if self.state in {State.OFFLINE, State.TURNING}:  # the store answers, or the process ends
             return []
-        if self._posting and now - self._link_at >= LINK_TIMEOUT:
+        if (due := self._patience.link_due) is not None and now >= due:
             self.state = State.OFFLINE
             return [
-                HangUp(f"the link takes nothing and brings nothing for {LINK_TIMEOUT // SECOND} s; check the network")
+                HangUp(f"for {LINK_TIMEOUT // SECOND} s the link took nothing and brought nothing; check the network")
             ]
         if self.state is State.STREAMING:
             return self._tick_streaming(now, wall)
-        if now < self._deadline:
+        if now < self._patience.deadline:
             return []
         if self.state is State.ADMITTED:
             return self._ask(now)
-        self._hello_wait = min(LONGEST_HELLO_WAIT, self._hello_wait * 3 // 2)
+        self._patience.longer()
         return self._hello(now, wall)
 
     # --- answers of the cloud ---
@@ -335,16 +338,16 @@ class Cursor:
             self.why = f"the cloud speaks protocol {frame.protocol}, this gateway {PROTOCOLS}; update one of them"
             return []
         self.nonce, self.protocol, self.cloud_key = frame.nonce, frame.protocol, frame.public_key
-        self._hellos = 0
+        self._patience.answered()
         if frame.delay_ms <= 0:
             return self._ask(now)
         self.state = State.ADMITTED
-        self._deadline = now + min(LONGEST_DELAY, frame.delay_ms * SECOND // 1000)
+        self._patience.deadline = now + min(LONGEST_DELAY, frame.delay_ms * SECOND // 1000)
         return []
 
     def _ask(self, now: int) -> list[Effect]:
         self.state = State.RESUME_SENT
-        self._deadline = now + FIRST_TIMEOUT
+        self._patience.deadline = now + FIRST_TIMEOUT
         self._asking = AskHoldings(self.nonce, self._after)
         return [self._asking]
 
@@ -360,8 +363,7 @@ class Cursor:
             marks.append(mark)
         self.state, self.why, self.identity = State.STREAMING, "", frame.identity
         self._sending.open(frame.window)
-        self._hello_wait = HELLO_WAIT
-        self._deadline = now + STOPPED_WAIT
+        self._patience.deadline = now + STOPPED_WAIT
         # The store must have these before anything is fetched: it may turn a latent loss into a declared one.
         return [Apply(marks, welcome=True), *self._next_part(now, wall)]
 
@@ -381,7 +383,7 @@ class Cursor:
         if frame.window is not None:
             self._sending.open(frame.window)
         if progress or not self._sending.window:
-            self._deadline = now + STOPPED_WAIT
+            self._patience.deadline = now + STOPPED_WAIT
         effects: list[Effect] = []
         if marks or frame.rejected or frame.witnessed:
             effects.append(Apply(marks, frame.rejected, frame.witnessed))
@@ -417,21 +419,18 @@ class Cursor:
 
     def _begin(self, now: int, wall: int) -> list[Effect]:
         """Say hello as often as it takes: the cloud answered, or there is a new link."""
-        self._hellos, self._hellos_allowed = 0, HELLOS
+        self._patience.begin()
         self._after = 0
         return self._hello(now, wall)
 
     def _hello(self, now: int, wall: int) -> list[Effect]:
-        if self._hellos >= self._hellos_allowed:
+        if not self._patience.hello(now):
             self.state = State.OFFLINE
-            silent = f"the cloud did not answer {self._hellos} times; check that it runs and knows this gateway's key"
-            return [HangUp(self.why or silent)]
+            return [HangUp(self.why or "the cloud does not answer; check that it runs and knows this gateway's key")]
         self._reset()
-        self._hellos += 1
         self.counters.hellos += 1
         self.state = State.HELLO_SENT
         self._session = self._token()
-        self._deadline = now + self._hello_wait
         return [Say(msgspec.structs.replace(self._hello_frame, session=self._session, wall=wall))]
 
     def _reset(self) -> None:
@@ -442,7 +441,7 @@ class Cursor:
         self._number = 0
 
     def _tick_streaming(self, now: int, wall: int) -> list[Effect]:
-        if now >= self._deadline and not self._sending.window:
+        if now >= self._patience.deadline and not self._sending.window:
             # A receipt that opens the window may be lost on the way: nothing else would ever move us.
             self.why = "the cloud stopped the flow and says nothing more"
             return self._begin(now, wall)
@@ -451,7 +450,7 @@ class Cursor:
         if resent is None:
             self.why = "no receipt came in time"
             effects = self._begin(now, wall)
-            self._hellos_allowed = HELLOS_AFTER_SILENCE  # a half-open link must not be kept
+            self._patience.begin(HELLOS_AFTER_SILENCE - 1)  # a half-open link must not be kept
             return effects
         self.counters.resent += resent
         return self._pump(now)
@@ -463,33 +462,20 @@ class Cursor:
         wanted = self._sending.next(now)
         return [] if wanted is None else [wanted]
 
-    def _batch(
-        self,
-        inc: str,
-        stream: int,
-        piece: Piece | None,
-        losses: Sequence[Loss],
-        *,
-        first: int,
-        last: int,
-        again: bool = False,
-    ) -> Send:
+    def _send(self, frame: Batch, piece: Piece | None) -> Send:
+        """Send a chunk in a frame that says everything else."""
         self.counters.chunks += 1
-        self.counters.again += again
-        chained = piece is not None and self.protocol > 1
-        if piece is not None:
-            self.counters.records += piece.count
-            self.counters.bytes += len(piece.body)
-        frame = Batch(
-            nonce=self.nonce,
-            inc=inc,
-            stream=stream,
-            first=first if piece is None else piece.first,
-            count=0 if piece is None else piece.count,
-            last=last,
-            digest="" if piece is None else piece.digest.hex(),
-            losses=list(losses),
-            before=piece.before.hex() if piece is not None and chained else "",
-            again=again,
+        self.counters.again += frame.again
+        if piece is None:
+            return Send(frame, b"")
+        self.counters.records += piece.count
+        self.counters.bytes += len(piece.body)
+        chained = self.protocol > 1  # an older cloud does not know what to do with it
+        frame = msgspec.structs.replace(
+            frame,
+            first=piece.first,
+            count=piece.count,
+            digest=piece.digest.hex(),
+            before=piece.before.hex() if chained else "",
         )
-        return Send(frame, b"" if piece is None else piece.body, piece.link if piece is not None and chained else b"")
+        return Send(frame, piece.body, piece.link if chained else b"")
