@@ -84,7 +84,7 @@ class Lane:
 
     account: Account
     told: Sequence[Told]
-    """Within the period, by start."""
+    """Within the period, by number: where the clock jumped, their times go back and forth."""
     before: tuple[int, int] | None = None
     """(end, last) of the newest tally before the period."""
     after: tuple[int, int] | None = None
@@ -238,7 +238,7 @@ def _told(connection: Connection, tenant: str, begin: int, end: int) -> _Told:
 
     for gateway, inc, stream, start, stop, first, last in connection.execute(
         "select gateway, inc, stream, start, end_at, first, last from tally where tenant=? and start>=? and start<?"
-        " order by start",
+        " order by first",
         (tenant, begin, end),
     ):
         at(gateway, inc, stream).within.append(Told(start, stop, first, last))

@@ -94,7 +94,7 @@ class Projection:
             self._rows.setdefault("inventory", []).append(row)
             return
         if isinstance(fact, f.Tallied):
-            rows = [(gateway, fact.inc, int(n), fact.start, tenant, fact.at, *span) for n, span in _lanes(fact)]
+            rows = [(gateway, fact.inc, int(n), *span, tenant, fact.start, fact.at) for n, span in _lanes(fact)]
             self._rows.setdefault("tally", []).extend(rows)
             return
         if not is_line(fact.work_unit):
@@ -247,9 +247,9 @@ _INSERT: Final = {
     ),
     "alarm_change": _insert("alarm_change", f"{_KEY} at alarm active severity summary verdict_id"),
     "gap": _insert("gap", f"{_KEY} start at source tags reason"),
-    "tally": _insert("tally", "gateway inc stream start tenant end_at first last")
-    + " on conflict(gateway, inc, stream, start) do update set first=least(tally.first, excluded.first),"
-    " last=greatest(tally.last, excluded.last), end_at=greatest(tally.end_at, excluded.end_at)",
+    "tally": _insert("tally", "gateway inc stream first last tenant start end_at")
+    + " on conflict(gateway, inc, stream, first) do update set last=excluded.last, start=excluded.start,"
+    " end_at=excluded.end_at",
     "inventory": _insert("inventory", "tenant site material location at quantity unit daily_usage")
     + " on conflict(tenant, site, material, location, at) do update set quantity=excluded.quantity,"
     " unit=excluded.unit, daily_usage=excluded.daily_usage",

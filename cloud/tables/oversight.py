@@ -15,11 +15,12 @@ tally = sa.Table(
     sa.Column("gateway", Big, sa.ForeignKey("gateway.id"), primary_key=True, autoincrement=False),
     sa.Column("inc", sa.Text, primary_key=True),
     sa.Column("stream", sa.SmallInteger, primary_key=True, autoincrement=False),
-    sa.Column("start", Big, primary_key=True, autoincrement=False),  # ns, begin of the hour
+    sa.Column("first", Big, primary_key=True, autoincrement=False),
     tenant(),
-    whole("end_at"),  # ns, when the counting of this hour ended
-    whole("first"),
     whole("last"),
+    whole("start"),  # ns, begin of the hour; one hour may be tallied in parts, when the clock jumped in it
+    whole("end_at"),  # ns, when the counting ended
+    sa.Index("tally_by_time", "tenant", "start"),
 )
 
 audit_entry = sa.Table(

@@ -11,9 +11,9 @@ down_revision = "0003"
 
 TABLES = """
 CREATE TABLE tally (
-  gateway {big} NOT NULL, inc TEXT NOT NULL, stream SMALLINT NOT NULL, start {big} NOT NULL, tenant TEXT NOT NULL,
-  end_at {big} NOT NULL, first {big} NOT NULL, last {big} NOT NULL,
-  PRIMARY KEY (gateway, inc, stream, start), FOREIGN KEY(gateway) REFERENCES gateway (id)
+  gateway {big} NOT NULL, inc TEXT NOT NULL, stream SMALLINT NOT NULL, first {big} NOT NULL, tenant TEXT NOT NULL,
+  last {big} NOT NULL, start {big} NOT NULL, end_at {big} NOT NULL,
+  PRIMARY KEY (gateway, inc, stream, first), FOREIGN KEY(gateway) REFERENCES gateway (id)
 );
 CREATE TABLE audit_entry (
   inc {big} NOT NULL, stream SMALLINT NOT NULL, seq {big} NOT NULL, tenant TEXT NOT NULL, site TEXT NOT NULL,
@@ -24,6 +24,7 @@ CREATE TABLE alert (
   id {serial} NOT NULL, tenant TEXT NOT NULL, site TEXT NOT NULL, gateway TEXT NOT NULL, kind TEXT NOT NULL,
   severity TEXT NOT NULL, detail TEXT NOT NULL, raised_ms {big} NOT NULL, cleared_ms {big}, PRIMARY KEY (id)
 );
+CREATE INDEX tally_by_time ON tally (tenant, start);
 CREATE INDEX audit_entry_by_time ON audit_entry (tenant, at);
 CREATE INDEX alert_by_time ON alert (tenant, raised_ms);
 CREATE INDEX alert_by_gateway ON alert (tenant, site, gateway, kind, cleared_ms);

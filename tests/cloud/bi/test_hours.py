@@ -137,3 +137,13 @@ def test_hours_nobody_can_know_say_so():
     assert judge(hour, first_ms=0, heard_ms=now, online=True, now_ms=now) == "running"
     assert judge(hour, first_ms=0, heard_ms=now - 60_000, online=False, now_ms=now) == "unknown"
     assert judge(hour, first_ms=0, heard_ms=now - 60_000, online=False, now_ms=now + HOUR_MS) == "unknown"
+
+
+def test_an_hour_the_clock_came_to_twice_is_the_sum_of_its_parts():
+    """At 10:40 the clock goes back to 9:50: hour 10 has two parts with hour 9 between them."""
+    parts = [told(1, 1, 100, 0.7), told(0, 101, 120), told(1, 121, 200)]
+    lane = Lane(account=account(200, 200), told=parts, ends=at(2))
+    laid = hours()
+    lay(laid, lane)
+    assert [hour.total().produced for hour in laid] == [20, 180, 0, 0]
+    assert untold(lane) == []
