@@ -370,7 +370,9 @@ class _Session:
         self._do(effects)
 
     async def _apply(self, effect: Apply) -> None:
-        await self.store.apply(effect.watermarks, effect.rejected, self._proven(effect.witnessed))
+        foreign = await self.store.apply(effect.watermarks, effect.rejected, self._proven(effect.witnessed))
+        if foreign:
+            self._do(self.cursor.forked())
 
     def _proven(self, witnessed: Sequence[Witness]) -> list[Witness]:
         proven = [one for one in witnessed if self.cloud_key.signed(self.address, one)]

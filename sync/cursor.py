@@ -160,7 +160,7 @@ class Cursor:
             case State.STREAMING, Wanted() if frame.nonce == self.nonce:
                 return self._wanted(frame, now)
             case State.STREAMING, Reincarnate() if frame.nonce == self.nonce and frame.inc == self.inc:
-                return self._turn(frame.why)
+                return self._turn(frame.why, forked=True)
             case ((State.ADMITTED | State.RESUME_SENT | State.STREAMING), Stale()) if frame.nonce in {"", self.nonce}:
                 self.why = frame.why
                 return self._begin(now, wall)
@@ -287,6 +287,12 @@ class Cursor:
         self._patience.nobody_there(now)
         return []
 
+    def forked(self) -> list[Effect]:
+        """The store found that a watermark cannot be about what was made here, and took nothing of it."""
+        if self.state in {State.OFFLINE, State.TURNING}:
+            return []
+        return self._turn(_OUTRUN, forked=True)
+
     def throttled(self) -> list[Effect]:
         """The broker took a message and threw it away because it limits how much we send: send less at once."""
         self._sending.slow_down()
@@ -353,7 +359,7 @@ class Cursor:
 
     def _welcomed(self, frame: Welcome, now: int, wall: int) -> list[Effect]:
         if self._outrun(frame.watermarks):
-            return self._turn(_OUTRUN)
+            return self._turn(_OUTRUN, forked=True)
         known = {(mark.inc, mark.stream): mark for mark in frame.watermarks}
         marks: list[Watermark] = []
         for key, lane in self._lanes.items():
@@ -377,7 +383,7 @@ class Cursor:
             self.why = "the cloud has less than it had: restored from a backup"
             return self._begin(now, wall)
         if self._outrun(marks):
-            return self._turn(_OUTRUN)
+            return self._turn(_OUTRUN, forked=True)
         progress, resent = self._sending.confirm(marks, now)
         self.counters.resent += resent
         if frame.window is not None:
@@ -413,9 +419,9 @@ class Cursor:
         lanes = ((mark, self._lanes.get((mark.inc, mark.stream))) for mark in marks if mark.inc == self.inc)
         return any(lane is not None and mark.stored > lane.last for mark, lane in lanes)
 
-    def _turn(self, why: str) -> list[Effect]:
+    def _turn(self, why: str, *, forked: bool = False) -> list[Effect]:
         self.state, self.why = State.TURNING, why
-        return [Turn(why)]
+        return [Turn(why, forked)]
 
     def _begin(self, now: int, wall: int) -> list[Effect]:
         """Say hello as often as it takes: the cloud answered, or there is a new link."""

@@ -81,6 +81,9 @@ class Turn:
     """Let the store close the present incarnation and begin another; `turned` follows."""
 
     why: str
+    forked: bool = False
+    """A copy of the box uses the same numbers: what was not confirmed under them before is nobody else's, and must not be
+    forgotten by a watermark that counts the copy's records."""
 
 
 @dataclass(frozen=True, slots=True)

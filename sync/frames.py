@@ -116,6 +116,9 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     """Everything up to here is committed or declared lost."""
     safe: int
     """… and is also in the cloud's last verified backup."""
+    link: str = ""
+    """In a welcome: hex link of the chain at `stored`, where a chunk ends there. A gateway whose own is another one there
+    shares its numbers with a copy of itself; told before anything is forgotten. Empty when not known."""
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome"):

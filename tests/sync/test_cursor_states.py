@@ -232,7 +232,7 @@ def test_a_session_that_begins_far_behind_begins_with_a_new_incarnation(backlog:
 def test_a_copy_of_the_box_makes_the_session_go_on_under_a_new_name():
     cursor, _ = streaming(THERE)
     (turn,) = cursor.received(Reincarnate(nonce=NONCE, inc=INC, why="same numbers, other content"), 0, 0)
-    assert turn == Turn("same numbers, other content")
+    assert turn == Turn("same numbers, other content", forked=True)
     assert cursor.grown({2: 9}, 0) == []  # nothing more goes out under the numbers that are not ours alone
     (say,) = cursor.turned("d" * 32, 0, 0)
     assert (say.frame.inc, cursor.counters.turns) == ("d" * 32, 1)
@@ -249,7 +249,15 @@ def test_a_cloud_that_has_more_of_us_than_we_made_is_not_believed_but_told_apart
         effects = cursor.received(Receipt(nonce=NONCE, number=1, watermarks=[beyond]), 0, 0)
     (turn,) = effects  # above all nothing is applied: the store would forget what the cloud never had
     assert "copy of this box" in turn.why
+    assert turn.forked
     assert isinstance(cursor.turned("d" * 32, 0, 0)[0].frame, Hello)
+
+
+def test_a_store_that_finds_a_foreign_watermark_turns_once():
+    cursor, _ = streaming(THERE)
+    (turn,) = cursor.forked()
+    assert turn.forked
+    assert cursor.forked() == []  # the next receipt said so, too
 
 
 def test_a_cloud_that_has_more_of_an_earlier_start_is_the_one_that_knows_better():
