@@ -59,6 +59,12 @@ class Broker:
         self._process = subprocess.Popen([program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
         wait_until(lambda: listens(self.port), f"mosquitto listens on {self.port}")
 
+    @property
+    def pid(self) -> int:
+        """The process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(how)

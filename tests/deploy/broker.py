@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import shutil
 import signal
 import subprocess
@@ -69,9 +70,13 @@ class Production:
             self._process = subprocess.Popen([program, "-c", self.config], stderr=log)
         wait_until(lambda: listens(self.port), f"mosquitto listens: {self.log.read_text()}")
 
-    def signal(self, number: signal.Signals) -> None:
+    @property
+    def pid(self) -> int:
         assert self._process is not None
-        self._process.send_signal(number)
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
 
     def stop(self) -> None:
         if self._process is not None:
