@@ -3,8 +3,10 @@
 from edge.store.file import StoreError, StoreRefusedError
 from edge.store.store import (
     CommitError,
+    LaneCounts,
     Next,
     Outbox,
+    Quota,
     Recovery,
     Store,
     StoreCounts,
@@ -14,8 +16,10 @@ from edge.store.store import (
 
 __all__ = [
     "CommitError",
+    "LaneCounts",
     "Next",
     "Outbox",
+    "Quota",
     "Recovery",
     "Store",
     "StoreCounts",

@@ -74,6 +74,11 @@ class Request:
     records: int
 
 
+def taken(size: int) -> int:
+    """Give what a body of that size takes in the file, roughly: a large one leaves half a page empty on average."""
+    return size + (256 if size < 1_000 else 2_048)
+
+
 @dataclass(slots=True)
 class Plan:
     """What one transaction writes."""
@@ -88,14 +93,21 @@ class Plan:
     """The chunk of that dictionary, where it is among these."""
     clock: ClockState | None = None
     """Said with every chunk."""
+    ends_hour: bool = False
+    """Whether a tally is among these: the hour that ran is over."""
 
     @property
     def bytes(self) -> int:
         """What it will take in the file, roughly: a large body leaves half a page empty on average."""
         bodies = (len(new.body) for new in self.chunks)
-        return sum(size + (256 if size < 1_000 else 2_048) for size in bodies) + sum(
-            map(len, self.checkpoints.values())
-        )
+        return sum(map(taken, bodies)) + sum(map(len, self.checkpoints.values()))
+
+    def by_stream(self) -> dict[Stream, int]:
+        """What it will take, by stream."""
+        sums: dict[Stream, int] = {}
+        for new in self.chunks:
+            sums[new.stream] = sums.get(new.stream, 0) + taken(len(new.body))
+        return sums
 
 
 def request(

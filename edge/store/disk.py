@@ -7,23 +7,28 @@ import errno
 import logging
 import resource
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
 import apsw
 
-from edge.store import rows
+from edge.store import file, rows
 from edge.store.file import StoreError
 from edge.store.lanes import Books
-from edge.store.shed import Ballast, make_room
+from edge.store.ring import Ring
+from edge.store.shed import SHEDDABLE, Ballast, Quotas, held_bytes, make_room
 from sync import failpoint
+from sync.facts import Stream
 
 log = logging.getLogger(__name__)
 
 PAGE: Final = 4096
 WAL_PAGES_MIN: Final = 250
 WAL_PAGES_MAX: Final = 4_000
+WAL_ALARM_BYTES: Final = 256 << 20
+CHECKPOINT_MS: Final = 100
+"""How long a checkpoint waits for readers: commits wait for it."""
 FULL: Final = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 T = TypeVar("T")
@@ -37,14 +42,26 @@ class Disk:
     """The connection, the books and the room for both; used by one thread only. Without a path it is all in memory."""
 
     def __init__(
-        self, connection: apsw.Connection, books: Books, path: Path | None, quota_bytes: int, ballast: Ballast
+        self,
+        connection: apsw.Connection,
+        path: Path | None,
+        quota_bytes: int,
+        *,
+        ballast: Ballast,
+        ring: Ring | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
-        self.connection, self.books = connection, books
+        self.connection, self.books, self.ring = connection, Books(), ring
         self.wal_pages = 0
         self.old_changed = True
         """Whether lanes of earlier incarnations may have changed since this was last set to False."""
+        self.alarms: dict[str, str] = {}
+        """What a person must look at, by subject; gone when it is well again."""
         self._path, self._quota_bytes, self._ballast = path, quota_bytes, ballast
+        self._quotas: Quotas = quotas or {}
         self._short = False
+        self._log_kept = 0
+        """Pages of the log that were copied and could not be used again, because somebody reads them."""
         connection.set_wal_hook(self._on_commit)
 
     def _on_commit(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
@@ -90,15 +107,20 @@ class Disk:
         for lane in self.books.lanes():
             lane.offered = offered.get((lane.ord, lane.stream), 0)
             rows.measure(self.connection, lane)
+            lane.behind = lane.safe > lane.floor
 
     # --- room ---
 
-    def keep_room(self, more_bytes: int) -> None:
-        """Shed inside the present transaction when the outbox would outgrow its quota, or the disk what is free on it.
+    def keep_room(self, more: Mapping[Stream, int]) -> None:
+        """Shed inside the present transaction when the outbox, a lane in it or the disk would be outgrown.
 
-        A full disk is met before it is full: then even deleting would need room that is not there. Raises FullError
+        `more` is what will be written, in bytes by stream. A full disk is met before it is full: then even deleting would need room that is not there. Raises FullError
         when nothing more may be shed and the last reserve would be touched, which is kept for receipts.
         """
+        more_bytes = sum(more.values())
+        self._keep_lanes(more)
+        if self.ring is not None and (short := more_bytes + self._reserve_bytes() - self._spare()) > 0:
+            self.ring.release(short)  # it is the first to go, and unlinking needs no room
         used, spare = self.used(), self._spare()
         over_quota = used + more_bytes - self._quota_bytes
         excess = max(over_quota, more_bytes + self._reserve_bytes() - spare)
@@ -119,13 +141,46 @@ class Disk:
                 "%s; shedding what the cloud has, then the oldest diag, aggregates and readings, never audit or events: "
                 "path=%s used_mb=%.1f quota_mb=%d",
                 why,
-                self._path,
+                self.name,
                 used / 2**20,
                 self._quota_bytes >> 20,
             )
         log.debug("shed: bytes=%d records=%d", freed, lost)
         if self._spare() < more_bytes + self._reserve_bytes() // 4:
             raise FullError("the last reserve is kept for receipts")
+
+    def _keep_lanes(self, more: Mapping[Stream, int]) -> None:
+        """Hold every lane of `more` to its own quota; where nothing may be shed, say so."""
+        for stream, size in more.items():
+            quota = self._quotas.get(stream)
+            most = quota.most_bytes if quota is not None else None
+            if most is None and stream not in SHEDDABLE:
+                most = self._quota_bytes // 10  # the share that audit and event may count on
+            if most is None:
+                continue
+            held = held_bytes(self.books, stream)
+            name = stream.name.lower()
+            if stream in SHEDDABLE:
+                if held + size > most:
+                    self.old_changed = True
+                    freed, lost = make_room(
+                        self.connection, self.books, held + size - most + most // 50, streams=(stream,)
+                    )
+                    log.debug("a lane at its quota: lane=%s bytes=%d records=%d", name, freed, lost)
+            else:
+                over = f"lane {name} holds {held >> 20} MB, over its limit of {most >> 20} MB, and is never shed: "
+                self.alarm(
+                    f"lane.{name}", f"{over}check the uplink and the cloud's backups" if held + size > most else None
+                )
+
+    def alarm(self, subject: str, why: str | None) -> None:
+        """Raise or clear what a person must look at; said in the log once each way."""
+        if why is None:
+            if self.alarms.pop(subject, None) is not None:
+                log.warning("well again: %s", subject)
+        elif subject not in self.alarms:
+            self.alarms[subject] = why
+            log.error("%s", why)
 
     def used(self) -> int:
         """Give the bytes of the file that hold something."""
@@ -168,6 +223,8 @@ class Disk:
                 full,
             )
         released = self._ballast.release()
+        if self.ring is not None:
+            released = self.ring.release(4 * need_bytes + self._reserve_bytes()) > 0 or released
         self.checkpoint(truncate=True)
 
         def shed() -> int:
@@ -188,18 +245,43 @@ class Disk:
             return
         failpoint.reach("edge.before_checkpoint")
         mode = apsw.SQLITE_CHECKPOINT_TRUNCATE if truncate else apsw.SQLITE_CHECKPOINT_PASSIVE
+        self.connection.set_busy_timeout(CHECKPOINT_MS)
         try:
-            self.connection.wal_checkpoint(mode=mode)
-            self.wal_pages = 0
+            pages, copied = self.connection.wal_checkpoint(mode=mode)
+            self.wal_pages = max(0, pages - copied)
+            self._log_kept = pages
         except (apsw.BusyError, apsw.LockedError):
             log.debug("checkpoint put off: someone reads the file")
         except (apsw.FullError, apsw.IOError) as error:
             if not self._is_full(error):
                 raise StoreError(f"{self.name}: {error} while checkpointing; check the disk") from error
             log.debug("checkpoint put off: the disk is full")
+        finally:
+            self.connection.set_busy_timeout(file.BUSY_MS)
+        self._watch_log()
+
+    def _watch_log(self) -> None:
+        """A reader that keeps a snapshot open keeps the log from being used again: it grows until the reader ends."""
+        if self._path is None:
+            return
+        try:
+            size = self._path.with_name(self._path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            size = 0
+        most = WAL_ALARM_BYTES
+        self.alarm(
+            "log",
+            f"the write-ahead log of {self._path} has {size >> 20} MB: another process has been reading the file for long "
+            "and keeps the log from being used again: end it (lsof shows which)"
+            if size > most
+            else None,
+        )
 
     def after_commit(self, *, idle: bool) -> None:
         """Keep the log short; while others wait only when it must be."""
         most = self._wal_pages_max()
-        if self.wal_pages >= most or (idle and self.wal_pages >= most // 4):
+        if self.wal_pages < self._log_kept:
+            self._log_kept = 0  # it was begun anew
+        grown = self.wal_pages - self._log_kept
+        if grown >= most or (idle and grown >= most // 4):
             self.checkpoint()

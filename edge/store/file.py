@@ -21,6 +21,7 @@ NAME: Final = "edge.db"
 LOCK: Final = "edge.lock"
 APPLICATION_ID: Final = 0x54464C57
 SCHEMA: Final = Path(__file__).parent / "schema"
+BUSY_MS: Final = 5_000
 SOUND_SQLITE: Final = (3, 51, 3)
 _MAGIC: Final = b"SQLite format 3\0"
 LEDGER: Final = "edge.ledger.json"
@@ -148,7 +149,7 @@ def connect(path: Path) -> apsw.Connection:
 
 
 def _configure(connection: apsw.Connection, path: Path) -> None:
-    connection.set_busy_timeout(5_000)
+    connection.set_busy_timeout(BUSY_MS)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # a damaged file is not to be written to by closing it
     mode = connection.pragma("journal_mode", "wal")
     if mode != "wal":

@@ -31,6 +31,8 @@ class Lane:
     """Disjoint, by seq; those the cloud has not confirmed as safe."""
     waiting_bytes: int = 0
     """Of the chunks above `stored`."""
+    stored_bytes: int = 0
+    """Of the chunks at or below `stored`, which the cloud has not backed up yet."""
     oldest_at: int | None = None
     """Commit time of the oldest chunk above `stored`, ns."""
     offered: int = 0
@@ -39,6 +41,10 @@ class Lane:
     """Of the last chunk ever committed (`sync.chain`); empty when not known."""
     tallied: int = 0
     """Highest seq that stands in a tally."""
+    latent: list[Loss] = field(default_factory=list[Loss])
+    """Forgotten at `stored` before it was safe, disjoint, by seq: lost should the cloud come back without it."""
+    behind: bool = False
+    """Whether chunks at or below `safe` are still to leave: many at once go in steps."""
 
     def held(self) -> list[Range]:
         """Give the ranges that are in chunks: all above the floor that is not lost."""
@@ -68,7 +74,7 @@ class Lane:
 
     def done(self) -> bool:
         """Tell whether nothing of it is left to send, to declare or to keep."""
-        return self.floor >= self.last and not self.losses
+        return self.floor >= self.last and not self.losses and not self.latent
 
 
 def _earlier(a: int, b: int) -> int:
@@ -121,7 +127,9 @@ class Start:
             previous=self.previous,
             closed=self.closed,
             streams={
-                str(int(lane.stream)): StreamHoldings(last=lane.last, held=lane.held(), losses=list(lane.losses))
+                str(int(lane.stream)): StreamHoldings(
+                    last=lane.last, held=lane.held(), losses=list(lane.losses), link=lane.link.hex()
+                )
                 for lane in sorted(self.lanes.values(), key=lambda lane: lane.stream)
             },
         )

@@ -11,10 +11,30 @@ import apsw
 from edge.durable import sync_folder
 from edge.store import file, rows
 from edge.store.file import DamagedError
-from edge.store.outbox import Found, look_through
+from edge.store.lanes import Books
 from edge.store.salvage import Recovery, salvage
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a sound file holds, besides its chunks."""
+
+    books: Books
+    audit_head: str
+    checkpoints: dict[str, bytes]
+    seen: rows.Seen
+
+
+def look_through(connection: apsw.Connection) -> Found:
+    """Read the books of a migrated file. Raises apsw.Error, ValueError, KeyError where it is damaged."""
+    return Found(
+        books=rows.read_books(connection),
+        audit_head=str(rows.meta(connection, "audit_head", "")),
+        checkpoints=rows.read_checkpoints(connection),
+        seen=rows.survey(connection),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

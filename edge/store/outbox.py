@@ -16,22 +16,27 @@ import apsw
 
 from edge.store import file, rows
 from edge.store.chunks import Plan, Request, plan, request
+from edge.store.confirm import confirm, forget
 from edge.store.disk import Disk
-from edge.store.lanes import Books
+from edge.store.kept import find
+from edge.store.lanes import Books, Start
+from edge.store.opening import Found, look_through
+from edge.store.ring import Ring
 from edge.store.rows import DigestError, StoredChunk
-from edge.store.shed import Ballast
+from edge.store.shed import Ballast, Quotas, expire
+from edge.store.tally import HOUR_NS, Hours, ended, hour_of, tally
 from edge.store.witness import keep_witnesses
 from sync import failpoint
-from sync.chunk import digest
 from sync.clock import Clock
 from sync.effects import Backlog
-from sync.facts import Audited, Stream
+from sync.facts import Audited, Fact, Stream, Tallied
 from sync.frames import Incarnation, Loss, Rejection, Watermark, Witness
 from sync.timing import ClockState
 
 log = logging.getLogger(__name__)
 
 LIVED_STEP_NS: Final = 60_000_000_000
+_STREAMS: Final = frozenset(int(stream) for stream in Stream)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,24 +50,8 @@ class Next:
     """Highest number assigned in the lane."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """What a sound file holds, besides its chunks."""
-
-    books: Books
-    audit_head: str
-    checkpoints: dict[str, bytes]
-    seen: rows.Seen
-
-
-def look_through(connection: apsw.Connection) -> Found:
-    """Read the books of a migrated file. Raises apsw.Error, ValueError, KeyError where it is damaged."""
-    return Found(
-        books=rows.read_books(connection),
-        audit_head=str(rows.meta(connection, "audit_head", "")),
-        checkpoints=rows.read_checkpoints(connection),
-        seen=rows.survey(connection),
-    )
+def _requests(facts: Sequence[Fact]) -> list[Request]:
+    return [request(facts, [], None, {}, known_dictionary=False)] if facts else []
 
 
 class Outbox:
@@ -76,15 +65,27 @@ class Outbox:
         quota_bytes: int,
         path: Path | None = None,
         ballast: Ballast | None = None,
+        ring: Ring | None = None,
+        quotas: Quotas | None = None,
         clock_state: Callable[[], ClockState | None] = lambda: None,
     ) -> None:
-        """Take a connection that is this outbox's alone; `path` is its file, None for one in memory."""
+        """Take a connection that is this outbox's alone; `path` is its file, None for one in memory.
+
+        Without a ring what is safe is gone. `quotas` hold for single lanes, within `quota_bytes` for all.
+        """
         self.connection = connection
         self.checkpoints: dict[str, bytes] = {}
         """As they were found at `begin`."""
         self._clock, self._clock_state, self._path = clock, clock_state, path
         self._found: Found | None = None
-        self.disk = Disk(connection, Books(), path, quota_bytes, ballast or Ballast(None, 0))
+        self.ring = ring
+        self.disk = Disk(connection, path, quota_bytes, ballast=ballast or Ballast(None, 0), ring=ring, quotas=quotas)
+        self._quotas: Quotas = quotas or {}
+        self._hours = Hours(clock.now(), clock.monotonic())
+        self.behind = False
+        """Whether something that is safe may still be to leave: `forget_more`."""
+        self.written: dict[Stream, int] = {}
+        """Bytes of everything committed since the start, by stream."""
         self._software = ""
         self.audit_head = ""
         self._plan = Plan()
@@ -126,11 +127,13 @@ class Outbox:
         seen = self._found.seen
         # On its own and first: whatever goes wrong from here on makes the next start check every page.
         self.disk.transact(lambda: rows.set_meta(self.connection, "clean", 0))
-        made = self._planned(also, dictionary=None)
+        tallies = [self._tally_of(start) for start in self.books.starts.values()]
+        made = self._planned([*_requests([one for one in tallies if one is not None]), *also], dictionary=None)
 
         def within() -> None:
             for lane, loss in rows.reconcile(self.connection, self.books, seen):
                 log.error("declared lost: lane=%s/%s first=%d last=%d", lane.ord, lane.stream, loss.first, loss.last)
+            self._end_hours()
             rows.seal(self.connection, self.books)
             rows.open_start(self.connection, self.books, incarnation, self._clock.now(), software)
             self._append(made)
@@ -141,20 +144,36 @@ class Outbox:
         self._take(made)
         for lane in self.books.lanes():
             rows.measure(self.connection, lane)
+            lane.behind = lane.safe > lane.floor
+        self.behind = True
+
+    def _tally_of(self, start: Start) -> Tallied | None:
+        """Give the tally of an earlier start's last hour, which its end cut short."""
+        row = self.connection.execute("SELECT max(at) FROM chunk WHERE ord = ?", (start.ord,)).fetchone()
+        return tally(start, int(row[0]) if row and row[0] else start.hour + HOUR_NS)
+
+    def _end_hours(self) -> None:
+        for start in self.books.starts.values():
+            if start.hour:
+                ended(start, 0)
+                for lane in start.lanes.values():
+                    rows.save_lane(self.connection, lane)
 
     def turn(self, incarnation: str, why: str = "") -> None:
         """Close the present incarnation and go on under a new one, which begins with the newest dictionary."""
         before = self.incarnation
         detail = {"why": why, "from": before, "to": incarnation}
         fact = Audited(at=self._clock.now(), actor="gateway", action="store.turned", target="edge.db", detail=detail)
-        made = self._planned([request([fact], [], None, {}, known_dictionary=False)], dictionary=None)
+        told = tally(self.books.current, self._clock.now())
+        made = self._planned(_requests([told, fact] if told is not None else [fact]), dictionary=None)
         known = self._plan
         if known.described is not None:
             made.chunks.insert(0, known.described)
             made.described, made.dictionary = known.described, known.dictionary
 
         def within() -> None:
-            self.disk.keep_room(made.bytes)
+            self.disk.keep_room(made.by_stream())
+            self._end_hours()
             rows.open_start(self.connection, self.books, incarnation, self._clock.now(), self._software)
             self._append(made)
 
@@ -165,20 +184,39 @@ class Outbox:
         self._take(made)
         log.info("a new incarnation: from=%s to=%s why=%s", before, incarnation, why)
 
-    def close(self) -> None:
-        """Mark the file as closed in order; the connection stays its owner's to close."""
+    def close(self, *, told: bool = True) -> None:
+        """Mark the file as closed in order, with a tally of the hour that ends if wanted (it needs a little room).
+
+        The connection stays its owner's to close.
+        """
+        last = tally(self.books.current, self._clock.now(), itself=True) if told else None
+        made = self._planned(_requests([] if last is None else [last]), dictionary=self._plan.dictionary)
 
         def within() -> None:
+            self._append(made)
+            if made.chunks:
+                self._end_hours()
             rows.set_meta(self.connection, "lived", self.lived)
             rows.set_meta(self.connection, "clean", 1)
 
         self.disk.transact(within)
+        self._take(made)
+        if self.ring is not None:
+            self.ring.close()
 
     # --- commit ---
 
     def plan(self, requests: Sequence[Request]) -> Plan:
-        """Encode calls, once, whatever becomes of the transaction. Raises CommitError."""
-        return self._planned(requests, dictionary=self._plan.dictionary)
+        """Encode calls, once, whatever becomes of the transaction; write the plan before the next is made.
+
+        When an hour is over its tally comes along. Raises CommitError.
+        """
+        current, now = self.books.current, self._clock.now()
+        end = self._hours.over(current, now, self._clock.monotonic())
+        told = None if end is None else tally(current, end)
+        made = self._planned(_requests([] if told is None else [told]) + list(requests), self._plan.dictionary)
+        made.ends_hour = told is not None
+        return made
 
     def write(self, made: Plan, also: Sequence[Callable[[], Any]] = ()) -> list[Any]:
         """Put a plan on disk, with other work of this outbox in the same transaction; give that work's results."""
@@ -186,12 +224,14 @@ class Outbox:
 
         def within() -> None:
             results[:] = [run() for run in also]
-            if made.bytes:
-                self.disk.keep_room(made.bytes)
+            if made.chunks or made.checkpoints:
+                self.disk.keep_room(made.by_stream())
             self._append(made)
 
         self.disk.transact(within)
-        self.disk.old_changed = self.disk.old_changed or bool(also)
+        if also:
+            failpoint.reach("edge.after_apply")
+            self.disk.old_changed = True
         self._take(made)
         return results
 
@@ -201,15 +241,24 @@ class Outbox:
         self.write(made)
         return made
 
+    def change(self, work: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Run work of this outbox in one transaction and give its results; what deletes must not wait for room."""
+        return self.write(self._planned([], self._plan.dictionary), work)
+
     def _planned(self, requests: Sequence[Request], dictionary: str | None) -> Plan:
         return plan(requests, audit_head=self.audit_head, dictionary=dictionary, clock=self._clock_state())
 
     def _append(self, made: Plan) -> None:
         at, lived = self._clock.now(), self.lived
         current = self.books.current
+        touched = {new.stream for new in made.chunks}
+        if made.chunks and (made.ends_hour or not current.hour):
+            ended(current, hour_of(at))
+            rows.save_hour(self.connection, current)
+            touched |= set(current.lanes)
         for new in made.chunks:
             rows.append(self.connection, current.lane(new.stream), new, at, lived)
-        for stream in {new.stream for new in made.chunks}:
+        for stream in touched:
             rows.save_lane(self.connection, current.lane(stream))
         rows.save_checkpoints(self.connection, made.checkpoints)
         if made.shown:
@@ -227,6 +276,19 @@ class Outbox:
         lived = self.lived
         if lived - self._lived_saved > LIVED_STEP_NS:
             self._lived_saved = lived
+        for stream, size in made.by_stream().items():
+            self.written[stream] = self.written.get(stream, 0) + size
+
+    def tidy(self) -> None:
+        """Now and then: tally an hour that is over, let go what has had its time, in transactions of their own."""
+        made = self.plan([])
+        if made.chunks:
+            self.write(made)
+        if any(quota.most_ns is not None for quota in self._quotas.values()):
+            while self.disk.transact(lambda: expire(self.connection, self.books, self._quotas, self.lived))[0]:
+                self.disk.old_changed = True
+        if self.ring is not None:
+            self.ring.age(self.lived)
 
     # --- reading ---
 
@@ -276,19 +338,11 @@ class Outbox:
             return Next(chunk=found, losses=lane.losses_between(after, end), last=lane.last)
 
     def kept(self, inc: str, stream: Stream, first: int, last: int, limit: int = 64) -> list[StoredChunk]:
-        """Give the chunks that touch a range, lowest first, as far as they are still there; damaged ones are left out."""
-        start = self.books.by_inc().get(inc)
-        if start is None:
-            return []
-        found = [
-            rows.placed(inc, stream, row)
-            for row in self.connection.execute(
-                f"SELECT {rows.PLACED} FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? "  # noqa: S608
-                "AND first <= ? AND first + count > ? ORDER BY first LIMIT ?",
-                (start.ord, stream, last, first, limit),
-            )
-        ]
-        return [chunk for chunk in found if digest(chunk.body) == chunk.digest]
+        """Give the chunks that touch a range, lowest first and at most `limit`, from here or from the ring.
+
+        Damaged ones are left out.
+        """
+        return find(self.connection, self.books.by_inc().get(inc), self.ring, (inc, stream, first, last), limit)
 
     def recent(self, kinds: Sequence[str], limit: int) -> list[bytes]:
         """Give the newest facts of some kinds as JSON, newest first."""
@@ -301,23 +355,58 @@ class Outbox:
         watermarks: Sequence[Watermark],
         rejected: Sequence[Rejection] = (),
         witnessed: Sequence[Witness] = (),
-    ) -> None:
-        """Take what the cloud has confirmed: chunks at or below `safe` leave the disk; refused ones are put aside."""
+    ) -> list[Watermark]:
+        """Take what the cloud has confirmed: chunks at or below `safe` leave the disk; refused ones are put aside.
+
+        Gives the marks that cannot be ours: in a lane of the present incarnation the cloud has more than was ever made
+        here, so somebody else uses its numbers (a memory image was resumed). Nothing of it is taken: `turn`.
+        """
+        foreign: list[Watermark] = []
 
         def within() -> None:
             starts = self.books.by_inc()
             self._set_aside(rejected, "rejected")  # before the watermark passes over them
             for mark in watermarks:
                 start = starts.get(mark.inc)
-                if start is not None and mark.stream in start.lanes:
-                    rows.confirm(self.connection, start.lanes[Stream(mark.stream)], mark)
+                if start is None or mark.stream not in _STREAMS:
+                    continue
+                stream = Stream(mark.stream)
+                lane = start.lanes.get(stream)
+                if not start.closed and mark.stored > (0 if lane is None else lane.last):
+                    foreign.append(mark)
+                elif lane is not None:
+                    confirm(self.connection, start.inc, lane, mark, self.ring)
+                    self.behind = self.behind or lane.behind
             keep_witnesses(self.connection, witnessed)
             rows.seal(self.connection, self.books)
 
         failpoint.reach("edge.before_apply")
         self.disk.old_changed = True
-        self._transact(within)
+        if self.connection.in_transaction:
+            within()
+            return foreign
+        self.disk.transact(within)
         failpoint.reach("edge.after_apply")
+        while self.forget_more():
+            pass
+        return foreign
+
+    def forget_more(self) -> bool:
+        """Go on with what `safe` has passed and did not leave in one step; False when nothing is left of it."""
+        behind = [lane for lane in self.books.lanes() if lane.behind] if self.behind else []
+        self.behind = bool(behind)
+        if not behind:
+            return False
+
+        def within() -> None:
+            lane = behind[0]
+            forget(self.connection, self.books.starts[lane.ord].inc, lane, self.ring)
+            rows.save_lane(self.connection, lane)
+            rows.seal(self.connection, self.books)
+
+        self.disk.old_changed = True
+        self.disk.transact(within)
+        return True
 
     def _set_aside(self, rejected: Sequence[Rejection], reason: str) -> None:
         starts, at = self.books.by_inc(), self._clock.now()

@@ -13,9 +13,9 @@ import apsw
 from edge.store.chunks import NewChunk
 from edge.store.lanes import Books, Lane, Start, gaps
 from sync.chain import follow
-from sync.chunk import digest
+from sync.chunk import MAX_RECORDS, digest
 from sync.facts import Stream
-from sync.frames import Loss, Rejection, Watermark
+from sync.frames import Loss, Rejection
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,11 @@ def read_books(connection: apsw.Connection) -> Books:
         "SELECT ord, stream, first, last, reason, t0, t1 FROM loss ORDER BY ord, stream, first"
     ):
         books.starts[int(ord_)].lanes[Stream(stream)].losses.append(Loss(*loss))
+    for ord_, stream, first, last, t0, t1 in connection.execute(
+        "SELECT ord, stream, first, last, t0, t1 FROM latent ORDER BY ord, stream, first"
+    ):
+        row = Loss(int(first), int(last), "retention", int(t0), int(t1))
+        books.starts[int(ord_)].lanes[Stream(stream)].latent.append(row)
     return books
 
 
@@ -121,9 +126,10 @@ def open_start(connection: apsw.Connection, books: Books, inc: str, opened: int,
     for start in [s for s in books.starts.values() if not s.lanes]:
         connection.execute("DELETE FROM incarnation WHERE ord = ?", (start.ord,))
         del books.starts[start.ord]
-    connection.execute("UPDATE incarnation SET closed = 1")
+    connection.execute("UPDATE incarnation SET closed = 1, hour = 0")
     for start in books.starts.values():
         start.closed = True
+        start.hour = 0  # whoever opens a new start has tallied it
     newest = connection.execute("SELECT ord, inc FROM incarnation ORDER BY ord DESC LIMIT 1").fetchone()
     previous = str(newest[1]) if newest else str(meta(connection, "newest_inc", ""))
     ord_ = max(int(newest[0]) if newest else 0, int(meta(connection, "newest_ord", 0))) + 1
@@ -145,6 +151,10 @@ def save_lane(connection: apsw.Connection, lane: Lane) -> None:
         "floor = excluded.floor, lost = excluded.lost, link = excluded.link, tallied = excluded.tallied",
         (lane.ord, lane.stream, lane.last, lane.stored, lane.safe, lane.floor, lane.lost, lane.link, lane.tallied),
     )  # fmt: skip
+
+
+def save_hour(connection: apsw.Connection, start: Start) -> None:
+    connection.execute("UPDATE incarnation SET hour = ? WHERE ord = ?", (start.hour, start.ord))
 
 
 def append(connection: apsw.Connection, lane: Lane, new: NewChunk, at: int, lived: int) -> None:
@@ -176,13 +186,24 @@ def declare(connection: apsw.Connection, lane: Lane, loss: Loss) -> Loss:
 
 
 def measure(connection: apsw.Connection, lane: Lane) -> None:
-    """Take what waits in a lane from the covering index."""
+    """Take what a lane holds from the covering index."""
     (total,) = connection.execute(
-        "SELECT sum(bytes) FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ?",
-        (lane.ord, lane.stream, max(lane.stored, lane.floor)),
+        "SELECT sum(bytes) FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ?", (lane.ord, lane.stream)
     ).fetchone() or (0,)
-    lane.waiting_bytes = int(total or 0)
+    lane.stored_bytes = bytes_between(connection, lane, 0, lane.stored)
+    lane.waiting_bytes = int(total or 0) - lane.stored_bytes
     age(connection, lane)
+
+
+def bytes_between(connection: apsw.Connection, lane: Lane, after: int, upto: int) -> int:
+    """Give the bytes of the chunks that begin in (after, upto]."""
+    if upto <= after:
+        return 0
+    (total,) = connection.execute(
+        "SELECT sum(bytes) FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? AND first <= ?",
+        (lane.ord, lane.stream, after, upto),
+    ).fetchone() or (0,)
+    return int(total or 0)
 
 
 def age(connection: apsw.Connection, lane: Lane) -> None:
@@ -221,6 +242,19 @@ def placed(inc: str, stream: Stream, row: Any) -> StoredChunk:
     )  # fmt: skip
 
 
+def chunks(
+    connection: apsw.Connection, start: Start, stream: Stream, touched: tuple[int, int], limit: int
+) -> list[StoredChunk]:
+    """Read the first chunks that touch a range, unchecked."""
+    first, last = touched
+    found = connection.execute(
+        f"SELECT {PLACED} FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first <= ? "  # noqa: S608
+        "AND first > ? AND first + count > ? ORDER BY first LIMIT ?",
+        (start.ord, stream, last, first - MAX_RECORDS, first, limit),
+    )
+    return [placed(start.inc, stream, row) for row in found]
+
+
 class DigestError(Exception):
     """A chunk is not what was written: a bit has turned on the disk. Put it aside and declare it lost."""
 
@@ -254,49 +288,10 @@ def set_aside(connection: apsw.Connection, lane: Lane, rejection: Rejection, *, 
     if rejection.first > lane.stored:
         lane.waiting_bytes -= int(row[3])
         age(connection, lane)
+    else:
+        lane.stored_bytes -= int(row[3])
     save_lane(connection, lane)
     return True
-
-
-def confirm(connection: apsw.Connection, lane: Lane, mark: Watermark) -> None:
-    """Take a watermark of the cloud: forget what is safe, and know again what the cloud no longer has."""
-    if mark.stored > lane.last:
-        log.warning("the cloud says it has records we never made: lane=%s/%s stored=%d last=%d",
-                    lane.ord, lane.stream.name.lower(), mark.stored, lane.last)  # fmt: skip
-    before, lane.stored = lane.stored, min(mark.stored, lane.last)
-    lane.safe = min(mark.safe, lane.stored)
-    if lane.stored < lane.floor:
-        # The cloud went back in time past what we still keep: these records exist nowhere any more.
-        for first, last in gaps(lane.stored, lane.floor, lane.losses):
-            declare(connection, lane, Loss(first, last, "retention"))
-    if lane.stored < before:
-        measure(connection, lane)
-    elif lane.stored > before:
-        confirmed = connection.execute(
-            "SELECT sum(bytes) FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? AND first <= ?",
-            (lane.ord, lane.stream, before, lane.stored),
-        ).fetchone() or (0,)
-        lane.waiting_bytes -= int(confirmed[0] or 0)
-        age(connection, lane)
-    forget(connection, lane, lane.safe)
-    save_lane(connection, lane)
-
-
-def forget(connection: apsw.Connection, lane: Lane, upto: int) -> None:
-    """Delete the chunks that end at or below a seq the cloud has confirmed, and the losses with them."""
-    if upto <= lane.floor:
-        return
-    nearest = connection.execute(
-        "SELECT first, count FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first <= ? "
-        "ORDER BY first DESC LIMIT 1",
-        (lane.ord, lane.stream, upto),
-    ).fetchone()
-    straddles = nearest is not None and int(nearest[0]) + int(nearest[1]) - 1 > upto
-    floor = int(nearest[0]) - 1 if nearest is not None and straddles else upto
-    connection.execute("DELETE FROM chunk WHERE ord = ? AND stream = ? AND first <= ?", (lane.ord, lane.stream, floor))
-    connection.execute("DELETE FROM loss WHERE ord = ? AND stream = ? AND last <= ?", (lane.ord, lane.stream, floor))
-    lane.floor = max(lane.floor, floor)
-    lane.losses = [loss for loss in lane.losses if loss.last > lane.floor]
 
 
 def seal(connection: apsw.Connection, books: Books) -> None:

@@ -1,83 +1,158 @@
-"""What goes first when there is no room: never audit or event, never without a loss row in the same transaction."""
+"""What goes first when there is no room or a lane's time is up: never audit or event, never without a loss row beside it."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
+from edge.store.confirm import forget_early
 from edge.store.lanes import Books, Lane
-from edge.store.rows import age, declare, forget, save_lane
+from edge.store.rows import age, declare, save_lane
 from sync.facts import Stream
 from sync.frames import Loss
 
 log = logging.getLogger(__name__)
 
 SHEDDABLE: Final = (Stream.DIAG, Stream.AGG, Stream.FACT)
+EARLY: Final = (Stream.DIAG, Stream.AGG, Stream.FACT, Stream.EVENT, Stream.AUDIT)
+"""In this order the cloud's word that it has something must do where it has no backup of it yet."""
+STEP_CHUNKS: Final = 200
 
 
-def make_room(connection: apsw.Connection, books: Books, want_bytes: int) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What one lane, over all incarnations, may take of the outbox; None for no limit of its own."""
+
+    most_bytes: int | None = None
+    """Of audit and event nothing is ever shed: there it is the limit beyond which an alarm is raised."""
+    most_ns: int | None = None
+    """In time the store was open since the commit; no wall clock can make anything old."""
+
+
+Quotas = Mapping[Stream, Quota]
+
+
+def held_bytes(books: Books, stream: Stream) -> int:
+    """Give what the chunks of one stream take in all incarnations."""
+    return sum(lane.waiting_bytes + lane.stored_bytes for lane in books.lanes() if lane.stream is stream)
+
+
+def make_room(
+    connection: apsw.Connection, books: Books, want_bytes: int, streams: tuple[Stream, ...] = SHEDDABLE
+) -> tuple[int, int]:
     """Free about that many bytes inside the present transaction; give (bytes, records lost).
 
     First what the cloud has committed but not yet backed up, then diag, agg and readings, oldest first. A chunk that
     was handed to the uplink may be at the cloud already and stays; so do dictionaries, without which later readings
     mean nothing.
     """
-    freed = _forget_stored(connection, books, want_bytes)
-    lost = 0
-    for stream in SHEDDABLE:
+    freed = lost = 0
+    early = EARLY if streams is SHEDDABLE else streams
+    for stream in early:
         for lane in books.lanes():
-            if freed >= want_bytes:
-                return freed, lost
-            if lane.stream == stream:
-                gone, records = _shed(connection, lane, want_bytes - freed)
+            if lane.stream is stream and freed < want_bytes:
+                freed += forget_early(connection, lane, want_bytes - freed)
+    for stream in streams:
+        for lane in books.lanes():
+            if lane.stream is stream and freed < want_bytes and lane.waiting_bytes:
+                gone, records = _shed(connection, lane, want_bytes - freed, books.starts[lane.ord].closed)
                 freed += gone
                 lost += records
     return freed, lost
 
 
-def _forget_stored(connection: apsw.Connection, books: Books, want_bytes: int) -> int:
-    freed = 0
-    for lane in books.lanes():
-        if freed < want_bytes and lane.floor < lane.stored:
-            (held,) = connection.execute(
-                "SELECT sum(bytes) FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? AND first <= ?",
-                (lane.ord, lane.stream, lane.floor, lane.stored),
-            ).fetchone() or (0,)
-            forget(connection, lane, lane.stored)
-            save_lane(connection, lane)
-            freed += int(held or 0)
-    return freed
-
-
-def _shed(connection: apsw.Connection, lane: Lane, want_bytes: int) -> tuple[int, int]:
+def _shed(connection: apsw.Connection, lane: Lane, want_bytes: int, closed: bool) -> tuple[int, int]:
     freed = lost = 0
     after = max(lane.stored, lane.floor, lane.offered)
     while freed < want_bytes:
-        rows: list[Any] = connection.execute(
-            "SELECT id, first, count, bytes, t0, t1 FROM chunk WHERE ord = ? AND stream = ? AND first > ? AND keep = 0 "
-            "ORDER BY first LIMIT 200",
-            (lane.ord, lane.stream, after),
-        ).fetchall()
+        rows = _oldest(connection, lane, after, keep=False)
+        if not rows and closed:
+            rows = _oldest(connection, lane, after, keep=True)  # nothing is left that would need them
         if not rows:
             break
-        for id_, first, count, size, t0, t1 in rows:
+        for row in rows:
             if freed >= want_bytes:
                 break
-            connection.execute("DELETE FROM chunk WHERE id = ?", (id_,))
-            declare(connection, lane, Loss(int(first), int(first) + int(count) - 1, "shed", int(t0), int(t1)))
-            freed += int(size)
-            lost += int(count)
-            lane.waiting_bytes -= int(size)
-            after = int(first)
+            gone, records = _lose(connection, lane, row, "shed")
+            freed, lost, after = freed + gone, lost + records, int(row[1])
     if lost:
         age(connection, lane)
         save_lane(connection, lane)
     return freed, lost
+
+
+def _oldest(connection: apsw.Connection, lane: Lane, after: int, *, keep: bool) -> list[Any]:
+    return connection.execute(
+        "SELECT id, first, count, bytes, t0, t1 FROM chunk WHERE ord = ? AND stream = ? AND first > ? AND keep = ? "
+        "ORDER BY first LIMIT ?",
+        (lane.ord, lane.stream, after, keep, STEP_CHUNKS),
+    ).fetchall()
+
+
+def _lose(connection: apsw.Connection, lane: Lane, row: Any, reason: str) -> tuple[int, int]:
+    id_, first, count, size, t0, t1 = map(int, row)
+    connection.execute("DELETE FROM chunk WHERE id = ?", (id_,))
+    declare(connection, lane, Loss(first, first + count - 1, reason, t0, t1))
+    lane.waiting_bytes -= size
+    return size, count
+
+
+def expire(connection: apsw.Connection, books: Books, quotas: Quotas, lived: int) -> tuple[int, int]:
+    """Let go, inside the present transaction, what is older than its lane may keep it; give (chunks gone, records lost).
+
+    At most STEP_CHUNKS of a lane: call it again while it gives any.
+    """
+    gone = lost = 0
+    for lane in books.lanes():
+        most = quotas[lane.stream].most_ns if lane.stream in quotas else None
+        if most is None or lane.stream not in SHEDDABLE:
+            continue
+        before = lived - most
+        gone += _expire_stored(connection, lane, before)
+        if lane.waiting_bytes:
+            more, records = _expire_waiting(connection, lane, before)
+            gone, lost = gone + more, lost + records
+    return gone, lost
+
+
+def _expire_stored(connection: apsw.Connection, lane: Lane, before: int) -> int:
+    if not lane.stored_bytes:
+        return 0
+    old: list[int] = []
+    for size, lived in connection.execute(
+        "SELECT bytes, lived FROM chunk WHERE ord = ? AND stream = ? AND first > ? AND first <= ? ORDER BY first LIMIT ?",
+        (lane.ord, lane.stream, lane.floor, lane.stored, STEP_CHUNKS),
+    ):
+        if int(lived) >= before:
+            break
+        old.append(int(size))
+    if old:
+        forget_early(connection, lane, sum(old))
+    return len(old)
+
+
+def _expire_waiting(connection: apsw.Connection, lane: Lane, before: int) -> tuple[int, int]:
+    old: list[Any] = []
+    for *row, lived in connection.execute(
+        "SELECT id, first, count, bytes, t0, t1, lived FROM chunk WHERE ord = ? AND stream = ? AND first > ? "
+        "AND keep = 0 ORDER BY first LIMIT ?",
+        (lane.ord, lane.stream, max(lane.stored, lane.floor, lane.offered), STEP_CHUNKS),
+    ):
+        if int(lived) >= before:
+            break
+        old.append(row)
+    lost = sum(_lose(connection, lane, row, "expired")[1] for row in old)
+    if old:
+        age(connection, lane)
+        save_lane(connection, lane)
+    return len(old), lost
 
 
 class Ballast:

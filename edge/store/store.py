@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import secrets
 import shutil
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from edge.store.chunks import CommitError, decode_shown, request
+from edge.store.counts import Autonomy, LaneCounts, StoreCounts, Summing, Totals
 from edge.store.file import StoreError, StoreRefusedError
-from edge.store.lanes import Books
 from edge.store.outbox import Next, Outbox
 from edge.store.rows import StoredChunk
 from edge.store.salvage import Recovery
+from edge.store.shed import Quota, Quotas
 from edge.store.writer import Commit, Job, Writer
 from sync.clock import Clock
 from sync.effects import Backlog
@@ -38,8 +39,10 @@ log = logging.getLogger(__name__)
 
 __all__ = [
     "CommitError",
+    "LaneCounts",
     "Next",
     "Outbox",
+    "Quota",
     "Recovery",
     "Store",
     "StoreCounts",
@@ -49,52 +52,23 @@ __all__ = [
     "open_store",
 ]
 
-RATE_STEP_NS: Final = 2_000_000_000
-RATE_STEPS: Final = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreCounts:
-    """The store in numbers, all incarnations unless said otherwise: produced = confirmed by the cloud + waiting + lost."""
-
-    produced: int = 0
-    """Records ever assigned a number."""
-    waiting: int = 0
-    """On disk and not confirmed by the cloud."""
-    lost: int = 0
-    """Declared lost."""
-    waiting_bytes: int = 0
-    oldest_at: int | None = None
-    """Commit time of the oldest waiting record, ns."""
-    last: Mapping[Stream, int] = field(default_factory=dict[Stream, int])
-    """Of the present incarnation."""
-    used_bytes: int = 0
-    quota_bytes: int = 0
-    disk_free_bytes: int = 0
-    autonomy_hours: float | None = None
-    """Until the quota (or the disk) is full at the rate of the last minutes; None while nothing is produced."""
-    commits: int = 0
-    commit_p50_ms: float | None = None
-    commit_p99_ms: float | None = None
-    """Of the last 1,024 commits, from call to disk; readings wait up to 100 ms for company."""
-    blocked: str | None = None
-    """Why nothing can be committed at present."""
-
 
 class Store:
     """The face of the store; made by `open_store`. Every method may raise StoreError: let the process end."""
 
-    def __init__(self, writer: Writer, folder: Path, incarnation: str, clock: Clock, quota_bytes: int) -> None:
+    def __init__(
+        self, writer: Writer, folder: Path, incarnation: str, clock: Clock, *, quota_bytes: int, quotas: Quotas
+    ) -> None:
         self.incarnation = incarnation
         self.ord = 0
         self.grown = asyncio.Event()
         """Set after every transaction; who waits for more to send clears it first."""
         self._writer, self._folder, self._clock, self._quota_bytes = writer, folder, clock, quota_bytes
         self._dictionary_known = False
-        self._totals = _Totals()
+        self._totals = Totals()
         self._latencies: deque[int] = deque(maxlen=1024)
         self._commits = 0
-        self._rate: deque[tuple[int, int]] = deque([(clock.monotonic(), 0)], maxlen=RATE_STEPS)
+        self._autonomy = Autonomy(quotas, clock.monotonic())
 
     @property
     def recovered(self) -> Recovery | None:
@@ -138,31 +112,37 @@ class Store:
         totals = self._totals
         free = shutil.disk_usage(self._folder).free
         latencies = sorted(self._latencies)
+        rates = self._autonomy.rates(totals, self._clock.monotonic())
+        # What is stored but not safe gives way before anything is lost.
+        spare = sum(lane.stored_bytes for lane in totals.lanes.values())
+        left = min(self._quota_bytes - totals.used_bytes + spare, free + totals.ring_bytes)
+        hours = self._autonomy.hours(totals, rates, left, self._clock.now())
         return StoreCounts(
             produced=totals.produced,
-            waiting=totals.waiting,
+            waiting=sum(lane.waiting for lane in totals.lanes.values()),
             lost=totals.lost,
-            waiting_bytes=totals.waiting_bytes,
-            oldest_at=totals.oldest_at,
+            waiting_bytes=sum(lane.waiting_bytes for lane in totals.lanes.values()),
+            oldest_at=min(
+                (lane.oldest_at for lane in totals.lanes.values() if lane.oldest_at is not None), default=None
+            ),
             last=totals.last,
+            lanes={
+                stream: dataclasses.replace(
+                    lane, bytes_per_hour=rates.get(stream, 0.0), autonomy_hours=hours.get(stream)
+                )
+                for stream, lane in totals.lanes.items()
+            },
             used_bytes=totals.used_bytes,
             quota_bytes=self._quota_bytes,
+            ring_bytes=totals.ring_bytes,
             disk_free_bytes=free,
-            autonomy_hours=self._autonomy_hours(min(self._quota_bytes - totals.used_bytes, free)),
+            autonomy_hours=min((one for one in hours.values() if one is not None), default=None),
             commits=self._commits,
             commit_p50_ms=latencies[len(latencies) // 2] / 1e6 if latencies else None,
             commit_p99_ms=latencies[len(latencies) * 99 // 100] / 1e6 if latencies else None,
             blocked=self._writer.blocked,
+            alarms=totals.alarms,
         )
-
-    def _autonomy_hours(self, left_bytes: int) -> float | None:
-        now, written = self._clock.monotonic(), self._writer.written_bytes
-        if now - self._rate[-1][0] >= RATE_STEP_NS:
-            self._rate.append((now, written))
-        since, before = self._rate[0]
-        if now - since < RATE_STEP_NS or written == before:
-            return None
-        return max(0, left_bytes) * (now - since) / (written - before) / 3.6e12
 
     async def recent(self, kinds: Sequence[str], limit: int) -> list[AnyFact]:
         """Give the newest facts of some kinds ("state", "verdict", "alarm"), newest first; earlier starts included."""
@@ -204,9 +184,13 @@ class Store:
         watermarks: Sequence[Watermark],
         rejected: Sequence[Rejection] = (),
         witnessed: Sequence[Witness] = (),
-    ) -> None:
-        """Take what the cloud has confirmed: chunks at or below `safe` leave the disk; refused ones are put aside."""
-        await self._change(lambda outbox: outbox.apply(watermarks, rejected, witnessed))
+    ) -> list[Watermark]:
+        """Take what the cloud has confirmed: chunks at or below `safe` leave the disk; refused ones are put aside.
+
+        Gives the marks of the present incarnation that are beyond what was ever made here: `turn`, somebody else uses
+        its numbers.
+        """
+        return await self._change(lambda outbox: outbox.apply(watermarks, rejected, witnessed))
 
     # --- the thread ---
 
@@ -215,65 +199,15 @@ class Store:
         self._writer.put(item)
         return await asyncio.wrap_future(item.done)
 
-    async def _change(self, write: Callable[[Outbox], None], *, alone: bool = False) -> None:
+    async def _change(self, write: Callable[[Outbox], Any], *, alone: bool = False) -> Any:
         item = Job(write, writes=True, alone=alone)
         self._writer.put(item)
-        await asyncio.wrap_future(item.done)
+        return await asyncio.wrap_future(item.done)
 
-    def take(self, totals: _Totals, inc: str, ord_: int) -> None:
+    def take(self, totals: Totals, inc: str, ord_: int) -> None:
         """Take the sums of a transaction; called by the writer on the event loop."""
         self._totals, self.incarnation, self.ord = totals, inc, ord_
         self.grown.set()
-
-
-@dataclass(frozen=True, slots=True)
-class _Totals:
-    """The books, summed."""
-
-    produced: int = 0
-    waiting: int = 0
-    lost: int = 0
-    waiting_bytes: int = 0
-    oldest_at: int | None = None
-    last: Mapping[Stream, int] = field(default_factory=dict[Stream, int])
-    used_bytes: int = 0
-
-    @staticmethod
-    def of(books: Books, ords: Sequence[int]) -> _Totals:
-        lanes = [lane for ord_ in ords for lane in books.starts[ord_].lanes.values()]
-        return _Totals(
-            produced=sum(lane.last for lane in lanes),
-            waiting=sum(lane.waiting() for lane in lanes),
-            lost=sum(lane.lost for lane in lanes),
-            waiting_bytes=sum(lane.waiting_bytes for lane in lanes),
-            oldest_at=min((lane.oldest_at for lane in lanes if lane.oldest_at is not None), default=None),
-        )
-
-
-class _Summing:
-    """Sums the books after each transaction, in the writer's thread; earlier incarnations only when they changed."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[_Totals, str, int], None]) -> None:
-        self._loop, self._take = loop, take
-        self._old = _Totals()
-
-    def __call__(self, books: Books, used_bytes: int, old_changed: bool) -> None:
-        current = books.current
-        if old_changed:
-            self._old = _Totals.of(books, [ord_ for ord_ in books.starts if ord_ != current.ord])
-        old, new = self._old, _Totals.of(books, [current.ord])
-        oldest = [at for at in (old.oldest_at, new.oldest_at) if at is not None]
-        totals = _Totals(
-            produced=books.sealed_produced + old.produced + new.produced,
-            waiting=old.waiting + new.waiting,
-            lost=books.sealed_lost + old.lost + new.lost,
-            waiting_bytes=old.waiting_bytes + new.waiting_bytes,
-            oldest_at=min(oldest, default=None),
-            last={lane.stream: lane.last for lane in current.lanes.values()},
-            used_bytes=used_bytes,
-        )
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is interested any more
-            self._loop.call_soon_threadsafe(self._take, totals, current.inc, current.ord)
 
 
 @contextlib.asynccontextmanager
@@ -284,10 +218,15 @@ async def open_store(
     quota_bytes: int,
     ballast_bytes: int,
     software: str,
+    ring_bytes: int = 0,
+    quotas: Quotas | None = None,
+    group_ms: int = 100,
     clock_state: Callable[[], ClockState | None] = lambda: None,
 ) -> AsyncGenerator[Store]:
     """Open the store of a folder and begin a new incarnation; close it in order at the end.
 
+    `ring_bytes` keeps so much of what is safe in the cloud (0: nothing); `quotas` hold for single lanes within
+    `quota_bytes`; readings wait up to `group_ms` for others to share their transaction.
     `clock_state` is asked at every transaction, in the store's thread: its answer stands in every chunk.
     Raises StoreRefusedError (in use, not ours, too new, no permission: a person must look) and StoreError. A damaged
     file is put aside, salvaged and reported in `recovered`.
@@ -301,9 +240,12 @@ async def open_store(
         software=software,
         incarnation=incarnation,
         clock_state=clock_state,
+        ring_bytes=ring_bytes,
+        quotas=quotas or {},
+        group_ms=group_ms,
     )
-    store = Store(writer, folder, incarnation, clock, quota_bytes)
-    writer.changed = _Summing(asyncio.get_running_loop(), store.take)
+    store = Store(writer, folder, incarnation, clock, quota_bytes=quota_bytes, quotas=quotas or {})
+    writer.changed = Summing(asyncio.get_running_loop(), store.take)
     thread = threading.Thread(target=writer.run, name="store", daemon=True)
     thread.start()
     try:

@@ -12,7 +12,6 @@ import queue
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,10 +21,11 @@ from edge.store import file, salvage
 from edge.store.chunks import CommitError, Request, describe, request
 from edge.store.disk import FullError
 from edge.store.file import StoreError
-from edge.store.lanes import Books
+from edge.store.jobs import Commit, Item, Job, fail, settle
 from edge.store.opening import open_sound
 from edge.store.outbox import Outbox
-from edge.store.shed import Ballast
+from edge.store.ring import FOLDER, Ring
+from edge.store.shed import Ballast, Quotas
 from sync.clock import Clock
 from sync.facts import Audited
 from sync.timing import ClockState
@@ -37,44 +37,10 @@ T = TypeVar("T")
 _DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)
 """What only a damaged file says: a text that is none is one, too."""
 
-GROUP_NS: Final = 100_000_000
 GROUP_RECORDS: Final = 1_000
 TIDY_S: Final = 10.0
 BLOCKED_NS: Final = 1_000_000_000
 LEDGER_NS: Final = 30_000_000_000
-
-
-@dataclass(slots=True)
-class Commit:
-    """A call of `commit` on its way to the disk."""
-
-    request: Request
-    done: Future[None] = field(default_factory=Future[None])
-
-
-@dataclass(slots=True)
-class Job:
-    """Anything else: a read, answered at once, or a write, which shares the next transaction or has its own."""
-
-    run: Callable[[Outbox], Any]
-    writes: bool
-    alone: bool = False
-    """A transaction of its own, after everything that was handed in before it."""
-    done: Future[Any] = field(default_factory=Future[Any])
-
-
-Item = Commit | Job | None
-"""None: finish what is there and close."""
-
-
-def _settle(done: Future[Any], result: Any) -> None:
-    if done.set_running_or_notify_cancel():  # else nobody waits any more
-        done.set_result(result)
-
-
-def _fail(done: Future[Any], error: BaseException) -> None:
-    if not done.done() and done.set_running_or_notify_cancel():
-        done.set_exception(error)
 
 
 class Writer:
@@ -90,18 +56,19 @@ class Writer:
         software: str,
         incarnation: str,
         clock_state: Callable[[], ClockState | None],
+        ring_bytes: int,
+        quotas: Quotas,
+        group_ms: int,
     ) -> None:
         self.opened: Future[None] = Future()
         self.recovery: salvage.Recovery | None = None
         self.checkpoints: dict[str, bytes] = {}
         self.blocked: str | None = None
         """Why nothing can be committed at present; None when all is well."""
-        self.written_bytes = 0
-        """Of everything committed since the start."""
-        self.changed: Callable[[Books, int, bool], None] = lambda _books, _used, _old: None
-        """Called after every transaction with the books, the bytes in use, and whether earlier incarnations may have
-        changed; set by the owner before `run`."""
+        self.changed: Callable[[Outbox], None] = lambda _outbox: None
+        """Called after every transaction; set by the owner before `run`."""
         self._folder, self._clock, self._clock_state = folder, clock, clock_state
+        self._ring_bytes, self._quotas, self._group_ns = ring_bytes, quotas, group_ms * 1_000_000
         self._path = folder / file.NAME
         self._quota_bytes, self._software, self._incarnation = quota_bytes, software, incarnation
         self._ballast = Ballast(folder / "ballast", ballast_bytes)
@@ -110,6 +77,8 @@ class Writer:
         self._failure: StoreError | None = None
         self._outbox: Outbox
         self._inode = 0
+        self._stuck = False
+        """Whether forgetting found no room; tried again now and then."""
         self._ledger_due = self._tidy_due = 0
 
     def put(self, item: Item) -> None:
@@ -133,6 +102,8 @@ class Writer:
                         quota_bytes=self._quota_bytes,
                         path=self._path,
                         ballast=self._ballast,
+                        ring=Ring(self._folder / FOLDER, self._ring_bytes) if self._ring_bytes else None,
+                        quotas=self._quotas,
                         clock_state=self._clock_state,
                     )
                     first = [] if self.recovery is None else [self._account(self.recovery)]
@@ -162,7 +133,7 @@ class Writer:
             except queue.Empty:
                 return
             if item is not None:
-                _fail(item.done, StoreError(str(self._failure)))
+                fail(item.done, StoreError(str(self._failure)))
 
     # --- begin and end ---
 
@@ -186,10 +157,12 @@ class Writer:
         return request([fact], [], None, {}, known_dictionary=False)
 
     def _close(self) -> None:
-        try:
-            self._outbox.close()
-        except FullError as full:
-            log.warning("closed without a mark, the next start checks the file: why=%s", full)
+        for told in (True, False):
+            try:
+                self._outbox.close(told=told)
+                break
+            except FullError as full:
+                log.warning("closed without a mark, the next start checks the file: why=%s", full)
         self._outbox.disk.checkpoint(truncate=True)
         self._write_ledger()
 
@@ -201,9 +174,12 @@ class Writer:
             if wait_s <= 0:
                 self._tidy()
                 continue
+            forgetting = self._outbox.behind and not self._stuck
             try:
-                item = self._held.popleft() if self._held else self._queue.get(timeout=wait_s)
+                item = self._held.popleft() if self._held else self._queue.get(timeout=0 if forgetting else wait_s)
             except queue.Empty:
+                if forgetting:
+                    self._go_on_forgetting()
                 continue
             if item is None:
                 return
@@ -218,16 +194,17 @@ class Writer:
                 self._flush(group)
             except BaseException as error:
                 for waiting in group:
-                    _fail(waiting.done, StoreError(str(error)))
+                    fail(waiting.done, StoreError(str(error)))
                 raise
             if not more:
                 return
+            self._go_on_forgetting()
             self._outbox.disk.after_commit(idle=self._queue.empty())
 
     def _gather(self, first: Commit | Job) -> tuple[list[Commit | Job], bool]:
         """Let others join for a moment, unless someone is in a hurry; give (group, whether to go on afterwards)."""
         group: list[Commit | Job] = [first]
-        end = self._clock.monotonic() + GROUP_NS
+        end = self._clock.monotonic() + self._group_ns
         records = first.request.records if isinstance(first, Commit) else 0
         hurry = isinstance(first, Commit) and first.request.urgent
         while records < GROUP_RECORDS:
@@ -262,24 +239,24 @@ class Writer:
             self._queue.put(job)
         except apsw.Error as error:
             failure = StoreError(f"{self._path}: {error}; check the disk")
-            _fail(job.done, failure)
+            fail(job.done, failure)
             raise failure from error
         except StoreError as error:
-            _fail(job.done, error)
+            fail(job.done, error)
             raise
         else:
             if self._outbox.disk.old_changed:  # a damaged chunk was put aside on the way
                 self._publish()
-            _settle(job.done, result)
+            settle(job.done, result)
 
     def _run_on_its_own(self, job: Job) -> None:
         try:
             result = self._or_wait(lambda: job.run(self._outbox), 0)
         except StoreError as error:
-            _fail(job.done, error)
+            fail(job.done, error)
             raise
         self._publish()
-        _settle(job.done, result)
+        settle(job.done, result)
 
     def _flush(self, group: list[Commit | Job]) -> None:
         """Put a group on disk in one transaction and tell everyone; blocks while there is no room at all."""
@@ -290,7 +267,7 @@ class Writer:
                     describe(item.request, self._clock_state())
                     commits.append(item)
                 except CommitError as error:
-                    _fail(item.done, error)
+                    fail(item.done, error)
         jobs = [item for item in group if isinstance(item, Job)]
         made = self._outbox.plan([item.request for item in commits])  # encoded once, whatever happens below
         try:
@@ -303,12 +280,20 @@ class Writer:
             self._relieve(made.bytes, full)
             results = self._or_wait(lambda: self._outbox.write(made), made.bytes)
         self.blocked = None
-        self.written_bytes += made.bytes
         self._publish()
         for item in commits:
-            _settle(item.done, None)
+            settle(item.done, None)
         for job, result in zip(jobs, results, strict=True):
-            _settle(job.done, result)
+            settle(job.done, result)
+
+    def _go_on_forgetting(self) -> None:
+        """Let what is safe leave, a step between two groups: commits do not wait for all of it."""
+        try:
+            if self._outbox.forget_more():
+                self._publish()
+        except FullError as full:
+            log.debug("cannot forget yet: why=%s", full)  # the next group makes room
+            self._stuck = True
 
     def _bound(self, job: Job) -> Callable[[], Any]:
         return lambda: job.run(self._outbox)
@@ -360,12 +345,12 @@ class Writer:
     def _run_alone(self, jobs: list[Job]) -> bool:
         """Run what the uplink wants written without the commits that do not fit: it deletes. False if that fails, too."""
         try:
-            results = self._outbox.write(self._outbox.plan([]), [self._bound(job) for job in jobs])
+            results = self._outbox.change([self._bound(job) for job in jobs])
         except FullError:
             return False
         self._publish()
         for job, result in zip(jobs, results, strict=True):
-            _settle(job.done, result)
+            settle(job.done, result)
         return True
 
     # --- upkeep ---
@@ -385,6 +370,13 @@ class Writer:
         """Now and then, busy or not: is the file still ours, has the log grown, is the ballast there, the ledger renewed."""
         self._tidy_due = self._clock.monotonic() + round(TIDY_S * 1e9)
         self._watch_file()
+        try:
+            self._outbox.tidy()
+        except FullError as full:
+            log.debug("tidying put off: why=%s", full)  # the next group makes room
+        self._stuck = False
+        if self._outbox.disk.old_changed:
+            self._publish()
         if self._outbox.disk.wal_pages:
             self._outbox.disk.checkpoint()
         if self._clock.monotonic() >= self._ledger_due:
@@ -398,5 +390,5 @@ class Writer:
 
     def _publish(self) -> None:
         disk = self._outbox.disk
-        self.changed(disk.books, disk.used(), disk.old_changed)
+        self.changed(self._outbox)
         disk.old_changed = False

@@ -18,6 +18,8 @@ from sync.frames import Watermark
 from tests.edge.stores import batch, dictionary, state, store_in
 
 N = 40
+TALLIES = 2
+"""Every orderly end leaves one event that says what was committed in its hour."""
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ async def test_a_flipped_byte_in_a_page_is_found_after_a_power_cut_and_the_rest_
         assert store.recovered is not None
         assert store.recovered.lost == 0  # only an index was hit
         assert store.recovered.kept.read_bytes() == bytes(raw)
-        assert store.recovered.records == 1 + N * 1000 + (N - 10) + 1 + 1
+        assert store.recovered.records == 1 + N * 1000 + (N - 10) + 1 + 1 + TALLIES
         await account(store)
         assert store.checkpoint("line") == b"here"
         audit = (await store.next_chunk(store.incarnation, Stream.AUDIT, 0)).chunk
@@ -126,7 +128,7 @@ async def test_a_truncated_file_gives_what_is_left_and_the_rest_is_declared(fill
         held, _ = await store.holdings()
         assert {loss.reason for one in held for lane in one.streams.values() for loss in lane.losses} == {"quarantine"}
         # 10 events were confirmed; besides what there was, there is one record about the salvage
-        assert counts.produced == 1 + N * 1001 + 1 + 1 + 1
+        assert counts.produced == 1 + N * 1001 + 1 + 1 + 1 + TALLIES
         assert counts.produced - 10 == counts.waiting + counts.lost
         await account(store)
 
@@ -139,7 +141,7 @@ async def test_a_first_page_of_zeros_leaves_the_ledger_to_say_what_there_was(fil
     async with store_in(folder) as store:
         assert store.recovered is not None
         assert store.recovered.records == 0
-        assert store.recovered.lost == 1 + N * 1000 + (N - 10) + 1 + 1
+        assert store.recovered.lost == 1 + N * 1000 + (N - 10) + 1 + 1 + TALLIES
         held, _ = await store.holdings()
         assert [one.closed for one in held] == [True, True, False]
         assert store.ord == 3

@@ -1,0 +1,36 @@
+"""Chunks by their numbers, wherever they are: still in the outbox, or in the ring of what has left it."""
+
+from __future__ import annotations
+
+import apsw
+
+from edge.store.lanes import Start
+from edge.store.ring import Ring
+from edge.store.rows import StoredChunk, chunks
+from sync.chunk import digest
+from sync.facts import Stream
+
+
+def find(
+    connection: apsw.Connection,
+    start: Start | None,
+    ring: Ring | None,
+    wanted: tuple[str, Stream, int, int],
+    limit: int,
+) -> list[StoredChunk]:
+    """Give the whole chunks that touch `wanted` (inc, stream, first, last), lowest first, each once, at most `limit`.
+
+    `start` is the incarnation's, None when the books have closed over it. Damaged ones are left out.
+    """
+    inc, stream, first, last = wanted
+    found: dict[int, StoredChunk] = {}
+    if ring is not None:
+        for chunk in ring.kept(inc, stream, first, last):
+            found[chunk.first] = chunk
+            if len(found) > limit:
+                del found[max(found)]
+    if start is not None:
+        for chunk in chunks(connection, start, stream, (first, last), limit):
+            if digest(chunk.body) == chunk.digest:
+                found[chunk.first] = chunk
+    return [found[place] for place in sorted(found)[:limit]]
