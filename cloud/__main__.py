@@ -1,16 +1,13 @@
-"""`triflow cloud run|check|migrate cloud.toml`: puts the cloud together and runs it until it is told to stop."""
+"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway cloud.toml …`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
-import signal
-import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +17,14 @@ from sync.settings import ConfigError
 
 log = logging.getLogger("cloud")
 
+EXIT_FAULTS = 1
 EXIT_CONFIG = 78
 EXIT_UNAVAILABLE = 69
 
 
 def main(argv: list[str]) -> int:
-    """Run one command; gives the exit status (78: configuration, 69: database or port)."""
-    parser = argparse.ArgumentParser(prog="triflow cloud", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (
-        ("run", "receive, compute, serve"),
-        ("check", "check the file and say every fault"),
-        ("migrate", "bring the database's schema up to date"),
-    ):
-        command = commands.add_parser(name, help=what)
-        command.add_argument("file", type=Path, help="cloud.toml")
-    asked = parser.parse_args(argv)
+    """Run one command; gives the exit status (78: configuration, 69: database or port, 1: faults were found)."""
+    asked = _parser().parse_args(argv)
     try:
         settings = load(asked.file)
     except ConfigError as error:
@@ -48,25 +37,92 @@ def main(argv: list[str]) -> int:
         "triflow-cloud", settings.file.log.format, settings.file.log.level, journal="JOURNAL_STREAM" in os.environ
     )
     logging.getLogger("alembic").setLevel("WARNING")  # it introduces every plugin of its own at every start
-    from cloud.database import DatabaseError, migrate
+    from cloud.commands.manifest import BackupError
+    from cloud.database import DatabaseError
+    from cloud.ingest.orders import OrderError
+    from cloud.ingest.witness import WitnessKeyError
+    from cloud.running import RunningError
 
     faults: list[str] = []
+    status = 0
     try:
-        if asked.command == "migrate":
-            migrate(settings.database_url)
-            print("the schema is up to date")
-        else:
-            _run(settings)
+        status = _do(settings, asked)
     except* DatabaseError as errors:
         faults += [f"database: {error}" for error in errors.exceptions]
-    except* OSError as errors:
+    except* (OSError, BackupError, OrderError, RunningError, WitnessKeyError) as errors:
         faults += [str(error) for error in errors.exceptions]
     for fault in faults:
         log.error("%s", fault)
-    return EXIT_UNAVAILABLE if faults else 0
+    return EXIT_UNAVAILABLE if faults else status
 
 
-def _run(settings: Settings) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="triflow cloud", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, what: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=what)
+        made.add_argument("file", type=Path, help="cloud.toml")
+        return made
+
+    run = command("run", "receive, compute, serve")
+    run.add_argument("--no-ingest", action="store_true", help="receive nothing: `ingest` processes do")
+    ingest = command("ingest", "receive and store only, one of several processes (PostgreSQL)")
+    ingest.add_argument(
+        "--shard", required=True, type=_shard, metavar="I/N", help="this process and how many there are"
+    )
+    ingest.add_argument("--metrics", type=int, metavar="PORT", help="serve /metrics on this port of 127.0.0.1")
+    command("check", "check the file and say every fault")
+    command("migrate", "bring the database's schema up to date")
+    backup = command("backup", "copy the database while it is used, verify the copy, call it safe")
+    backup.add_argument("folder", type=Path, help="where backups are kept")
+    backup.add_argument("--keep", type=_positive, default=7, metavar="N", help="how many stay (7)")
+    restore = command("restore", "put a backup in the place of the database")
+    restore.add_argument("backup", type=Path, help="the backup, its manifest beside it")
+    command("verify", "count every record and follow every chain")
+    gateway = command("gateway", "who speaks for a gateway, and which of two boxes is to be it")
+    gateway.add_argument("address", type=_address, help="tenant/site/gateway")
+    choice = gateway.add_mutually_exclusive_group()
+    choice.add_argument("--keep", metavar="INC", help="the box of this incarnation is the gateway, the other is not")
+    choice.add_argument("--close", metavar="INC", help="this incarnation will not come back; its rest is lost")
+    return parser
+
+
+def _do(settings: Settings, asked: argparse.Namespace) -> int:
+    match asked.command:
+        case "run":
+            from cloud.service import serve
+
+            _loop(serve(settings, ingest=not asked.no_ingest))
+        case "ingest":
+            from cloud.running import file_of
+            from cloud.service import serve_ingest
+
+            if asked.shard.count > 1 and file_of(settings) is not None:
+                print("several ingest processes need PostgreSQL; on SQLite use `triflow cloud run`", file=sys.stderr)
+                return EXIT_CONFIG
+            _loop(serve_ingest(settings, asked.shard, asked.metrics))
+        case "migrate":
+            from cloud.database import migrate
+
+            migrate(settings.database_url)
+            print("the schema is up to date")
+        case "backup":
+            from cloud.commands.backup import backup
+
+            print(backup(settings, asked.folder, asked.keep))
+        case "restore":
+            from cloud.commands.restore import restore
+
+            print(restore(settings, asked.backup))
+        case "verify":
+            return _verify(settings)
+        case _:
+            return _gateway(settings, asked)
+    return 0
+
+
+def _loop(work: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop
 
@@ -74,108 +130,56 @@ def _run(settings: Settings) -> None:
     except ModuleNotFoundError:  # Windows
         factory = None
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(serve(settings))
+        runner.run(work)
 
 
-def _server(config: Any) -> Any:
-    """Give a uvicorn server that leaves the signals to us: ingest must end in order too."""
-    import uvicorn
+def _verify(settings: Settings) -> int:
+    from cloud.commands.verify import verify
 
-    class Server(uvicorn.Server):
-        @contextlib.contextmanager
-        def capture_signals(self) -> Generator[None]:
-            yield
-
-    return Server(config)
-
-
-async def serve(settings: Settings) -> None:
-    """Run everything until SIGTERM or SIGINT."""
-    import uvicorn
-    from prometheus_client import CollectorRegistry
-
-    from cloud.api.answers import Answers
-    from cloud.api.pulse import run_pulse
-    from cloud.app import create_app
-    from cloud.bus import Bus
-    from cloud.dashboard import charts
-    from cloud.database import open_database
-    from cloud.ingest.flow import Flow
-    from cloud.ingest.metrics import Metrics
-    from cloud.marts.refresh import run_refresher
-    from cloud.plant import Plants
-    from sync.topics import EVERYTHING_UP
-
-    listening = _listen(settings.file.http.host, settings.file.http.port)
-    registry, plants, bus = CollectorRegistry(), Plants(settings), Bus()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with open_database(settings.database_url) as database, asyncio.TaskGroup() as tasks:
-        answers = Answers(database, plants, bus)
-        forever = [
-            tasks.create_task(run_refresher(database, plants, bus), name="marts"),
-            tasks.create_task(run_pulse(answers), name="pulse"),
-            tasks.create_task(asyncio.to_thread(charts.warm), name="charts"),
-        ]
-        broker = settings.file.broker
-        if broker is not None:
-            from sync.mqtt import Mqtt
-
-            flow = Flow(database, plants, bus, Metrics(registry))
-            answers.broker = lambda: flow.broker
-
-            def connect() -> Mqtt:
-                return Mqtt(
-                    broker.host,
-                    broker.port,
-                    client_id=f"triflow-cloud-{os.urandom(4).hex()}",
-                    subscriptions=[EVERYTHING_UP],
-                    username=broker.username,
-                    password=settings.broker_password,
-                    ca=settings.broker_ca,
-                    certificate=settings.broker_certificate,
-                    tls=broker.tls,
-                )
-
-            forever.append(tasks.create_task(flow.run(connect), name="ingest"))
-        server = _server(
-            uvicorn.Config(
-                create_app(answers, registry),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=3,
-                lifespan="off",
-            )
-        )
-        serving = tasks.create_task(server.serve([listening]), name="http")
-        log.info("serving on http://%s:%d", *listening.getsockname()[:2])
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        log.info("stopping")
-        stopping.cancel()
-        bus.closing.set()
-        server.should_exit = True
-        await serving
-        for task in forever:
-            task.cancel()
+    report = verify(settings)
+    for fault in report.faults:
+        print(fault, file=sys.stderr)
+    print(
+        f"{report.streams} streams, {report.rows} records, {report.lost} declared lost, {report.chunks} chunks,"
+        f" {report.linked} of them chained: {len(report.faults) or 'no'} faults"
+    )
+    return EXIT_FAULTS if report.faults else 0
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything else happens, so that a second start fails at once and says why."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _gateway(settings: Settings, asked: argparse.Namespace) -> int:
+    from cloud.commands import gateway
+
+    if asked.keep is not None:
+        print(gateway.keep(settings, asked.address, asked.keep))
+    elif asked.close is not None:
+        print(gateway.close(settings, asked.address, asked.close))
+    else:
+        print("\n".join(gateway.show(settings, asked.address)))
+    return 0
+
+
+def _shard(text: str) -> Any:
+    from cloud.ingest.shard import shard
+
     try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise OSError(
-            f"cannot listen on {host}:{port} ({error.strerror}); is another cloud running? see [http] in cloud.toml"
-        ) from error
-    return listening
+        return shard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _address(text: str) -> Any:
+    from sync.topics import Address
+
+    parts = text.split("/")
+    if len(parts) != 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is no gateway; write tenant/site/gateway")
+    return Address(*parts)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -95,20 +95,21 @@ class Flow:
         """Listen for ever; `connect` makes a new transport for every attempt."""
         waits = backoff(0.5, MAX_BACKOFF_S)
         while True:
-            began = time.monotonic()
+            began, wait_s = time.monotonic(), 0.0
             try:
                 async with connect() as transport:
                     log.info("broker connected")
                     self.broker = "connected"
                     await self._serve(transport)
             except* TransportError as errors:
-                why = str(_first(errors))
+                first = _first(errors)
+                why, wait_s = str(first), getattr(first, "wait_s", 0.0) * random.uniform(1.0, 1.5)  # noqa: S311 - spreading
                 if self.broker != why:
                     log.warning("no broker: %s; pages and API go on, trying again", why)
                 self.broker = why
             if time.monotonic() - began > STEADY_S:
                 waits = backoff(0.5, MAX_BACKOFF_S)
-            await asyncio.sleep(next(waits))
+            await asyncio.sleep(max(next(waits), wait_s))
 
     async def _serve(self, transport: Transport) -> None:
         async with asyncio.TaskGroup() as tasks:
