@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +45,8 @@ class File:
     """Digest of every row of every table."""
     lanes: dict[Place, Lane]
     incarnations: list[str]
+    """Oldest first."""
+    ords: dict[str, int]
     meta: dict[str, Any]
     checkpoints: dict[str, bytes]
     schema: int
@@ -118,6 +119,7 @@ def read(connection: apsw.Connection) -> File:
         state=every.digest(),
         lanes=lanes,
         incarnations=[incs[ord_] for ord_ in sorted(incs)],
+        ords={inc: ord_ for ord_, inc in incs.items()},
         meta={str(key): value for key, value in rows.get("meta", [])},
         checkpoints={str(row["name"]): bytes(row["value"]) for row in named("checkpoint")},
         schema=schema,
@@ -177,42 +179,53 @@ class Bodies:
         return None, numbers, links
 
 
-def wrong(file: File, bodies: Bodies, *, ours: bool = True) -> list[str]:
-    """Say what cannot be in a store's file; `ours` False for files with records that this oracle did not make."""
+def wrong(file: File, bodies: Bodies) -> list[str]:
+    """Say what cannot be in a store's file."""
     found: list[str] = []
-    heads: list[tuple[str, str]] = []
-    holes = False
-    ends = True
     for inc in file.incarnations:
         for (_, stream), lane in sorted((p, lane) for p, lane in file.lanes.items() if p[0] == inc):
             name = f"{inc[:8]}/{Stream(stream).name.lower()}"
             found += [f"{name}: {what}" for what in _covered(lane)]
+            found += [f"{name}: {what}" for what in _chain(inc, stream, lane)]
             newest, at = -1, 0
-            for first, count, digest, body, before, link in lane.chunks:
-                what, numbers, links = bodies.look((inc, stream), digest, body, count)
-                if what is not None and (ours or "digest" in what or "decoded" in what):
+            for first, count, digest, body, *_ in lane.chunks:
+                what, numbers, _ = bodies.look((inc, stream), digest, body, count)
+                if what is not None:
                     found.append(f"{name}/{first}: {what}")
-                if ours and numbers:
+                if numbers:
                     skipped, room = numbers[0] - newest - 1, first - at - 1
-                    if skipped < 0 or (at and skipped > room):
+                    if skipped < 0 or skipped > room:
                         found.append(f"{name}/{first}: records {newest + 1} to {numbers[0] - 1} are not there")
                     newest = numbers[-1]
-                if stream == Stream.AUDIT:
-                    holes = holes or first != at + 1
-                    heads += links
-                if link and chain.follow(before, digest) != link:
-                    found.append(f"{name}/{first}: the link is not the digest on the link before it")
                 at = first + count - 1
-            if stream == Stream.AUDIT:
-                ends = at == lane.last
-            found += [f"{name}: {what}" for what in _chain(inc, stream, lane)]
-    if not holes:
-        for (_, own), (previous, _) in itertools.pairwise(heads):
-            if previous != own:
-                found.append(f"the audit chain breaks: {previous[:8]} does not follow {own[:8]}")
-        if heads and ends and file.meta.get("audit_head") not in {None, heads[-1][1]}:
-            found.append("the head of the audit chain is not its last record")
+    found += _audit(file, bodies)
     return found
+
+
+def _audit(file: File, bodies: Bodies) -> Iterator[str]:
+    """Each audit record names the one before it, across incarnations, wherever that one is still here."""
+    known: str | None = None
+    newest_ord = 0
+    for inc in file.incarnations:
+        lane = file.lanes.get((inc, int(Stream.AUDIT)))
+        if file.ords[inc] != newest_ord + 1:
+            known = None  # those between are done and gone, their records with them
+        newest_ord = file.ords[inc]
+        if lane is None:
+            continue
+        at = 0
+        for first, count, digest, body, *_ in lane.chunks:
+            if first != at + 1:
+                known = None
+            for previous, own in bodies.look((inc, int(Stream.AUDIT)), digest, body, count)[2]:
+                if known is not None and previous != known:
+                    yield f"the audit chain breaks in {inc[:8]}: {previous[:8]} does not follow {known[:8]}"
+                known = own
+            at = first + count - 1
+        if at != lane.last:
+            known = None
+    if known is not None and file.meta.get("audit_head") not in {None, known}:
+        yield "the head of the audit chain is not its last record"
 
 
 def _covered(lane: Lane) -> Iterator[str]:
