@@ -77,12 +77,6 @@ _encoder = msgspec.json.Encoder()
 _compressor = zstandard.ZstdCompressor(level=3)
 _body = msgspec.json.Decoder(_Body)
 
-
-class _Clocked(msgspec.Struct):
-    clock: ClockState | None = None
-
-
-_clock = msgspec.json.Decoder(_Clocked)
 _fact: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyFact)
 
 
@@ -133,12 +127,6 @@ def encode_facts(facts: Sequence[Fact], clock: ClockState | None = None) -> byte
     return _compressor.compress(_encoder.encode(body))
 
 
-def clock_of(body: bytes) -> ClockState | None:
-    """Give what a body (that decodes) says of its gateway's clock; None when it says nothing."""
-    plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_DECODED_BYTES)
-    return _clock.decode(plain).clock
-
-
 def decode(body: bytes, count: int) -> list[AnyFact | UnknownFact] | DecodedReadings:
     """Decode a body that announces `count` records. Raises ChunkError; nothing is decompressed past the limits."""
     decoded = decode_raw(body, count)
@@ -147,6 +135,14 @@ def decode(body: bytes, count: int) -> list[AnyFact | UnknownFact] | DecodedRead
 
 def decode_raw(body: bytes, count: int) -> list[tuple[AnyFact | UnknownFact, bytes]] | DecodedReadings:
     """As `decode`, each fact with its own JSON object as it came: fields we do not know yet are still in there."""
+    return decode_clocked(body, count)[0]
+
+
+Decoded = list[tuple[AnyFact | UnknownFact, bytes]] | DecodedReadings
+
+
+def decode_clocked(body: bytes, count: int) -> tuple[Decoded, ClockState | None]:
+    """As `decode_raw`, with what the body says of its gateway's clock at the commit."""
     if len(body) > MAX_BODY_BYTES:
         raise ChunkError(f"body of {len(body)} bytes; at most {MAX_BODY_BYTES} are accepted")
     try:
@@ -167,7 +163,7 @@ def decode_raw(body: bytes, count: int) -> list[tuple[AnyFact | UnknownFact, byt
         raise ChunkError("a body holds either readings or facts")
     if found != count:
         raise ChunkError(f"body holds {found} records, its frame says {count}")
-    return decoded
+    return decoded, parsed.clock
 
 
 def _decode_fact(raw: msgspec.Raw) -> AnyFact | UnknownFact:

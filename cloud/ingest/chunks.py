@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cloud.ingest import readings, wanted, witness
+from cloud.ingest import readings, redate, wanted, witness
 from cloud.ingest.items import Item
-from cloud.ingest.project import Projection, is_line
+from cloud.ingest.project import EARLIEST_NS, Projection, is_line
 from cloud.ingest.streams import Stream
 from cloud.ingest.transaction import Transaction
 from cloud.marts.ledger import Ledger
 from cloud.plant import Plants
-from sync.chunk import ChunkError, DecodedReadings, UnknownFact, clock_of, decode_raw, digest
-from sync.facts import Fact, TagDictionary
+from sync.chunk import ChunkError, DecodedReadings, UnknownFact, decode_clocked, digest
+from sync.facts import ClockStepped, Fact, TagDictionary
 from sync.facts import Stream as Lane
 from sync.frames import Batch, Loss, Rejection
 from sync.receiver import Place
+from sync.timing import ClockState
 from sync.topics import Address
 
 
@@ -33,6 +34,8 @@ class Chunks:
         self._projection = Projection(self._ledger, tx.now_ns)
         self._readings: list[readings.Stored] = []
         self._facts: list[tuple[Any, ...]] = []
+        self._set: list[tuple[Address, list[str], int]] = []
+        """Clocks that were set for the first time: (gateway, its incarnations of that boot, step in ns)."""
 
     def write(self) -> None:
         """Write all records and what they touch; called once."""
@@ -46,8 +49,20 @@ class Chunks:
             columns = ("inc", "stream", "seq", "tenant", "kind", "work_unit", "at", "body")
             types = ("int8", "int2", "int8", "text", "text", "text", "int8", "text")
             connection.bulk("fact", columns, types, self._facts)
+        self._redate()
         self._projection.write(connection)
         self._ledger.write(connection)
+
+    def _redate(self) -> None:
+        """Date anew what gateways recorded before their clock was set, in this transaction or earlier."""
+        connection = self._tx.connection
+        for address, incarnations, step in self._set:
+            gateway = self._tx.gateway(address)
+            for inc in redate.remember(connection, gateway, incarnations, step):
+                for key, fact in redate.stored_facts(connection, inc, step, EARLIEST_NS):
+                    self._projection.add(key, address.tenant, address.site, gateway, fact)
+                for tenant, rows in redate.stored_readings(connection, inc, step):
+                    readings.add_late(connection, tenant, rows)
 
     def batch(self, item: Item, frame: Batch) -> None:
         stream = self._tx.streams.get(item.address, frame.inc, frame.stream)
@@ -81,24 +96,24 @@ class Chunks:
                 raise ChunkError(f"the database refuses what it holds: {item.refused}")  # noqa: TRY301 - one way out
             if digest(item.body).hex() != frame.digest:
                 raise ChunkError("the body does not fit its digest")  # noqa: TRY301 - one way out
-            decoded = decode_raw(item.body, frame.count)
+            decoded, clock = decode_clocked(item.body, frame.count)
+            unset = clock is not None and clock.sync == "unset"
             if isinstance(decoded, DecodedReadings):
-                self._take_readings(address, frame, stream, decoded)
+                self._take_readings(address, frame, stream, decoded, unset=unset)
             else:
-                self._take_facts(address, frame, stream, decoded)
+                self._take_facts(address, frame, stream, decoded, unset=unset)
         except ChunkError as error:
             self._reject(item, frame, stream, str(error))
             return False
-        self._record(item, frame, stream)
+        self._record(item, frame, stream, clock)
         stream.rows += frame.count
         self._tx.done.chunks += 1
         self._tx.done.records += frame.count
         return True
 
-    def _record(self, item: Item, frame: Batch, stream: Stream) -> None:
+    def _record(self, item: Item, frame: Batch, stream: Stream, clock: ClockState | None) -> None:
         """Write the chunk itself, with its place in the chain and the clock it was committed by."""
         links = witness.check(self._tx.connection, stream, frame, self._tx.keys(item.address))
-        clock = clock_of(item.body)
         self._tx.connection.execute(
             "insert into ingest_chunk(inc, stream, first, tenant, count, digest, stored_ms, before, link, signature,"
             " clock_sync, uptime, clock_offset_ms, body) values(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -137,7 +152,9 @@ class Chunks:
         if row is not None and not row[0]:
             self._tx.done.answer(item.caller).reincarnate = (frame.inc, why)
 
-    def _take_readings(self, address: Address, frame: Batch, stream: Stream, decoded: DecodedReadings) -> None:
+    def _take_readings(
+        self, address: Address, frame: Batch, stream: Stream, decoded: DecodedReadings, *, unset: bool
+    ) -> None:
         gateway = self._tx.gateway(address)
         tags = self._tx.known.dictionary(self._tx.connection, gateway, decoded.dictionary)
         if tags is None:
@@ -145,13 +162,15 @@ class Chunks:
         used = decoded.readings.tag
         if used.min() < 0 or used.max() >= len(tags):
             raise ChunkError(f"readings name tag {int(used.max())} of a dictionary of {len(tags)}")
+        step = redate.step(self._tx.connection, stream.inc) if unset else None
         stored = readings.Stored(
             inc=stream.inc,
             stream=stream.stream,
             first=frame.first,
             tenant=address.tenant,
             tags=tags,
-            readings=decoded.readings,
+            readings=decoded.readings if step is None else redate.readings(decoded.readings, step),
+            undated=unset and step is None,
         )
         self._readings.append(stored)
         for line, at in stored.good_until().items():
@@ -159,7 +178,13 @@ class Chunks:
                 self._projection.data((address.tenant, address.site, line), at, gateway)
 
     def _take_facts(
-        self, address: Address, frame: Batch, stream: Stream, decoded: Sequence[tuple[Fact | UnknownFact, bytes]]
+        self,
+        address: Address,
+        frame: Batch,
+        stream: Stream,
+        decoded: Sequence[tuple[Fact | UnknownFact, bytes]],
+        *,
+        unset: bool,
     ) -> None:
         gateway = self._tx.gateway(address)
         for place, (fact, raw) in enumerate(decoded):
@@ -169,10 +194,15 @@ class Chunks:
                 self._facts.append((*key, address.tenant, fact.kind, "", self._tx.now_ns, raw.decode()))
                 continue
             kind = str(fact.__struct_config__.tag)
+            undated = redate.undated(fact.at) and frame.stream != Lane.AUDIT
+            if undated and (step := redate.step(self._tx.connection, stream.inc)) is not None:
+                fact, undated = redate.fact(fact, step), False  # noqa: PLW2901 - as it would have been told
             self._facts.append((*key, address.tenant, kind, fact.work_unit, fact.at, raw.decode()))
+            if isinstance(fact, ClockStepped) and fact.was == "unset":
+                self._set.append((address, [*fact.incarnations, stream.name], fact.step))
             if isinstance(fact, TagDictionary):
                 self._tx.known.learn(self._tx.connection, gateway, address.tenant, fact)
-            else:
+            elif not (undated and unset):
                 self._projection.add(key, address.tenant, address.site, gateway, fact)
 
     def _known_chunk(self, item: Item, frame: Batch, stream: Stream, *, astride: bool) -> None:

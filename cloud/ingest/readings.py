@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cloud.bus import Value
 from cloud.database import Connection
 from sync.reading import Readings
+from sync.timing import UNSET_BEFORE_NS
 
 MINUTE_NS: Final = 60_000_000_000
 NS: Final = 1_000_000
@@ -52,6 +53,13 @@ class Stored:
     tags: list[Tag]
     """The dictionary, in the gateway's order."""
     readings: Readings
+    undated: bool = False
+    """Its gateway's clock had never been set, and nobody knows yet by how much it was off."""
+
+    def counted(self) -> Readings:
+        """Give what counts in the minute it is dated in."""
+        dated = self.readings.source_time >= UNSET_BEFORE_NS
+        return self.readings.take(dated) if self.undated and not dated.all() else self.readings
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Give the table's rows, each column made in one go."""
@@ -112,6 +120,7 @@ def insert(connection: Connection, chunks: list[Stored]) -> None:
     connection.bulk("reading", COLUMNS, TYPES, (row for chunk in chunks for row in chunk.rows()))
 
 
+_MINUTE_TYPES: Final = ("int8", "int8", "text", "int8", "int8", "float8", "float8", "float8")
 _ADD_MINUTES: Final = (
     "insert into tag_minute(minute, tag, tenant, good, bad, total, low, high) {rows}"
     " on conflict(minute, tag) do update set good=tag_minute.good+excluded.good, bad=tag_minute.bad+excluded.bad,"
@@ -127,18 +136,28 @@ def add_minutes(connection: Connection, chunks: list[Stored]) -> None:
     for chunk in chunks:
         by_tenant.setdefault(chunk.tenant, []).append(chunk)
     for tenant, group in sorted(by_tenant.items()):
-        tag = np.concatenate([np.array([t.id for t in c.tags], np.int64)[c.readings.tag] for c in group])
-        minute = np.concatenate([c.readings.source_time for c in group]) // MINUTE_NS
-        value = np.concatenate([c.readings.value for c in group])
-        status = np.concatenate([c.readings.status for c in group])
-        rows = _reduce(minute, tag, value, (status < np.uint32(0x4000_0000)) & np.isfinite(value), tenant)
-        types = ("int8", "int8", "text", "int8", "int8", "float8", "float8", "float8")
-        connection.merge(_ADD_MINUTES, types, rows)
+        counted = [(c.tags, c.counted()) for c in group]
+        tag = np.concatenate([np.array([t.id for t in tags], np.int64)[batch.tag] for tags, batch in counted])
+        time = np.concatenate([batch.source_time for _, batch in counted])
+        value = np.concatenate([batch.value for _, batch in counted])
+        status = np.concatenate([batch.status for _, batch in counted])
+        connection.merge(_ADD_MINUTES, _MINUTE_TYPES, _reduce(time, tag, value, status, tenant))
+
+
+def add_late(connection: Connection, tenant: str, rows: list[tuple[int, int, float | None, int]]) -> None:
+    """Add (tag, source time, value, status) that were not counted while nobody knew when they were."""
+    tag, time, value, status = zip(*rows, strict=True)
+    numbers = np.array([np.nan if v is None else v for v in value], np.float64)
+    added = _reduce(np.array(time, np.int64), np.array(tag, np.int64), numbers, np.array(status, np.uint32), tenant)
+    connection.merge(_ADD_MINUTES, _MINUTE_TYPES, added)
 
 
 def _reduce(
-    minute: NDArray[np.int64], tag: NDArray[np.int64], value: NDArray[np.float64], good: NDArray[np.bool_], tenant: str
+    time: NDArray[np.int64], tag: NDArray[np.int64], value: NDArray[np.float64], status: NDArray[np.uint32], tenant: str
 ) -> list[tuple[Any, ...]]:
+    if not len(tag):
+        return []
+    minute, good = time // MINUTE_NS, (status < np.uint32(0x4000_0000)) & np.isfinite(value)
     order = np.lexsort((tag, minute))
     minute, tag, good = minute[order], tag[order], good[order]
     value = np.where(good, value[order], np.nan)

@@ -48,10 +48,16 @@ def readings(batch: Readings, step: int) -> Readings:
     return replace(batch, source_time=move(batch.source_time), server_time=move(batch.server_time))
 
 
+def step(connection: Connection, inc: int) -> int | None:
+    """Give by how much the clock of this incarnation was off while it was not set; None as long as nobody knows."""
+    row = connection.one("select unset_step from incarnation where id=?", (inc,))
+    return None if row is None else row[0]
+
+
 def remember(connection: Connection, gateway: int, incarnations: Sequence[str], step: int) -> list[int]:
     """Note the step of incarnations that have none; give their numbers. A later step is of a clock that was set."""
     found: list[int] = []
-    for inc in incarnations:
+    for inc in dict.fromkeys(incarnations):
         rows = connection.execute(
             "update incarnation set unset_step=? where gateway=? and inc=? and unset_step is null returning id",
             (step, gateway, inc),
