@@ -92,7 +92,7 @@ class Timekeeping:
         self, clock: Clock, ask: Callable[[], tuple[bool | None, int]] = kernel_clock, *, boot: str | None = None
     ) -> None:
         self.offset_ms: int | None = None
-        """Our clock minus the cloud's, as of the last session; the uplink sets it."""
+        """Our clock minus the cloud's, as of the last session."""
         self.steps = 0
         """Jumps since the start."""
         self._clock, self._ask = clock, ask
@@ -101,6 +101,10 @@ class Timekeeping:
         self._was = self.stamp()
         self._boot = boot_id() if boot is None else boot
         self._incarnations: list[str] = []
+
+    def compared(self, offset_ms: int) -> None:
+        """Note by how much our clock was ahead of the cloud's at the begin of a session."""
+        self.offset_ms = offset_ms
 
     def recall(self, checkpoint: bytes | None) -> None:
         """Take up which incarnations this boot had before; those of another boot are another clock's."""
