@@ -16,11 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
-
 from cloud.ingest.fair import Quota
 from cloud.ingest.items import Committed, Gone, Item
 from sync.clock import Clock
+from sync.farewell import whose_farewell
 from sync.frames import (
     Batch,
     Challenge,
@@ -143,7 +142,7 @@ class Door:
         if self._quota is not None and not self._quota.allows(address, len(payload), self._clock.monotonic()):
             return self._foreign("quota", f"gateway {address} sends more than [ingest] in cloud.toml allows it")
         if what == "state":
-            return self._state(address, payload)
+            return self._state(address, payload, key)
         try:
             header, body = open_up(payload, key)
             return self._frame(address, header, body)
@@ -250,15 +249,13 @@ class Door:
             return []
         return [Say(address, "ctl", Stale(why="the cloud has no such session; say hello again", nonce=nonce))]
 
-    def _state(self, address: Address, payload: bytes) -> list[Say | Item]:
-        """Read birth and will; they are hints, the heartbeat is what counts."""
-        try:
-            said = msgspec.json.decode(payload)
-        except msgspec.DecodeError:
-            return self._foreign("state", f"gateway {address}: its state message is no JSON")
-        if isinstance(said, dict) and said.get("online") is False and address in self._gateways:  # pyright: ignore[reportUnknownMemberType]
-            return [Item(address, Gone())]
-        return []
+    def _state(self, address: Address, payload: bytes, key: bytes) -> list[Say | Item]:
+        """Read a will; it is a hint, the heartbeat is what counts. One of an earlier start means nothing any more."""
+        inc = whose_farewell(payload, key, address)
+        if inc is None:
+            return self._foreign("state", f"gateway {address}: its state message is not its own")
+        gateway = self._gateways.get(address)
+        return [Item(address, Gone())] if gateway is not None and inc in gateway.guests else []
 
     def throttle(self, window: int) -> list[Say]:
         """Set the window and tell it to every session at once: 0 stops the flow, any other starts it again."""

@@ -13,10 +13,11 @@ from cloud.database import Database
 from cloud.ingest.flow import Flow
 from cloud.ingest.metrics import Metrics
 from cloud.plant import Plants
+from sync.farewell import farewell
 from sync.frames import Challenge, Hello
 from sync.mqtt import Mqtt
 from sync.topics import EVERYTHING_UP, Address
-from tests.cloud.gateway import LINE, S, Start, produced, state
+from tests.cloud.gateway import KEY, LINE, S, Start, produced, state
 from tests.cloud.peer import peer
 from tests.servers import Broker
 
@@ -181,7 +182,7 @@ async def test_a_will_marks_the_gateway_as_gone_until_it_speaks_again(cloud: Run
     start = Start()
     async with peer(broker.port) as gateway:
         await gateway.resume(start)
-        await gateway.transport.publish(gateway.address.up("state"), b'{"online": false}')
+        await gateway.transport.publish(gateway.address.up("state"), farewell(KEY, gateway.address, start.inc))
         await gateway.send(start.facts(state(NOW, "EXECUTE")))
         await gateway.receipt()
         ((gone,),) = await cloud.database.read(lambda c: c.execute("select gone_ms from gateway"))
