@@ -52,6 +52,7 @@ from sync.effects import (
     State,
     Turn,
 )
+from sync.facts import Stream
 from sync.frames import (
     PROTOCOLS,
     Batch,
@@ -190,7 +191,9 @@ class Cursor:
             return self._turn("what is read now does not wait behind the backlog")
         for one in incarnations:
             for stream, held in one.streams.items():
-                self._lanes[one.inc, int(stream)] = Lane(one.ord, one.inc, int(stream), one.closed, held.last)
+                here = [first for first, _ in held.held] + [loss.first for loss in held.losses]
+                floor = min(here, default=held.last + 1) - 1
+                self._lanes[one.inc, int(stream)] = Lane(one.ord, one.inc, int(stream), one.closed, held.last, floor)
         closed = [one.ord for one in incarnations if one.closed and one.ord > self._after]
         self._named_upto = max(closed, default=self._after)
         self._named_all = (
@@ -371,7 +374,13 @@ class Cursor:
         self._sending.open(frame.window)
         self._patience.deadline = now + STOPPED_WAIT
         # The store must have these before anything is fetched: it may turn a latent loss into a declared one.
-        return [Apply(marks, welcome=True), *self._next_part(now, wall)]
+        effects: list[Effect] = [Apply(marks, welcome=True)]
+        readings = self._lanes.get((self.inc, Stream.FACT))
+        if readings is not None and readings.stored < readings.floor:
+            # What the readings that follow are read with (their tag dictionary) may be among what neither side has now.
+            # A new incarnation begins with it, and goes before what was left behind.
+            return effects + self._turn("the cloud lost what was forgotten here; its tags are told anew")
+        return effects + self._next_part(now, wall)
 
     def _receipt(self, frame: Receipt, now: int, wall: int) -> list[Effect]:
         self._number = frame.number

@@ -37,6 +37,8 @@ class Lane:
     stream: int
     closed: bool
     last: int
+    floor: int = 0
+    """Up to here the gateway has forgotten what it had, when the session began."""
     stored: int = 0
     safe: int = 0
     sent: int = 0

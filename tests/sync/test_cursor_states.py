@@ -12,12 +12,14 @@ from sync.frames import (
     Challenge,
     DownFrame,
     Hello,
+    Incarnation,
     Loss,
     Offer,
     Receipt,
     Reincarnate,
     Resume,
     Stale,
+    StreamHoldings,
     Wanted,
     Watermark,
     Welcome,
@@ -267,6 +269,18 @@ def test_a_cloud_that_has_more_of_an_earlier_start_is_the_one_that_knows_better(
     apply, *_ = cursor.received(Welcome(nonce=NONCE, watermarks=[mark]), 0, 0)
     assert isinstance(apply, Apply)
     assert apply.watermarks[0] == mark
+
+
+@pytest.mark.parametrize(("stream", "stored", "turns"), [(3, 4, True), (3, 5, False), (2, 4, False)])
+def test_a_cloud_restored_to_before_what_we_forgot_is_told_the_tags_anew(stream: int, stored: int, turns: bool):
+    cursor = asking()
+    held = StreamHoldings(last=9, held=[(8, 9)], losses=[Loss(6, 7, "shed")])
+    cursor.holdings(ASKED, [Incarnation(inc=INC, ord=1, closed=False, streams={str(stream): held})], True, 0)
+    mark = Watermark(inc=INC, stream=stream, stored=stored, safe=stored)
+    apply, then = cursor.received(Welcome(nonce=NONCE, watermarks=[mark]), 0, 0)
+    assert apply == Apply([mark], welcome=True)  # the store declares what is nowhere any more
+    assert isinstance(then, Turn) == turns
+    assert not turns or not then.forked
 
 
 # --- flow control ---
