@@ -29,6 +29,7 @@ from edge.timekeeping import Timekeeping
 from edge.uplink import UplinkState, UplinkVitals, run_uplink
 from sync.clock import Clock, WallClock
 from sync.facts import Audited, Fact
+from sync.farewell import farewell
 from sync.logs import log_to_stderr
 from sync.mqtt import Mqtt
 from sync.settings import ConfigError
@@ -103,6 +104,7 @@ async def _run(site: Site) -> None:
         quota_bytes=gateway.quota_mb * 2**20,
         ballast_bytes=gateway.ballast_mb * 2**20,
         software=SOFTWARE,
+        clock_state=keeping.stamp,
     ) as store:
         flow = Flow(site, store, clock)
         uplink = UplinkState() if site.file.uplink is not None else None
@@ -126,7 +128,7 @@ async def _run(site: Site) -> None:
 
             parts.append(asyncio.create_task(watch(site, store, clock), name="certificates"))
         if uplink is not None:
-            parts.append(asyncio.create_task(_send(site, store, flow, uplink), name="uplink"))
+            parts.append(asyncio.create_task(_send(site, store, flow, uplink, keeping), name="uplink"))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         notify_systemd("READY=1")
         await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -168,7 +170,7 @@ async def _watch(flow: Flow, uplink: UplinkState | None) -> None:
         await flow.clock.sleep(0.2)
 
 
-async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> None:
+async def _send(site: Site, store: Store, flow: Flow, state: UplinkState, keeping: Timekeeping) -> None:
     """Keep the uplink: one MQTT connection after another, for ever."""
     uplink = site.file.uplink
     if uplink is None:
@@ -187,7 +189,7 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> Non
             uplink.port,
             client_id=f"{site.file.gateway.id}.{store.incarnation[:8]}",
             subscriptions=[site.address.down(what) for what in ("ctl", "ack", "cmd")],
-            will=(site.address.up("state"), b'{"online": false}'),
+            will=(site.address.up("state"), farewell(key, site.address, store.incarnation)),
             tls=uplink.tls,
             ca=ca,
             certificate=certificate,
@@ -214,6 +216,7 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState) -> Non
         heartbeat_s=uplink.heartbeat_s,
         software=SOFTWARE,
         box=box_id(),
+        on_offset=keeping.compared,
         backlog_bytes_s=None if uplink.backlog_kb_s is None else uplink.backlog_kb_s * 1024,
     )
 
