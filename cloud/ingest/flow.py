@@ -124,6 +124,9 @@ class Flow:
         async with aclosing(messages) as arriving:  # pyright: ignore[reportArgumentType] - an async generator in all but name
             async for message in arriving:
                 self._metrics.messages.inc()
+                if message.retained:  # genuine or not, it is of before: some brokers give it whatever one asks for
+                    self._note("retained", f"a message kept by the broker on {message.topic}")
+                    continue
                 for one in self._door.take(message.topic, message.payload):
                     if isinstance(one, Say):
                         self._say(one)

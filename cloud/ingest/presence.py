@@ -69,8 +69,8 @@ class Roll:
         previous = next((one.previous for one in frame.incarnations if one.inc == owner), "")
         if not appeared:
             discarded = self._inherits(previous)
-            self._appeared(item, frame, owner, box, previous)
-            if public_key and item.public_key and item.public_key != public_key:
+            self._appeared(item, frame, owner, previous, discarded=discarded)
+            if public_key and item.public_key and item.public_key != public_key and not discarded:
                 self._event("key changed", f"incarnation {owner} signs with key {item.public_key}, not {public_key}")
         connection.execute(
             "update incarnation set appeared=?, resumed=?, box=?, public_key=?, software=?, discarded=? where id=?",
@@ -86,7 +86,13 @@ class Roll:
             self._event("cloned", self._two_boxes(item, owner, rival))
         connection.execute(
             "update gateway set resumes=?, box=?, public_key=?, identity=? where id=?",
-            (count, item.box or box, item.public_key or public_key, identity, self._gateway),
+            (
+                count,
+                box if discarded else item.box or box,
+                public_key if discarded else item.public_key or public_key,
+                identity,
+                self._gateway,
+            ),
         )
         told = "conflict" if discarded or identity == "conflict" else "ok"
         return Presence(owner, told, identity == "conflict", self._events)
@@ -112,14 +118,15 @@ class Roll:
 
     # --- what kind of a start it is ---
 
-    def _appeared(self, item: Item, frame: Resume, owner: str, box: str, previous: str) -> None:
+    def _appeared(self, item: Item, frame: Resume, owner: str, previous: str, *, discarded: bool) -> None:
         last = self._connection.one(
-            "select inc, ord, box from incarnation where gateway=? and appeared>0 order by resumed desc",
-            (self._gateway,),
+            "select inc, ord, box from incarnation where gateway=? and appeared>0 and discarded=? order by resumed desc",
+            (self._gateway, discarded),
         )
         if last is None:
             self._event("started", f"incarnation {owner}, {item.software}: the first one ever seen")
             return
+        box = last[2]
         moved = bool(item.box and box and item.box != box)
         if not self._forks(frame, owner, previous, last):
             if moved:

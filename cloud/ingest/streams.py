@@ -210,8 +210,16 @@ class Streams:
         for caller, stream in self._told:
             stored = stream.position.stored
             safe = stored if self._safe_is_stored else min(stream.safe, stored)
-            mark = Watermark(inc=stream.name, stream=stream.stream, stored=stored, safe=safe)
-            self._done.answer(caller).watermarks[stream.name, stream.stream] = mark
+            answer = self._done.answer(caller)
+            # In a welcome also where the chain stands: a gateway with another history under this name sees it at once.
+            known = answer.welcome and stream.link is not None and stream.link_seq == stored
+            answer.watermarks[stream.name, stream.stream] = Watermark(
+                inc=stream.name,
+                stream=stream.stream,
+                stored=stored,
+                safe=safe,
+                link=(stream.link or b"").hex() if known else "",
+            )
 
 
 def _by_the_cloud(reason_who: tuple[str, str]) -> bool:

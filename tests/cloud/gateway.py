@@ -7,10 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from sync import facts as f
+from sync.chain import follow, genesis, statement
 from sync.chunk import digest, encode_facts, encode_readings
 from sync.frames import Batch, Heartbeat, Incarnation, Loss, Resume, StreamHoldings
 from sync.reading import Readings
+from sync.signing import Signer
 from sync.topics import Address
 
 KEY = bytes(range(32))
@@ -31,6 +35,10 @@ class Start:
     chunks: list[tuple[Batch, bytes]] = field(default_factory=list)
     losses: dict[int, list[Loss]] = field(default_factory=dict)
     held: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    previous: str = ""
+    signer: Signer | None = None
+    """With a signer chunks are chained and signed, as those of protocol 2."""
+    links: dict[int, bytes] = field(default_factory=dict)
 
     def chunk(self, body: bytes, count: int, stream: int, nonce: str = "") -> tuple[Batch, bytes]:
         first = self.last.get(stream, 0) + 1
@@ -38,6 +46,11 @@ class Start:
         batch = Batch(
             nonce=nonce, inc=self.inc, stream=stream, first=first, count=count, last=last, digest=digest(body).hex()
         )
+        if self.signer is not None:
+            before = self.links.get(stream) or genesis(self.inc, stream)
+            link = self.links[stream] = follow(before, digest(body))
+            said = statement(str(self.address), (self.inc, stream), last, link)
+            batch = msgspec.structs.replace(batch, before=before.hex(), signature=self.signer.sign(said).hex())
         self.chunks.append((batch, body))
         self.held.setdefault(stream, []).append((first, last))
         return batch, body
@@ -57,7 +70,7 @@ class Start:
             str(stream): StreamHoldings(last=last, held=self.held.get(stream, []), losses=self.losses.get(stream, []))
             for stream, last in self.last.items()
         }
-        return Incarnation(inc=self.inc, ord=self.ord, closed=self.closed, streams=streams)
+        return Incarnation(inc=self.inc, ord=self.ord, previous=self.previous, closed=self.closed, streams=streams)
 
     def resume(self, *others: Start, nonce: str = "n") -> Resume:
         return Resume(nonce=nonce, incarnations=[*(o.incarnation() for o in others), self.incarnation()])
