@@ -33,6 +33,9 @@ LIVE_WORDS: Final = (
     *(f"app.{name}" for name in ("live", "connecting", "lost", "lost_banner")),
     "alarms.new",
     "link.failed",
+    "hours.asked",
+    "hours.asked_none",
+    "hours.ask_failed",
 )
 """What the scripts say themselves."""
 
@@ -49,7 +52,7 @@ class Reader:
     query: tuple[tuple[str, str], ...] = ()
     """What the address asked for besides the language."""
 
-    def address(self, **changes: str) -> str:
+    def address(self, **changes: object) -> str:
         """Give this page's address with something changed."""
         return "?" + urlencode(dict(self.query) | changes)
 

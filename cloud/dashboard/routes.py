@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
@@ -19,9 +21,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ExceptionHandler
 
 from cloud.api.answers import Answers
-from cloud.api.errors import ApiError
+from cloud.api.errors import ApiError, invalid
 from cloud.api.routes import Source, Tenant
-from cloud.dashboard import views
+from cloud.bi.audit import Filter
+from cloud.bi.times import iso, ms_of
+from cloud.dashboard import ledger, views
 from cloud.dashboard.render import STATIC, VERSION, Reader, render
 from cloud.dashboard.texts import LANGUAGES, Words, choose
 from cloud.database import DatabaseError
@@ -30,6 +34,8 @@ log = logging.getLogger(__name__)
 
 YEAR_S: Final = 31_536_000
 RETRY_S: Final = 5
+FILTERS: Final = ("gateway", "actor", "action", "target", "text", "from", "to")
+AUDIT_ROWS: Final = 50
 PLANT_ZONE: Final = "Asia/Seoul"
 """Where no site is configured yet."""
 
@@ -56,6 +62,7 @@ def reader(request: Request) -> Reader:
 
 
 Whom = Annotated[Reader, Depends(reader)]
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 Period = Annotated[Literal["shift", "8h", "24h", "7d"], Query(alias="range")]
 
 
@@ -72,7 +79,8 @@ def _page(request: Request, body: str, status: int = 200) -> Response:
 async def hall(request: Request, source: Source, tenant: Tenant, whom: Whom) -> Response:
     """The hall: every line, the alarms, the newest verdicts, and the proof."""
     page = "_hall.html" if _fragment(request) else "hall.html"
-    return _page(request, render(page, whom, **views.hall(await source.overview(tenant), whom.words)))
+    model = views.hall(await source.overview(tenant), whom.words)
+    return _page(request, render(page, whom, **model, **await _banner(source, tenant, whom)))
 
 
 @router.get("/lines/{work_unit:path}")
@@ -86,7 +94,8 @@ async def line(
     start, end = (None, None) if back is None else (now - back, now)
     detail = await source.line(tenant, work_unit, start, end)
     model = await asyncio.to_thread(views.line, detail, whom, period)
-    return _page(request, render("_line_page.html" if _fragment(request) else "line.html", whom, **model))
+    page = "_line_page.html" if _fragment(request) else "line.html"
+    return _page(request, render(page, whom, **model, **await _banner(source, tenant, whom)))
 
 
 @router.get("/gateways")
@@ -95,7 +104,51 @@ async def gateways(request: Request, source: Source, tenant: Tenant, whom: Whom)
     """The fleet, and the account of every stream."""
     overview, ledger = await source.overview(tenant), await source.completeness(tenant, count=False)
     model = views.gateways(overview, ledger, whom.words)
-    return _page(request, render("_gateways.html" if _fragment(request) else "gateways.html", whom, **model))
+    page = "_gateways.html" if _fragment(request) else "gateways.html"
+    return _page(request, render(page, whom, **model, **await _banner(source, tenant, whom)))
+
+
+@router.get("/completeness")
+@router.get("/fragments/completeness")
+async def completeness(request: Request, source: Source, tenant: Tenant, whom: Whom) -> Response:
+    """Every gateway's last 48 hours, what is safe, and who speaks under which identity."""
+    hours, known = await source.oversight.hours(tenant, None, None, None), await source.oversight.ledger(tenant)
+    model = ledger.completeness(hours, known, whom.words, whom.zone) | ledger.banner(
+        known["alerts"], whom.words, whole=True
+    )
+    return _page(request, render("_completeness.html" if _fragment(request) else "completeness.html", whom, **model))
+
+
+@router.get("/audit")
+async def audit(request: Request, source: Source, tenant: Tenant, whom: Whom, *, page: PageNumber = 1) -> Response:
+    """The audit log, with filters."""
+    asked = {name: request.query_params.get(name, "").strip() for name in FILTERS}
+    limit = AUDIT_ROWS
+    selection = _selection(asked, whom.zone)
+    found = await source.audit.page(tenant, selection, limit=limit, offset=(page - 1) * limit)
+    model = ledger.audit(found, await source.audit.choices(tenant), asked, whom.words)
+    times = {"from": selection.start_ms, "to": selection.end_ms}
+    query = {name: value for name, value in asked.items() if value and name not in times}
+    query |= {name: iso(ms) for name, ms in times.items() if ms is not None} | {"tenant": tenant}
+    model |= {"now": iso(time.time_ns() // 1_000_000), "csv": f"/api/v1/audit/export.csv?{urlencode(query)}"}
+    return _page(request, render("audit.html", whom, **model, **await _banner(source, tenant, whom)))
+
+
+def _selection(asked: dict[str, str], zone: tzinfo) -> Filter:
+    """Read the filters of the address; times without a zone are the plant's."""
+    times: dict[str, int | None] = {}
+    for name in ("from", "to"):
+        try:
+            at = datetime.fromisoformat(asked[name]) if asked[name] else None
+        except ValueError as error:
+            raise invalid(f"`{name}` is no time: {asked[name]!r}", "give it as ISO 8601") from error
+        times[name] = None if at is None else ms_of(at if at.tzinfo is not None else at.replace(tzinfo=zone))
+    named = {name: asked[name] or None for name in ("actor", "action", "target", "gateway", "text")}
+    return Filter(**named, start_ms=times["from"], end_ms=times["to"])
+
+
+async def _banner(source: Answers, tenant: str, whom: Reader) -> dict[str, Any]:
+    return ledger.banner(await source.oversight.alerts(tenant), whom.words)
 
 
 @router.get("/fragments/verdicts/{verdict_id}")

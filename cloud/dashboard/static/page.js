@@ -4,9 +4,11 @@ import { followStream } from "./live.js";
 import { openEvidence } from "./evidence.js";
 import { startTheme } from "./theme.js";
 import { startLink } from "./link.js";
+import { startAsking } from "./ask.js";
 
 startTheme();
 startClock();
 openEvidence();
 startLink();
+startAsking();
 if (document.querySelector("main[data-fragment]")) followStream();

@@ -154,7 +154,7 @@ async def test_the_language_chosen_once_is_kept_on_every_page(cloud: Hall, door:
         visitor.check()
 
 
-@pytest.mark.parametrize("path", ["/", f"/lines/{LINE_2}", "/gateways", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", f"/lines/{LINE_2}", "/gateways", "/completeness", "/audit", "/nowhere"])
 async def test_nothing_scrolls_sideways_on_a_phone(cloud: Hall, door: Door, path: str) -> None:
     await cloud.say(*shift_of_work(time.time_ns()))
     await cloud.beat(waiting=123_456)

@@ -11,7 +11,7 @@ from cloud.dashboard.views import PERIODS
 
 PLACES = re.compile(r"\{(\w+)\}")
 LOOKED_UP = {"state", "reason", "element", "decision", "severity", "check", "component", "loss", "stream", "oee_reason"}
-LOOKED_UP |= {"defect", "tag", "unece", "unit"}
+LOOKED_UP |= {"defect", "tag", "unece", "unit", "hour_state"}
 """Sections whose keys are codes of the data; everything else is named in a template or a module."""
 
 SAID_BY_CODE = {f"gateway.{state}" for state in ("connected", "connecting", "offline", "never", "lost", "down")}
