@@ -59,7 +59,16 @@ class Stand:
         (folder / "credentials").mkdir()
         (folder / "credentials" / "gw.key").write_text(secrets.token_hex(32))
 
-    def configure(self, *, source: str, tags: str, rules: int = 50, window_s: float = 1.0, uplink: bool = True) -> None:
+    def configure(
+        self,
+        *,
+        source: str,
+        tags: str,
+        rules: int = 50,
+        window_s: float = 1.0,
+        uplink: bool = True,
+        database: str = "sqlite:///cloud.db",
+    ) -> None:
         """Write book, rules, site and cloud files; `source` is the body of the connection, `tags` of the book."""
         (self.folder / "book.toml").write_text(f'title = "bench"\n{tags}')
         limits = "".join(
@@ -79,7 +88,7 @@ class Stand:
             f"window_s = {window_s}\n"
         )
         (self.folder / "cloud.toml").write_text(
-            f'safe = "stored"\n[broker]\nhost = "127.0.0.1"\nport = {self.broker_port}\ntls = false\n[http]\nport = {self.cloud}\n'
+            f'safe = "stored"\n[database]\nurl = "{database}"\n[broker]\nhost = "127.0.0.1"\nport = {self.broker_port}\ntls = false\n[http]\nport = {self.cloud}\n'
             '[[gateway]]\ntenant = "bench"\nsite = "bench"\nid = "gw"\nkey = { credential = "gw.key" }\n'
             '[[site]]\ntenant = "bench"\nid = "bench"\nname = { ko = "벤치", en = "Bench" }\ntimezone = "Asia/Seoul"\n'
             'shift = [{ code = "A", start = "00:00:00", end = "12:00:00" }, { code = "B", start = "12:00:00", end = "00:00:00" }]\n'
