@@ -39,6 +39,8 @@ from sync.transport import Limits, Message, NobodyListensError, RefusedError, Tr
 
 IN_FLIGHT: Final = 20
 """Publishes that wait for their PUBACK at a time, where the broker allows as many."""
+SUBSCRIBE_AT_ONCE: Final = 500
+"""Topics in one packet: a shard of thousands of gateways must not exceed what a broker takes."""
 
 
 class Mqtt(Transport):
@@ -249,20 +251,18 @@ class Mqtt(Transport):
             raise refusal(f"broker {self.where}", "cannot subscribe", 0xA2)
 
     async def _subscribe(self) -> None:
-        if not self._subscriptions:
-            return
-        self._granted = asyncio.get_running_loop().create_future()
         # What a broker kept from before is no news: nothing of ours is retained.
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-        self._client.subscribe([(topic, options) for topic in self._subscriptions])
-        reasons = await self._granted
-        if len(reasons) != len(self._subscriptions):
-            raise TransportError(
-                f"broker {self.where}: answered {len(reasons)} of {len(self._subscriptions)} subscriptions"
-            )
-        for topic, reason in zip(self._subscriptions, reasons, strict=True):
-            if reason.is_failure:
-                raise refusal(f"broker {self.where}", f"refused the subscription {topic}", reason.value)
+        for start in range(0, len(self._subscriptions), SUBSCRIBE_AT_ONCE):
+            topics = self._subscriptions[start : start + SUBSCRIBE_AT_ONCE]
+            self._granted = asyncio.get_running_loop().create_future()
+            self._client.subscribe([(topic, options) for topic in topics])
+            reasons = await self._granted
+            if len(reasons) != len(topics):
+                raise TransportError(f"broker {self.where}: answered {len(reasons)} of {len(topics)} subscriptions")
+            for topic, reason in zip(topics, reasons, strict=True):
+                if reason.is_failure:
+                    raise refusal(f"broker {self.where}", f"refused the subscription {topic}", reason.value)
 
     # --- paho on the event loop ---
 

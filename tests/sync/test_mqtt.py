@@ -606,6 +606,14 @@ async def test_a_message_that_expired_in_the_broker_is_not_delivered(broker: Bro
             assert (await following).payload == b"something else"
 
 
+async def test_the_subscriptions_of_a_large_shard_are_all_made(any_broker):
+    topics = [f"triflow/v1/demo/seoul/gw-{i:04d}/up/#" for i in range(1201)]
+    async with client(any_broker, "to", *topics) as to, client(any_broker, "from") as sender:
+        for i in (0, 499, 500, 999, 1000, 1200):
+            await sender.publish(f"triflow/v1/demo/seoul/gw-{i:04d}/up/ctl", b"x")
+        assert [int(m.topic[-11:-7]) for m in await take(to, 6)] == [0, 499, 500, 999, 1000, 1200]
+
+
 async def test_what_was_retained_before_is_not_given_to_whoever_comes(broker: Broker):
     at = (broker.host, broker.port)
     async with client(at, "from") as sender:

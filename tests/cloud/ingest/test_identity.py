@@ -28,6 +28,7 @@ from tests.cloud.ingest.test_flow import Running
 from tests.cloud.peer import Peer, peer
 from tests.deploy.broker import Production, authority
 from tests.servers import Broker
+from tests.sync.conftest import embedded  # noqa: F401 - the broker, as a fixture
 
 NOW = 1_790_000_000 * S
 THIEFS_KEY = bytes(range(1, 33))
@@ -181,6 +182,27 @@ async def test_a_retained_frame_is_not_even_given_to_the_cloud(plants: Plants, b
             await gateway.receipt()
         assert foreign(cloud, "frame") == foreign(cloud, "state") == 0
         assert await cloud.database.read(lambda c: c.execute("select gone_ms from gateway")) == [(None,)]
+
+
+async def test_a_retained_frame_is_dropped_where_the_broker_gives_it_all_the_same(
+    plants: Plants,
+    embedded: tuple[str, int],  # noqa: F811
+):
+    """As the embedded broker does, whatever one asks for."""
+    start = Start()
+    port = embedded[1]
+    async with Mqtt("127.0.0.1", port, client_id="before", subscriptions=[]) as before:
+        await before.publish(HONEST.up("state"), farewell(KEY, HONEST, start.inc), retain=True)
+        await before.publish(HONEST.up("ctl"), seal(Hello(session="ab" * 8, inc=start.inc), KEY), retain=True)
+    numbers = iter(range(100))
+
+    def connect() -> Mqtt:
+        return Mqtt("127.0.0.1", port, client_id=f"cloud-{next(numbers)}", subscriptions=[EVERYTHING_UP])
+
+    async with ingest(plants, connect) as cloud, asyncio.timeout(20):
+        while foreign(cloud, "retained") < 2:
+            await asyncio.sleep(0.01)
+        assert await cloud.count("gateway") == 0
 
 
 async def test_a_will_of_an_earlier_start_says_nothing_about_this_one(cloud: Running, broker: Broker):
