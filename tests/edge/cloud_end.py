@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -19,6 +20,7 @@ from edge.store import Store
 from edge.uplink import UplinkState, UplinkVitals, run_uplink
 from sync.clock import WallClock
 from sync.mqtt import Mqtt
+from sync.signing import Signer
 from sync.topics import EVERYTHING_UP, Address
 from tests.cloud.conftest import write_cloud_toml
 from tests.cloud.gateway import KEY
@@ -37,10 +39,10 @@ class Cloud:
         self.database: Database
 
     @contextlib.asynccontextmanager
-    async def running(self, host: str, port: int) -> AsyncIterator[Cloud]:
+    async def running(self, host: str, port: int, *, signer: Signer | None = None) -> AsyncIterator[Cloud]:
         plants = Plants(load(self._toml))
         async with open_database(plants.settings.database_url) as self.database:
-            flow = Flow(self.database, plants, Bus(), Metrics(CollectorRegistry()))
+            flow = Flow(self.database, plants, Bus(), Metrics(CollectorRegistry()), signer)
 
             def connect() -> Mqtt:
                 return Mqtt(host, port, client_id="ingest", subscriptions=[EVERYTHING_UP])
@@ -66,8 +68,8 @@ class Cloud:
 
 
 @contextlib.asynccontextmanager
-async def uplink(store: Store, host: str, port: int, *, key: bytes = KEY) -> AsyncIterator[UplinkState]:
-    """Run the uplink of a store until the block ends."""
+async def uplink(store: Store, host: str, port: int, *, key: bytes = KEY, **more: Any) -> AsyncIterator[UplinkState]:
+    """Run the uplink of a store until the block ends; `more` goes to `run_uplink`."""
     seen = UplinkState()
 
     def connect() -> Mqtt:
@@ -78,7 +80,8 @@ async def uplink(store: Store, host: str, port: int, *, key: bytes = KEY) -> Asy
         return UplinkVitals(disk_free_bytes=1, data_at=None, sources={})
 
     task = asyncio.create_task(
-        run_uplink(store, connect, ADDRESS, key, WallClock(), vitals, state=seen, heartbeat_s=0.3), name="uplink"
+        run_uplink(store, connect, ADDRESS, key, WallClock(), vitals, state=seen, heartbeat_s=0.3, **more),
+        name="uplink",
     )
     try:
         yield seen
