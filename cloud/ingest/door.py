@@ -229,11 +229,11 @@ class Door:
         Whoever is really there says hello again, and by that proves to be a second box; nobody has to twice.
         """
         closed = {one.inc for one in header.incarnations if one.closed}
-        for other in list(gateway.guests.values()):
+        for other in gateway.guests.values():
             if other is guest or not other.resumed:
                 continue
             if (other.inc in closed and guest.resumed == guest.appeared) or other.resumed < guest.appeared:
-                del gateway.guests[other.inc]
+                other.session = Session()
 
     def _guest(self, gateway: _Gateway, nonce: str) -> _Guest | None:
         for guest in gateway.guests.values():
