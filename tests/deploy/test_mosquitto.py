@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 import ssl
@@ -15,7 +16,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from sync.mqtt import Mqtt
 from sync.transport import Message, NobodyListensError, RefusedError, TransportError
-from tests.deploy.broker import Production, authority, certificates, forge, production
+from tests.deploy.broker import SHIPPED, Production, authority, certificates, forge, production
+from tests.servers import ROOT
 
 GW1, GW2, ACME = "demo_seoul_gw-1", "demo_seoul_gw-2", "acme_seoul_gw-1"
 OWN, NEXT, THEIRS = "triflow/v1/demo/seoul/gw-1", "triflow/v1/demo/seoul/gw-2", "triflow/v1/acme/seoul/gw-1"
@@ -145,8 +147,19 @@ async def test_what_is_not_granted_is_not_delivered(broker: Production, who: str
         assert hearing._inbox.empty()
 
 
-def test_enough_is_denied():
-    assert len(MAY_NOT_PUBLISH) + len(MAY_NOT_HEAR) >= 30
+def test_the_page_says_what_is_shipped():
+    page = (ROOT / "docs" / "broker.md").read_text("utf-8")
+    shipped = dict(
+        line.split(" ", 1)
+        for line in (SHIPPED / "mosquitto.conf").read_text("utf-8").splitlines()
+        if line and not line.startswith("#")
+    )
+    said = dict(re.findall(r"^\| `([a-z_]+)` \| `([^`]+)` \|", page, re.MULTILINE))
+    assert said == {name: shipped[name] for name in said}
+    assert len(said) >= 9
+    denied = len(MAY_NOT_PUBLISH) + len(MAY_NOT_HEAR)
+    assert denied >= 30
+    assert set(re.findall(r"(\d+) (?:denied )?combinations", page)) == {str(denied)}
 
 
 async def test_a_will_in_anothers_name_is_never_spoken(broker: Production):
