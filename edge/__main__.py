@@ -39,10 +39,14 @@ SOFTWARE = f"triflow {version('triflow')}"
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "backup": ("edge.commands.backup", "copy the store into a folder and prove the copy, while the gateway runs or not"),
     "book": ("edge.commands.book", "list, show, check tag books; to a spreadsheet and back"),
     "browse": ("edge.commands.browse", "show what a machine offers; make a tag book of it"),
     "plan": ("edge.commands.plan", "say what a new site file would change, and try it on the devices"),
+    "restore": ("edge.commands.restore", "put a backup in the place of the store"),
+    "salvage": ("edge.commands.salvage", "save what can be saved of a damaged store"),
     "trust": ("edge.commands.trust", "approve or reject servers' certificates; show the gateway's own"),
+    "verify": ("edge.commands.verify", "check every page, number, digest and chain of a store or a backup"),
 }
 """Word → its module (with `main(argv) -> int`) and what it does. `triflow edge WORD …`."""
 EX_UNAVAILABLE = 69

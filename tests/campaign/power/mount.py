@@ -9,7 +9,7 @@ import struct
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 SHUTDOWN: Final = 0x8004587D
 """EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: the same number."""
@@ -46,7 +46,7 @@ class Volume:
         self._image, self._kind = work / f"{kind}.img", kind
         self._mounted = False
 
-    def __enter__(self) -> Volume:
+    def __enter__(self) -> Self:
         self.folder.mkdir(exist_ok=True)
         self.make()
         return self
