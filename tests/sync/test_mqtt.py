@@ -388,6 +388,7 @@ class Scripted:
         self.greeting, self.puback, self.after = greeting, puback, after
         self.publishes: list[bytes] = []
         self.connect = b""
+        self.kinds: list[int] = []
         self.unanswered: list[bytes] = []
         self.writer: asyncio.StreamWriter | None = None
 
@@ -406,6 +407,7 @@ class Scripted:
         try:
             while True:
                 kind, body = await self.packet(reader)
+                self.kinds.append(kind >> 4)
                 if kind >> 4 == 1:
                     self.connect = body
                     writer.write(self.greeting + self.after)
@@ -488,6 +490,12 @@ async def test_a_broker_that_lacks_what_we_need_is_refused(properties: bytes, wh
         with pytest.raises(RefusedError, match=why):
             async with client(at, "gw", "t/+"):
                 pass
+
+
+async def test_the_keep_alive_is_the_brokers():
+    broker = Scripted(connack(b"\x13\x00\x01"))
+    async with scripted(broker) as at, client(at, "gw", keepalive_s=600):
+        await until(lambda: 12 in broker.kinds)  # PINGREQ
 
 
 async def test_retain_is_left_off_where_the_broker_has_none():
