@@ -12,6 +12,7 @@ import sys
 PARTS = {
     "edge": ("edge.__main__", "edge", "run, check and look after one gateway"),
     "cloud": ("cloud.__main__", "cloud", "run and migrate the cloud service"),
+    "audit": ("sync.audit", "edge", "verify or export the audit log of a gateway, the cloud or a file"),
     "doctor": ("edge.commands.doctor", "edge", "find what is wrong with a site file and all it speaks to"),
     "demo": ("demo.__main__", "demo", "the simulated plant with everything running"),
 }

@@ -69,6 +69,7 @@ class Lane:
     address: str
     """tenant/site/gateway."""
     ord: int
+    """0 where nobody knows any more."""
     inc: str
     previous: str
     """The incarnation before, empty for the first."""
@@ -95,7 +96,7 @@ class Lane:
             stream = Stream(self.stream).name.lower()
         except ValueError:
             stream = str(self.stream)
-        return f"{self.address}/{self.ord}/{stream}"
+        return f"{self.address}/{self.ord or self.inc[:8]}/{stream}"
 
 
 def columns_of(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def look(folder: Path, limit_s: float) -> Look:
     checked, schema = False, 0
     try:
         examine(path)
-        with _reading(path) as connection:
+        with reading(path) as connection:
             schema = int(str(connection.pragma("user_version")))
             checked, damage = _check(connection, limit_s)
     except StoreRefusedError as error:
@@ -97,7 +97,7 @@ def remembered(folder: Path, name: str) -> bytes | None:
         return None
     examine(path)
     try:
-        with _reading(path) as connection:
+        with reading(path) as connection:
             row = connection.execute("SELECT value FROM checkpoint WHERE name = ?", (name,)).fetchone()
     except apsw.SQLError:
         return None  # a file without tables yet
@@ -107,7 +107,7 @@ def remembered(folder: Path, name: str) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Generator[apsw.Connection]:
+def reading(path: Path) -> Generator[apsw.Connection]:
     """Open for reading; a file without a log is opened as one that nobody changes, so that no log is made for it."""
     how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
