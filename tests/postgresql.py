@@ -74,6 +74,16 @@ class PostgreSQL:
             self.kill()
         self._server = None
 
+    def dump(self, name: str, file: Path) -> None:
+        """Write a database as SQL."""
+        with file.open("wb") as out:
+            subprocess.run(
+                [str(self._binaries / "pg_dump"), f"{self.url}/{name}"],
+                stdout=out,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+
     def __enter__(self) -> Self:
         if os.getuid() == 0:
             shutil.chown(self._folder, "postgres")

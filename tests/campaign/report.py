@@ -26,7 +26,9 @@ def table(results: Sequence[Result], engines: Sequence[Engine], *, wall_s: float
     lines.insert(1, "  ".join("─" * width for width in widths))
     lines += ["", *(f"{result.engine}: {_faults(result)}" for result in results if result.faults)]
     lines += [f"{result.engine}: {said}" for result in results for said in _said(result)]
-    caught = [f"  {seeds:>5} seeds  {name}" for result in results for name, seeds in sorted(result.mutants.items())]
+    caught = [
+        f"  {seeds:>6}  {result.engine}: {name}" for result in results for name, seeds in sorted(result.mutants.items())
+    ]
     if caught:
         lines += ["", "broken variants, and how many seeds caught each:", *caught]
     return "\n".join([*lines, "", f"{wall_s:.0f} s by the clock; {'; '.join(machine())}"])
@@ -106,7 +108,9 @@ def write(path: Path, results: Sequence[Result], engines: Sequence[Engine], *, c
     lines += ["", "| engine | faults injected, by kind |", "|---|---|"]
     lines += [f"| {result.engine} | {_faults(result) or '–'} |" for result in results]
     lines += ["", *(f"- {result.engine}: {said}" for result in results for said in _said(result))]
-    caught = [(name, seeds) for result in results for name, seeds in sorted(result.mutants.items())]
+    caught = [
+        (f"{name} ({result.engine})", seeds) for result in results for name, seeds in sorted(result.mutants.items())
+    ]
     if caught:
         lines += ["", "| deliberately broken variant | seeds that caught it |", "|---|---|"]
         lines += [f"| {name} | {seeds:,} |" for name, seeds in caught]

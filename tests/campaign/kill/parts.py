@@ -61,9 +61,18 @@ def eventually(true: Callable[[], object], what: str, seconds: float) -> float:
 class Stack:
     """Enter starts everything and waits for the first verdict; exit leaves nothing behind."""
 
-    def __init__(self, folder: Path, *, on_postgresql: bool, in_namespace: bool, period_ms: int, number: int) -> None:
-        """number: of this stack on this machine, for names of namespaces."""
-        self.folder, self.period_ms, self.number = folder, period_ms, number
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        on_postgresql: bool,
+        in_namespace: bool,
+        period_ms: int,
+        number: int,
+        safe: str = "stored",
+    ) -> None:
+        """number: of this stack on this machine, for names of namespaces. safe: as in the cloud's file."""
+        self.folder, self.period_ms, self.number, self.safe = folder, period_ms, number, safe
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports = {"gateway": free_port(), "cloud": free_port()}
         self.happened: Counter[str] = Counter()
@@ -156,7 +165,7 @@ window_s = 1
 report_s = 1
 """)
         (self.folder / "cloud.toml").write_text(f"""
-safe = "stored"
+safe = "{self.safe}"
 [database]
 url = "{self.database_url}"
 [broker]
@@ -257,6 +266,31 @@ work_unit = [{{ path = "{WORK_UNIT}", name = {{ ko = "수", en = "Counter" }} }}
         for process in self.processes.values():
             process.wait(10)
         self.processes.clear()
+
+    # ── backups ──
+
+    def back_up(self, side: str) -> None:
+        """Take a backup of a running side with its own command."""
+        self._command(side, "backup", self.folder / f"{side}.backups")
+
+    def restore(self, side: str) -> None:
+        """Put a dead side back to its newest backup with its own command."""
+        made = (self.folder / f"{side}.backups").iterdir()
+        self._command(side, "restore", max(p for p in made if p.is_dir() or p.suffix in {".db", ".dump"}))
+
+    def _command(self, side: str, command: str, place: Path) -> None:
+        part, file = ("cloud", "cloud.toml") if side == "cloud" else ("edge", "site.toml")
+        words = [sys.executable, "-m", "triflow", part, command, str(self.folder / file), str(place)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        with (self.folder / "commands.log").open("a") as log:
+            log.write(f"{part} {command}: {done.returncode} {done.stdout}{done.stderr}\n")
+        if done.returncode:
+            raise StuckError(f"triflow {part} {command} ended with {done.returncode}: {done.stdout}{done.stderr}")
+
+    def keep_database(self) -> None:
+        """Leave a dump of PostgreSQL in the folder; SQLite's file lies there already."""
+        if self.database is not None:
+            self.database.dump("triflow", self.folder / "cloud.sql")
 
     # ── the link ──
 

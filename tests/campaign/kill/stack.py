@@ -27,6 +27,7 @@ from tests.campaign.result import Result
 SUBJECT: Final = "gateway, mosquitto, cloud and database as processes, 500–2,000 facts/s"
 KILLS: Final = 8
 """Kills that share one stack."""
+RESTORE_AFTER: Final = 3
 EDGE_POINTS: Final = (
     "edge.before_commit", "edge.after_commit", "edge.before_apply", "edge.after_apply", "edge.before_begin",
     "edge.after_begin", "edge.before_publish", "edge.after_publish", "edge.before_checkpoint",
@@ -60,8 +61,6 @@ class Cycle:
     pause: str
     """Part that is stopped with SIGSTOP and goes on, before the kill; or ""."""
     pause_s: float
-    restore: bool
-    """A killed gateway is put back to a copy of an earlier moment, where there is one."""
 
 
 def draw(seed: int, *, on_postgresql: bool, in_namespace: bool) -> Cycle:
@@ -86,7 +85,6 @@ def draw(seed: int, *, on_postgresql: bool, in_namespace: bool) -> Cycle:
         again_s=rng.uniform(0.1, 2.0) if rng.random() < 0.2 else 0.0,
         pause=rng.choice(["gateway", "broker", "cloud"]) if rng.random() < 0.12 else "",
         pause_s=rng.choice([0.5, 1.5, 3.0]),
-        restore=rng.random() < 0.3,
     )
 
 
@@ -129,20 +127,6 @@ def run(*, count: int, seed: int, state: Path | None, log: Callable[[str], None]
     )
 
 
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target)
-    elif source.exists():
-        shutil.copy(source, target)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
 class _Run:
     """One stack from its start to the oracle."""
 
@@ -151,7 +135,10 @@ class _Run:
         self.seeds, self.state, self.log = seeds, state, log
         self.on_postgresql = place % 2 == 1
         self.in_namespace = namespaces and place // 2 % 2 == 0
-        self.period_ms = random.Random(place).choice([50, 100, 100, 200])
+        rng = random.Random(place)
+        self.period_ms = rng.choice([50, 100, 100, 200])
+        self.restore = rng.choice(["gateway", "cloud", "cloud", ""])
+        self.safe = rng.choice(["stored", "backup"])
         self.done = 0
         self.faults: Counter[str] = Counter()
         self.happened: Counter[str] = Counter()
@@ -171,6 +158,7 @@ class _Run:
             on_postgresql=self.on_postgresql,
             in_namespace=self.in_namespace,
             period_ms=self.period_ms,
+            safe=self.safe,
             number=os.getpid() % 16_384,
         )
         try:
@@ -186,8 +174,10 @@ class _Run:
                 url = f"sqlite:///{stack.folder / 'cloud.db'}" if stack.database is None else stack.database_url
                 self.verdict = judge(url, self.truth, restored=self._restored == "gateway")
                 self._say(self.verdict.violations)
-        except (StuckError, RuntimeError, OSError, AssertionError) as error:
-            self._say([f"{error}\n{stack.words()}"])
+                if self.violations:
+                    stack.keep_database()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the seeds that showed it are told with the rest
+            self._say([f"{type(error).__name__}: {error}\n{stack.words()}"])
         self.happened.update(stack.happened)
         self._evidence({"oracle": self.verdict.plain(), "stack": [self.seeds[0], self.seeds[-1]]})
         if self.violations and self.state is not None:
@@ -195,7 +185,7 @@ class _Run:
         shutil.rmtree(folder, ignore_errors=True)
 
     def _say(self, violations: list[str]) -> None:
-        where = f"{'PostgreSQL' if self.on_postgresql else 'SQLite'}, {'kernel' if self.in_namespace else 'proxy'}"
+        where = f"{'PostgreSQL' if self.on_postgresql else 'SQLite'}, {'kernel' if self.in_namespace else 'proxy'}, safe={self.safe}"
         newest = self._cycle.seed if self._cycle else self.seeds[0]
         self.violations += [f"seeds {self.seeds[0]}–{newest} ({where}): {said}" for said in violations]
 
@@ -203,6 +193,9 @@ class _Run:
 
     def _suffer(self, stack: Stack, cycle: Cycle) -> None:
         stack.look_after()
+        if self.restore and cycle.seed == self.seeds[0] + 1:
+            stack.back_up(self.restore)
+            self.happened[f"backups of a running {self.restore}"] += 1
         judged = stack.judged()
         if cycle.link:
             stack.disturb(cycle.link)
@@ -213,7 +206,7 @@ class _Run:
             stack.pause(cycle.pause, cycle.pause_s)
             self.faults[f"SIGSTOP and SIGCONT: {cycle.pause}"] += 1
         self._kill(stack, cycle)
-        restored = cycle.restore and self._restore(stack, cycle)
+        restored = self._restore(stack, cycle)
         time.sleep(cycle.down_s)
         stack.start(cycle.target)
         if cycle.again_s:
@@ -269,22 +262,12 @@ class _Run:
             self.truth.look(stack.folder / "data")
 
     def _restore(self, stack: Stack, cycle: Cycle) -> bool:
-        """Put the dead side back to an earlier copy of itself, once a stack; the first time only the copy is made."""
-        parts = {"gateway": ["data"], "cloud": ["cloud.db", "cloud.db-wal"]}.get(cycle.target, [])
-        if self._restored or not parts or (cycle.target == "cloud" and self.on_postgresql):
+        """Put the dead side back to a backup of itself, once a stack, when it dies after the third cycle."""
+        if self._restored or cycle.target != self.restore or cycle.seed < self.seeds[0] + RESTORE_AFTER:
             return False
-        backup = stack.folder / f"{cycle.target}.backup"
-        if not backup.exists():
-            backup.mkdir()
-            for name in parts:
-                _copy(stack.folder / name, backup / name)
-            return False
-        for name in parts:
-            _remove(stack.folder / name)
-            _copy(backup / name, stack.folder / name)
-        _remove(stack.folder / "cloud.db-shm" if cycle.target == "cloud" else stack.folder / "data" / "edge.db-shm")
+        stack.restore(self.restore)
         self._restored = cycle.target
-        self.faults[f"{cycle.target} restored from an old copy"] += 1
+        self.faults[f"{cycle.target} restored from a backup"] += 1
         return True
 
     def _settle(self, stack: Stack) -> None:
