@@ -63,13 +63,22 @@ class Health:
 
     def _uplink(self, now: int) -> dict[str, Any]:
         if self.uplink is None:
-            return {"state": "not configured", "since": None, "last_receipt_age_s": None, "why": ""}
+            return {
+                "state": "not configured",
+                "since": None,
+                "last_receipt_age_s": None,
+                "why": "",
+                "identity": "ok",
+                "cloud_key_changed": False,
+            }
         receipt = self.uplink.last_receipt_at
         return {
             "state": self.uplink.state,
             "since": self.uplink.since // 1_000_000,
             "last_receipt_age_s": None if receipt is None else max(0.0, (now - receipt) / 1e9),
             "why": self.uplink.why,
+            "identity": self.uplink.identity,
+            "cloud_key_changed": self.uplink.cloud_key_changed,
         }
 
     def _line(self, work_unit: str) -> dict[str, Any]:
