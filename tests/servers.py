@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 import signal
 import socket
@@ -16,10 +17,22 @@ ROOT = Path(__file__).parent.parent
 
 
 def free_port() -> int:
-    """Give a TCP port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Give a TCP port of loopback that nobody listens on now.
+
+    It lies below those that the kernel gives to outgoing connections (from 32768 on Linux): a client of another test
+    would take it before our server does. Each is given once in a process; other processes draw at random as well.
+    """
+    while True:
+        port = secrets.randbelow(17_000) + 15_000
+        if port in _given:
+            continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            _given.add(port)
+            return port
+
+
+_given: set[int] = set()
 
 
 def wait_until(true: Callable[[], object], what: str, seconds: float = 20.0) -> None:
