@@ -34,8 +34,8 @@ class Chunks:
         self._projection = Projection(self._ledger, tx.now_ns)
         self._readings: list[readings.Stored] = []
         self._facts: list[tuple[Any, ...]] = []
-        self._set: list[tuple[Address, list[str], int]] = []
-        """Clocks that were set for the first time: (gateway, its incarnations of that boot, step in ns)."""
+        self._set: list[tuple[Address, list[str], int, int]] = []
+        """Clocks that were set for the first time: (gateway, its incarnations of that boot, when, step in ns)."""
 
     def write(self) -> None:
         """Write all records and what they touch; called once."""
@@ -56,10 +56,10 @@ class Chunks:
     def _redate(self) -> None:
         """Date anew what gateways recorded before their clock was set, in this transaction or earlier."""
         connection = self._tx.connection
-        for address, incarnations, step in self._set:
+        for address, incarnations, at, step in self._set:
             gateway = self._tx.gateway(address)
             for inc in redate.remember(connection, gateway, incarnations, step):
-                for key, fact in redate.stored_facts(connection, inc, step, EARLIEST_NS):
+                for key, fact in redate.stored_facts(connection, inc, at, step, EARLIEST_NS):
                     self._projection.add(key, address.tenant, address.site, gateway, fact)
                 for tenant, rows in redate.stored_readings(connection, inc, step):
                     readings.add_late(connection, tenant, rows)
@@ -194,12 +194,12 @@ class Chunks:
                 self._facts.append((*key, address.tenant, fact.kind, "", self._tx.now_ns, raw.decode()))
                 continue
             kind = str(fact.__struct_config__.tag)
-            undated = redate.undated(fact.at) and frame.stream != Lane.AUDIT
+            undated = bool(redate.dates(fact)) and frame.stream != Lane.AUDIT
             if undated and (step := redate.step(self._tx.connection, stream.inc)) is not None:
                 fact, undated = redate.fact(fact, step), False  # noqa: PLW2901 - as it would have been told
             self._facts.append((*key, address.tenant, kind, fact.work_unit, fact.at, raw.decode()))
             if isinstance(fact, ClockStepped) and fact.was == "unset":
-                self._set.append((address, [*fact.incarnations, stream.name], fact.step))
+                self._set.append((address, [*fact.incarnations, stream.name], fact.at, fact.step))
             if isinstance(fact, TagDictionary):
                 self._tx.known.learn(self._tx.connection, gateway, address.tenant, fact)
             elif not (undated and unset):

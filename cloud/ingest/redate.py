@@ -22,6 +22,8 @@ from sync.timing import UNSET_BEFORE_NS
 
 LEAST_NS: Final = 1
 """A time of 0 stands for none and is never moved."""
+AROUND_NS: Final = 60_000_000_000
+"""A step is on record within a second of it; what spans it and came before that was committed within this time of it."""
 _DATES: Final = ("at", "start", "end")
 _fact: Final[msgspec.json.Decoder[Fact]] = msgspec.json.Decoder(AnyFact)
 
@@ -31,6 +33,11 @@ Key = tuple[int, int, int]
 def undated(at: int) -> bool:
     """Tell whether a time can only come from a clock that was never set."""
     return LEAST_NS <= at < UNSET_BEFORE_NS
+
+
+def dates(told: Fact) -> list[int]:
+    """Give the impossible ones among a fact's dates."""
+    return [at for name in _DATES if isinstance(at := getattr(told, name, None), int) and undated(at)]
 
 
 def fact(told: Fact, step: int) -> Fact:
@@ -66,10 +73,13 @@ def remember(connection: Connection, gateway: int, incarnations: Sequence[str], 
     return found
 
 
-def stored_facts(connection: Connection, inc: int, step: int, earliest_ns: int) -> Iterator[tuple[Key, Fact]]:
+def stored_facts(
+    connection: Connection, inc: int, set_at: int, step: int, earliest_ns: int
+) -> Iterator[tuple[Key, Fact]]:
     """Move the dates of an incarnation's stored facts; give those that can be projected, with their new dates.
 
-    earliest_ns: what is dated before it was projected by nobody, whatever its chunk says of the clock.
+    set_at: the right time when the clock was set. earliest_ns: what is dated before it was projected by nobody,
+    whatever its chunk says of the clock.
     """
     rows = connection.execute(
         "select f.stream, f.seq, f.at, f.body from fact f where f.inc=? and f.kind<>'audit' and f.at>=? and f.at<?"
@@ -81,12 +91,18 @@ def stored_facts(connection: Connection, inc: int, step: int, earliest_ns: int) 
         "update fact set at=? where inc=? and stream=? and seq=?",
         [(at + step, inc, stream, seq) for stream, seq, at, _ in rows],
     )
-    for stream, seq, _, body in rows:
+    # What spans the moment itself has a begin in 1970 and an end of today.
+    across = connection.execute(
+        "select stream, seq, at, body from fact where inc=? and kind<>'audit' and at between ? and ? order by stream, seq",
+        (inc, set_at - AROUND_NS, set_at + AROUND_NS),
+    )
+    for stream, seq, at, body in [*rows, *across]:
         try:
             told = _fact.decode(body)
         except msgspec.MsgspecError:
             continue  # of a kind we do not know: its column is moved, there is nothing to project
-        yield (inc, int(stream), int(seq)), fact(told, step)
+        if undated(at) or dates(told):
+            yield (inc, int(stream), int(seq)), fact(told, step)
 
 
 def stored_readings(connection: Connection, inc: int, step: int) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:

@@ -146,6 +146,24 @@ async def test_a_clock_that_was_set_and_jumps_moves_no_date(database: Database, 
     assert await hall.rows("select unset_step from incarnation") == [(None,)]
 
 
+async def test_a_count_across_the_moment_is_whole_before_and_after_the_step_is_told(
+    database: Database, plants: Plants
+) -> None:
+    hall, start = Hall(database, plants), Start()
+    before, after = BOOT + 599 * S, NOW + S
+    early = told(start, produced(before, after, 6, 6), clock=SYNCED)
+    step = told(start, stepped(start), clock=SYNCED)
+    late = told(start, produced(before, after + S, 3, 3), clock=SYNCED)
+    await hall.store(start, (start.resume(),), early)
+    assert await hall.rows("select count(*) from production") == [(0,)]
+    await hall.store(start, step)
+    await hall.store(start, late)
+    assert await hall.rows("select start, at, produced from production order by seq") == [
+        (before + STEP, after, 6),
+        (before + STEP, after + S, 3),
+    ]
+
+
 async def test_a_second_step_does_not_move_again(database: Database, plants: Plants) -> None:
     hall, start = Hall(database, plants), Start()
     await lived_in_1970(hall, start)
