@@ -380,19 +380,19 @@ class _Session:
         return proven
 
     async def _turn(self, effect: Turn) -> None:
-        inc = await self.store.turn(effect.why)
+        inc = await self.store.turn(effect.why, forked=effect.forked)
         self._do(self.cursor.turned(inc, self.clock.monotonic(), self.clock.now()))
 
     async def _ask(self, asked: AskHoldings) -> None:
         backlog = await self.store.backlog()
-        held, complete = await self._holdings(asked.after)
+        held, complete = await self._holdings(asked.after, done=True)
         self._do(self.cursor.holdings(asked, held, complete, self.clock.monotonic(), backlog))
 
-    async def _holdings(self, after: int = 0) -> tuple[list[Incarnation], bool]:
+    async def _holdings(self, after: int = 0, *, done: bool = False) -> tuple[list[Incarnation], bool]:
         """Give as much as fits a frame; after many restarts offline the rest is named when the first part is done."""
         limit = MAX_NAMED
         while True:
-            held, complete = await self.store.holdings(limit, after)
+            held, complete = await self.store.holdings(limit, after, done=done)
             if limit <= 2 or len(msgspec.json.encode(held)) < MAX_FRAME_BYTES // 2:
                 return held, complete
             limit //= 2

@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import apsw
 
-from edge.store.lanes import Lane, gaps
+from edge.store.lanes import Books, Lane, gaps
 from edge.store.ring import Ring
-from edge.store.rows import PLACED, StoredChunk, age, bytes_between, declare, measure, placed, save_lane
+from edge.store.rows import PLACED, StoredChunk, age, bytes_between, declare, link_at, measure, placed, save_lane
+from sync import failpoint
+from sync.chunk import digest
 from sync.facts import Stream
 from sync.frames import Loss, Watermark
 
 log = logging.getLogger(__name__)
 
+_STREAMS: Final = frozenset(int(stream) for stream in Stream)
 STEP_BYTES: Final = 8 << 20
 """Leave edge.db in one transaction at most; the next one goes on."""
+BACK_BYTES: Final = 32 << 20
+"""Come back from the ring in one transaction at most; older ones the cloud may ask for (`wanted`)."""
 LATENT_ROWS: Final = 256
 """Of a lane; beyond, neighbours become one row and their time spans one span."""
+
+
+def take(
+    connection: apsw.Connection, books: Books, watermarks: Sequence[Watermark], ring: Ring | None
+) -> list[Watermark]:
+    """Take watermarks; give those of the present incarnation that cannot be about what was made here, not taken."""
+    starts = books.by_inc()
+    foreign: list[Watermark] = []
+    for mark in watermarks:
+        start = starts.get(mark.inc)
+        if start is None or mark.stream not in _STREAMS:
+            continue
+        lane = start.lanes.get(Stream(mark.stream))
+        if not start.closed and _is_foreign(connection, mark, lane):
+            foreign.append(mark)
+        elif lane is not None:
+            confirm(connection, start.inc, lane, mark, ring)
+    return foreign
+
+
+def _is_foreign(connection: apsw.Connection, mark: Watermark, lane: Lane | None) -> bool:
+    if lane is None or mark.stored > lane.last:
+        return mark.stored > 0
+    link = link_at(connection, lane, mark.stored) if mark.link and mark.stored else b""
+    return bool(link) and link.hex() != mark.link
 
 
 def confirm(connection: apsw.Connection, inc: str, lane: Lane, mark: Watermark, ring: Ring | None) -> None:
@@ -30,7 +60,7 @@ def confirm(connection: apsw.Connection, inc: str, lane: Lane, mark: Watermark, 
     before, lane.stored = lane.stored, min(mark.stored, lane.last)
     lane.safe = min(mark.safe, lane.stored)
     if lane.stored < lane.floor:
-        _lose_again(connection, lane)
+        _lose_again(connection, inc, lane, ring)
     if lane.stored < before:
         lane.offered = min(lane.offered, lane.stored)  # the sessions in which more was handed out are over
         measure(connection, lane)
@@ -44,10 +74,16 @@ def confirm(connection: apsw.Connection, inc: str, lane: Lane, mark: Watermark, 
     save_lane(connection, lane)
 
 
-def _lose_again(connection: apsw.Connection, lane: Lane) -> None:
-    """The cloud went back in time past what we still keep: these records exist nowhere any more."""
+def _lose_again(connection: apsw.Connection, inc: str, lane: Lane, ring: Ring | None) -> None:
+    """The cloud went back in time past what the outbox keeps: what the ring has comes back, the rest is lost."""
+    floor, lane.floor = lane.floor, lane.stored
     known = [row for row in lane.latent if row.last > lane.stored]
-    for first, last in gaps(lane.stored, lane.floor, lane.losses):
+    here = [
+        Loss(chunk.first, chunk.first + chunk.count - 1, "")
+        for chunk in _bring_back(connection, inc, lane, floor, ring)
+    ]
+    accounted = sorted([*here, *lane.losses], key=lambda one: one.first)
+    for first, last in gaps(lane.stored, floor, accounted):
         pieces = [
             Loss(max(first, row.first), min(last, row.last), "retention", row.t0, row.t1)
             for row in known
@@ -60,6 +96,45 @@ def _lose_again(connection: apsw.Connection, lane: Lane) -> None:
         _drop_latent(connection, lane, row)
         if row.first <= lane.stored:
             _add_latent(connection, lane, Loss(row.first, lane.stored, row.reason, row.t0, row.t1))
+
+
+def _bring_back(connection: apsw.Connection, inc: str, lane: Lane, floor: int, ring: Ring | None) -> list[StoredChunk]:
+    """Put chunks of (stored, floor] that are still on this box into the outbox again, dictionaries and newest first."""
+    found: dict[int, tuple[StoredChunk, int, int]] = {}
+    keep: set[int] = set()
+    if lane.stream is Stream.FACT:
+        for *row, t0, t1 in connection.execute(
+            f"SELECT {PLACED}, t0, t1 FROM dictionary WHERE ord = ? AND first > ?",  # noqa: S608 - our columns
+            (lane.ord, lane.stored),
+        ):
+            chunk = placed(inc, lane.stream, row)
+            if digest(chunk.body) == chunk.digest:
+                found[chunk.first] = (chunk, int(t0), int(t1))
+                keep.add(chunk.first)
+    size = 0
+    held = {} if ring is None else {one.first: one for one in ring.kept(inc, lane.stream, lane.stored + 1, floor)}
+    for first in sorted(held, reverse=True):
+        size += len(held[first].body)
+        if size > BACK_BYTES:
+            break
+        found.setdefault(first, (held[first], 0, 0))
+    back: list[StoredChunk] = []
+    for first in sorted(found):
+        chunk, t0, t1 = found[first]
+        last = first + chunk.count - 1
+        if first <= lane.stored or last > floor or gaps(first - 1, last, lane.losses) != [(first, last)]:
+            continue
+        connection.execute(
+            "INSERT INTO chunk (ord, stream, first, count, at, bytes, keep, t0, t1, digest, body, before) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (lane.ord, lane.stream, first, chunk.count, 0, len(chunk.body), first in keep, t0, t1, chunk.digest,
+             chunk.body, chunk.before),
+        )  # fmt: skip
+        back.append(chunk)
+    if back:
+        log.warning("the cloud was set back, chunks are sent again: lane=%s/%s chunks=%d",
+                    lane.ord, lane.stream.name.lower(), len(back))  # fmt: skip
+    return back
 
 
 def settle(connection: apsw.Connection, lane: Lane) -> None:
@@ -84,6 +159,7 @@ def forget(connection: apsw.Connection, inc: str, lane: Lane, ring: Ring | None)
     kept = ring is None or ring.append(
         "audit" if lane.stream is Stream.AUDIT else "data", _read(connection, inc, lane, upto)
     )
+    failpoint.reach("edge.ring")
     if not kept and lane.stream is Stream.AUDIT:
         lane.behind = False
         return  # the only copy on this box: it stays until there is room to keep it
@@ -149,6 +225,13 @@ def _read(connection: apsw.Connection, inc: str, lane: Lane, upto: int) -> Itera
 
 
 def _delete(connection: apsw.Connection, lane: Lane, upto: int) -> None:
+    failpoint.reach("edge.before_prune")
+    if lane.stream is Stream.FACT:
+        connection.execute(
+            "INSERT OR REPLACE INTO dictionary (ord, first, count, t0, t1, before, digest, body) SELECT ord, first, count, "
+            "t0, t1, before, digest, body FROM chunk WHERE ord = ? AND stream = ? AND first <= ? AND keep = 1",
+            (lane.ord, lane.stream, upto),
+        )
     lane.stored_bytes -= bytes_between(connection, lane, 0, upto)
     connection.execute("DELETE FROM chunk WHERE ord = ? AND stream = ? AND first <= ?", (lane.ord, lane.stream, upto))
     lane.floor = max(lane.floor, upto)

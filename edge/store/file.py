@@ -14,6 +14,7 @@ from typing import IO, Final
 import apsw
 
 from edge.durable import sync_folder
+from sync import failpoint
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +179,7 @@ def migrate(connection: apsw.Connection, path: Path) -> None:
         with connection:
             connection.execute(file.read_text(encoding="utf-8"))
             connection.pragma("user_version", number)
+            failpoint.reach("edge.migrate")
 
 
 def _version(connection: apsw.Connection) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import apsw
 
-from edge.store.lanes import Start
+from edge.store.lanes import Lane, Start
 from edge.store.ring import Ring
 from edge.store.rows import StoredChunk, chunks
 from sync.chunk import digest
+from sync.effects import Backlog
 from sync.facts import Stream
 
 
@@ -34,3 +35,12 @@ def find(
             if digest(chunk.body) == chunk.digest:
                 found[chunk.first] = chunk
     return [found[place] for place in sorted(found)[:limit]]
+
+
+def backlog(connection: apsw.Connection, lane: Lane, lived: int) -> Backlog:
+    """Give how much of a lane waits, and how long its oldest record has; `lived` is the store's own age, ns."""
+    row = connection.execute(
+        "SELECT lived FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? ORDER BY first LIMIT 1",
+        (lane.ord, lane.stream, max(lane.stored, lane.floor)),
+    ).fetchone()
+    return Backlog() if row is None else Backlog(records=lane.waiting(), age=max(0, lived - int(row[0])))

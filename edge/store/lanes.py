@@ -9,10 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from sync.chain import genesis
 from sync.facts import Stream
 from sync.frames import Incarnation, Loss, Range, StreamHoldings
+
+DONE_KEPT: Final = 64
 
 
 @dataclass(slots=True)
@@ -119,6 +122,19 @@ class Start:
     def done(self) -> bool:
         return self.closed and all(lane.done() for lane in self.lanes.values())
 
+    def named(self) -> Incarnation:
+        """Give it as the cloud is told when nothing of it is left."""
+        return Incarnation(
+            inc=self.inc,
+            ord=self.ord,
+            previous=self.previous,
+            closed=True,
+            streams={
+                str(int(lane.stream)): StreamHoldings(last=lane.last, link=lane.link.hex())
+                for lane in sorted(self.lanes.values(), key=lambda lane: lane.stream)
+            },
+        )
+
     def holdings(self) -> Incarnation:
         """Give it as the cloud is told."""
         return Incarnation(
@@ -140,6 +156,8 @@ class Books:
     """All incarnations with something left, oldest first; the last one is the present one."""
 
     starts: dict[int, Start] = field(default_factory=dict[int, Start])
+    done: dict[int, Incarnation] = field(default_factory=dict[int, Incarnation])
+    """The newest of those with nothing left, by ord: only named."""
     sealed_produced: int = 0
     sealed_lost: int = 0
 
@@ -154,6 +172,14 @@ class Books:
         """Give all lanes, oldest incarnation first."""
         return [lane for ord_ in sorted(self.starts) for lane in self.starts[ord_].lanes.values()]
 
+    def holdings(self, limit: int, after: int, *, done: bool) -> tuple[list[Incarnation], bool]:
+        """See `Outbox.holdings`."""
+        current = self.current
+        named = self.starts.keys() | (self.done.keys() if done else set())
+        closed = [ord_ for ord_ in sorted(named) if after < ord_ < current.ord][:limit]
+        told = [self.starts[o].holdings() if o in self.starts else self.done[o] for o in closed[: limit - 1]]
+        return [*told, current.holdings()], len(closed) < limit
+
     def seal(self) -> list[Start]:
         """Take out the incarnations that are done; their sums stay."""
         done = [start for start in self.starts.values() if start.done()]
@@ -161,4 +187,7 @@ class Books:
             self.sealed_produced += sum(lane.last for lane in start.lanes.values())
             self.sealed_lost += sum(lane.lost for lane in start.lanes.values())
             del self.starts[start.ord]
+            self.done[start.ord] = start.named()
+        for ord_ in sorted(self.done)[:-DONE_KEPT]:
+            del self.done[ord_]
         return done

@@ -15,10 +15,11 @@ from typing import Any, Final
 import apsw
 
 from edge.store import file, rows
+from edge.store.aside import disown, put_aside
 from edge.store.chunks import Plan, Request, plan, request
-from edge.store.confirm import confirm, forget
+from edge.store.confirm import forget, take
 from edge.store.disk import Disk
-from edge.store.kept import find
+from edge.store.kept import backlog, find
 from edge.store.lanes import Books, Start
 from edge.store.opening import Found, look_through
 from edge.store.ring import Ring
@@ -36,7 +37,6 @@ from sync.timing import ClockState
 log = logging.getLogger(__name__)
 
 LIVED_STEP_NS: Final = 60_000_000_000
-_STREAMS: Final = frozenset(int(stream) for stream in Stream)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +159,22 @@ class Outbox:
                 for lane in start.lanes.values():
                     rows.save_lane(self.connection, lane)
 
-    def turn(self, incarnation: str, why: str = "") -> None:
-        """Close the present incarnation and go on under a new one, which begins with the newest dictionary."""
-        before = self.incarnation
-        detail = {"why": why, "from": before, "to": incarnation}
+    def turn(self, incarnation: str, why: str = "", *, forked: bool = False) -> None:
+        """Close the present incarnation and go on under a new one, which begins with the newest dictionary.
+
+        `forked`: another copy of this box uses the present one's numbers, too. What the cloud has not confirmed of ours
+        is put aside: nobody can say any more which records those numbers mean. The audit fact names the ranges.
+        """
+        before, current = self.incarnation, self.books.current
+        detail: dict[str, Any] = {"why": why, "from": before, "to": incarnation}
+        if forked:
+            detail["aside"] = {
+                lane.stream.name.lower(): [lane.stored + 1, lane.last]
+                for lane in current.lanes.values()
+                if lane.last > lane.stored
+            }
         fact = Audited(at=self._clock.now(), actor="gateway", action="store.turned", target="edge.db", detail=detail)
-        told = tally(self.books.current, self._clock.now())
+        told = None if forked else tally(current, self._clock.now())
         made = self._planned(_requests([told, fact] if told is not None else [fact]), dictionary=None)
         known = self._plan
         if known.described is not None:
@@ -174,6 +184,8 @@ class Outbox:
         def within() -> None:
             self.disk.keep_room(made.by_stream())
             self._end_hours()
+            for lane in list(current.lanes.values()) if forked else []:
+                disown(self.connection, current, lane, self._clock.now())
             rows.open_start(self.connection, self.books, incarnation, self._clock.now(), self._software)
             self._append(made)
 
@@ -292,25 +304,18 @@ class Outbox:
 
     # --- reading ---
 
-    def holdings(self, limit: int = 128, after: int = 0) -> tuple[list[Incarnation], bool]:
+    def holdings(self, limit: int = 128, after: int = 0, *, done: bool = False) -> tuple[list[Incarnation], bool]:
         """Give what is held and lost of the incarnations with an order above `after`, oldest first, and the present one.
 
-        And whether there are no more than these: at most `limit` are given.
+        And whether there are no more than these: at most `limit` are given. With `done` the newest of those of which
+        nothing is left are named, too.
         """
-        current = self.books.current
-        closed = [self.books.starts[ord_] for ord_ in sorted(self.books.starts) if after < ord_ < current.ord]
-        return [start.holdings() for start in (*closed[: limit - 1], current)], len(closed) < limit
+        return self.books.holdings(limit, after, done=done)
 
     def backlog(self) -> Backlog:
         """Give what the present incarnation's readings have that the cloud has not confirmed; aged by no wall clock."""
         lane = self.books.current.lanes.get(Stream.FACT)
-        row = None if lane is None else self.connection.execute(
-            "SELECT lived FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? ORDER BY first LIMIT 1",
-            (lane.ord, lane.stream, max(lane.stored, lane.floor)),
-        ).fetchone()  # fmt: skip
-        if lane is None or row is None:
-            return Backlog()
-        return Backlog(records=lane.waiting(), age=max(0, self.lived - int(row[0])))
+        return Backlog() if lane is None else backlog(self.connection, lane, self.lived)
 
     def next_chunk(self, inc: str, stream: Stream, after: int) -> Next:
         """Give the first chunk of a lane above a number, with the losses before it. It counts as handed out.
@@ -326,10 +331,17 @@ class Outbox:
                 found = rows.next_chunk(self.connection, start, lane, after)
             except DigestError as error:
                 bad = error.chunk
+                if self._mended(bad, start):
+                    continue
                 refused = Rejection(
                     inc=bad.inc, stream=bad.stream, first=bad.first, count=bad.count, why="digest does not match"
                 )
-                self._transact(lambda refused=refused: self._set_aside([refused], "quarantine"))
+                at = self._clock.now()
+                self._transact(
+                    lambda refused=refused, at=at: put_aside(
+                        self.connection, self.books, [refused], at=at, reason="quarantine"
+                    )
+                )
                 self.disk.old_changed = True
                 continue
             end = lane.last + 1 if found is None else found.first
@@ -359,24 +371,18 @@ class Outbox:
         """Take what the cloud has confirmed: chunks at or below `safe` leave the disk; refused ones are put aside.
 
         Gives the marks that cannot be ours: in a lane of the present incarnation the cloud has more than was ever made
-        here, so somebody else uses its numbers (a memory image was resumed). Nothing of it is taken: `turn`.
+        here, or other records, so somebody else uses its numbers (a memory image was resumed). Nothing of it is taken:
+        `turn`.
         """
         foreign: list[Watermark] = []
 
         def within() -> None:
-            starts = self.books.by_inc()
-            self._set_aside(rejected, "rejected")  # before the watermark passes over them
-            for mark in watermarks:
-                start = starts.get(mark.inc)
-                if start is None or mark.stream not in _STREAMS:
-                    continue
-                stream = Stream(mark.stream)
-                lane = start.lanes.get(stream)
-                if not start.closed and mark.stored > (0 if lane is None else lane.last):
-                    foreign.append(mark)
-                elif lane is not None:
-                    confirm(self.connection, start.inc, lane, mark, self.ring)
-                    self.behind = self.behind or lane.behind
+            at = self._clock.now()
+            put_aside(
+                self.connection, self.books, rejected, at=at, reason="rejected"
+            )  # before the watermark passes over them
+            foreign[:] = take(self.connection, self.books, watermarks, self.ring)
+            self.behind = True
             keep_witnesses(self.connection, witnessed)
             rows.seal(self.connection, self.books)
 
@@ -390,6 +396,20 @@ class Outbox:
         while self.forget_more():
             pass
         return foreign
+
+    def _mended(self, bad: StoredChunk, start: Start) -> bool:
+        """Write the newest dictionary's chunk anew where a bit of it has turned on the disk: we still have it."""
+        known = self._plan.described
+        if known is None or start is not self.books.current or bad.digest != known.digest:
+            return False
+        where = (known.body, start.ord, bad.stream, bad.first)
+        self._transact(
+            lambda: self.connection.execute(
+                "UPDATE chunk SET body = ? WHERE ord = ? AND stream = ? AND first = ?", where
+            ).close()
+        )
+        log.error("the dictionary's chunk had changed on the disk and was written anew: first=%d", bad.first)
+        return True
 
     def forget_more(self) -> bool:
         """Go on with what `safe` has passed and did not leave in one step; False when nothing is left of it."""
@@ -407,17 +427,6 @@ class Outbox:
         self.disk.old_changed = True
         self.disk.transact(within)
         return True
-
-    def _set_aside(self, rejected: Sequence[Rejection], reason: str) -> None:
-        starts, at = self.books.by_inc(), self._clock.now()
-        for rejection in rejected:
-            start = starts.get(rejection.inc)
-            if start is not None and rejection.stream in start.lanes:
-                rows.set_aside(self.connection, start.lanes[Stream(rejection.stream)], rejection, at=at, reason=reason)
-                log.error(
-                    "chunk put aside and declared lost: stream=%s first=%d count=%d reason=%s why=%s",
-                    Stream(rejection.stream).name.lower(), rejection.first, rejection.count, reason, rejection.why,
-                )  # fmt: skip
 
     def _transact(self, within: Callable[[], None]) -> None:
         """Run a transaction, or be part of the one that runs (`write`'s `also`)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,11 @@ from edge.store.lanes import Books, Lane, Start, gaps
 from sync.chain import follow
 from sync.chunk import MAX_RECORDS, digest
 from sync.facts import Stream
-from sync.frames import Loss, Rejection
+from sync.frames import Incarnation, Loss, StreamHoldings
 
 log = logging.getLogger(__name__)
 
 RECENT_ROWS: Final = 2_000
-ASIDE_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,13 @@ def read_books(connection: apsw.Connection) -> Books:
     ):
         row = Loss(int(first), int(last), "retention", int(t0), int(t1))
         books.starts[int(ord_)].lanes[Stream(stream)].latent.append(row)
+    for ord_, inc, previous, lanes in connection.execute("SELECT ord, inc, previous, lanes FROM done ORDER BY ord"):
+        streams = {
+            stream: StreamHoldings(last=int(last), link=str(link)) for stream, (last, link) in json.loads(lanes).items()
+        }
+        books.done[int(ord_)] = Incarnation(
+            inc=str(inc), ord=int(ord_), previous=str(previous), closed=True, streams=streams
+        )
     return books
 
 
@@ -86,7 +93,20 @@ Seen = Mapping[tuple[int, Stream], tuple[int, int]]
 
 def survey(connection: apsw.Connection) -> Seen:
     """Count what is in the outbox by its covering index, and touch every other table: what cannot be read shows here."""
-    for table in ("meta", "incarnation", "lane", "chunk", "loss", "aside", "checkpoint", "recent", "latent", "witness"):
+    for table in (
+        "meta",
+        "incarnation",
+        "lane",
+        "chunk",
+        "loss",
+        "aside",
+        "checkpoint",
+        "recent",
+        "latent",
+        "witness",
+        "dictionary",
+        "done",
+    ):
         connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608 - the names above
     return {
         (int(ord_), Stream(stream)): (int(count), int(last))
@@ -263,45 +283,32 @@ class DigestError(Exception):
         super().__init__(f"chunk {chunk.stream.name.lower()}/{chunk.first} does not match its digest")
 
 
-def set_aside(connection: apsw.Connection, lane: Lane, rejection: Rejection, *, at: int, reason: str) -> bool:
-    """Move a chunk out of the outbox, keep it for a person, and declare its records lost; False if it is not there."""
-    row = connection.execute(
-        "SELECT id, t0, t1, bytes FROM chunk WHERE ord = ? AND stream = ? AND first = ? AND count = ?",
-        (lane.ord, lane.stream, rejection.first, rejection.count),
-    ).fetchone()
-    if row is None:
-        return False
-    connection.execute(
-        "INSERT INTO aside (inc, stream, first, count, why, at, digest, body) "
-        "SELECT ?, stream, first, count, ?, ?, digest, body FROM chunk WHERE id = ?",
-        (rejection.inc, rejection.why, at, row[0]),
-    )
-    connection.execute("DELETE FROM chunk WHERE id = ?", (row[0],))
-    kept = int((connection.execute("SELECT sum(length(body)) FROM aside").fetchone() or (0,))[0] or 0)
-    while kept > ASIDE_BYTES:
-        gone = connection.execute(
-            "DELETE FROM aside WHERE id = (SELECT min(id) FROM aside) RETURNING length(body)"
-        ).fetchone()
-        kept -= int(gone[0]) if gone else kept
-    last = rejection.first + rejection.count - 1
-    declare(connection, lane, Loss(rejection.first, last, reason, int(row[1]), int(row[2])))
-    if rejection.first > lane.stored:
-        lane.waiting_bytes -= int(row[3])
-        age(connection, lane)
-    else:
-        lane.stored_bytes -= int(row[3])
-    save_lane(connection, lane)
-    return True
-
-
 def seal(connection: apsw.Connection, books: Books) -> None:
     """Drop the rows of incarnations that are done; their sums stay."""
     if done := books.seal():
         for start in done:
             connection.execute("DELETE FROM lane WHERE ord = ?", (start.ord,))
             connection.execute("DELETE FROM incarnation WHERE ord = ?", (start.ord,))
+            connection.execute("DELETE FROM dictionary WHERE ord = ?", (start.ord,))
+            lanes = {int(lane.stream): [lane.last, lane.link.hex()] for lane in start.lanes.values()}
+            connection.execute(
+                "INSERT OR REPLACE INTO done (ord, inc, previous, lanes) VALUES (?, ?, ?, ?)",
+                (start.ord, start.inc, start.previous, json.dumps(lanes)),
+            )
+        connection.execute("DELETE FROM done WHERE ord < ?", (min(books.done),))
         set_meta(connection, "sealed_produced", books.sealed_produced)
         set_meta(connection, "sealed_lost", books.sealed_lost)
+
+
+def link_at(connection: apsw.Connection, lane: Lane, seq: int) -> bytes:
+    """Give the link of the chain at a number where a chunk ended; empty where that is not known any more."""
+    if seq == lane.last:
+        return lane.link
+    row = connection.execute(
+        "SELECT before FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first = ?",
+        (lane.ord, lane.stream, seq + 1),
+    ).fetchone()
+    return b"" if row is None else bytes(row[0])
 
 
 def save_checkpoints(connection: apsw.Connection, checkpoints: Mapping[str, bytes]) -> None:

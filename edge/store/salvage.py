@@ -134,13 +134,19 @@ def salvage(kept: Path, new: Path, why: str) -> Recovery:
 
 def _copy_latent_and_witnesses(source: apsw.Connection, target: apsw.Connection, books: Books) -> None:
     """Take over what a file of schema 002 knows beyond its chunks, as far as it can be read."""
-    if _has(source, "latent", "t1"):
-        for ord_, *rest in _rows(source, "SELECT ord, stream, first, last, t0, t1 FROM latent"):
-            if ord_ in books.starts:
-                target.execute("INSERT OR IGNORE INTO latent VALUES (?, ?, ?, ?, ?, ?)", (ord_, *rest))
+    for table, columns in _BESIDE.items():
+        marks = ", ".join("?" * len(columns.split(",")))
+        for row in _rows(source, f"SELECT {columns} FROM {table}") if _has(source, table, "ord") else ():  # noqa: S608
+            if row[0] in books.starts or table == "done":
+                with contextlib.suppress(apsw.ConstraintError):  # a value of another type: damage
+                    target.execute(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", row)  # noqa: S608
     if _has(source, "witness", "signature"):
         for row in _rows(source, "SELECT inc, stream, seq, link, at, signature FROM witness"):
-            target.execute("INSERT OR IGNORE INTO witness VALUES (?, ?, ?, ?, ?, ?)", row)
+            with contextlib.suppress(apsw.ConstraintError):
+                target.execute(
+                    "INSERT OR IGNORE INTO witness (inc, stream, seq, link, at, signature) VALUES (?, ?, ?, ?, ?, ?)",
+                    row,
+                )
 
 
 def _source(kept: Path) -> apsw.Connection:
@@ -245,6 +251,12 @@ def _copy_chunks(
 
 _OLD: Final = "id, ord, stream, first, count, at, bytes, keep, t0, t1, digest, body"
 _COLUMNS: Final = f"{_OLD}, before, lived"
+_BESIDE: Final = {
+    "latent": "ord, stream, first, last, t0, t1",
+    "dictionary": "ord, first, count, t0, t1, before, digest, body",
+    "done": "ord, inc, previous, lanes",
+}
+"""Tables of schema 002 that are taken over row by row."""
 _LANE: Final = "ord, stream, last, stored, safe, floor, lost"
 
 

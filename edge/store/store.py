@@ -149,20 +149,24 @@ class Store:
         found = await self._ask(lambda outbox: outbox.recent(kinds, limit))
         return [decode_shown(raw) for raw in found]
 
-    async def turn(self, why: str) -> str:
+    async def turn(self, why: str, *, forked: bool = False) -> str:
         """Go on under a new incarnation, without a restart, and give it; what waits keeps the one it has.
 
         On record as an audit fact. Callers go on as before: the newest dictionary is committed again along with it.
+        `forked`: a copy of this box uses the same numbers; what is not confirmed under them is put aside.
         """
         incarnation = secrets.token_hex(16)
-        await self._change(lambda outbox: outbox.turn(incarnation, why), alone=True)
+        await self._change(lambda outbox: outbox.turn(incarnation, why, forked=forked), alone=True)
         return incarnation
 
     # --- for the uplink ---
 
-    async def holdings(self, limit: int = 128, after: int = 0) -> tuple[list[Incarnation], bool]:
-        """Give what is held and lost, oldest incarnation first, the present one last; and whether that is all of them."""
-        return await self._ask(lambda outbox: outbox.holdings(limit, after))
+    async def holdings(self, limit: int = 128, after: int = 0, *, done: bool = False) -> tuple[list[Incarnation], bool]:
+        """Give what is held and lost, oldest incarnation first, the present one last; and whether that is all of them.
+
+        With `done` the newest of those of which nothing is left are named, too.
+        """
+        return await self._ask(lambda outbox: outbox.holdings(limit, after, done=done))
 
     async def backlog(self) -> Backlog:
         """Give what the present incarnation's readings have that the cloud has not confirmed."""

@@ -34,3 +34,25 @@ CREATE TABLE witness (
   signature TEXT    NOT NULL,
   PRIMARY KEY (inc, stream, seq)
 ) STRICT, WITHOUT ROWID;
+
+-- Tag dictionaries that have left the outbox, until their incarnation is done: a cloud that was set back needs them
+-- before it can take the readings that are still here. Columns as in `chunk`.
+CREATE TABLE dictionary (
+  ord    INTEGER NOT NULL,
+  first  INTEGER NOT NULL,
+  count  INTEGER NOT NULL,
+  t0     INTEGER NOT NULL,
+  t1     INTEGER NOT NULL,
+  before BLOB    NOT NULL,
+  digest BLOB    NOT NULL,
+  body   BLOB    NOT NULL,
+  PRIMARY KEY (ord, first)
+) STRICT;
+
+-- The newest incarnations of which nothing is left here: named to a cloud that was set back to before they began.
+CREATE TABLE done (
+  ord      INTEGER PRIMARY KEY,
+  inc      TEXT    NOT NULL,
+  previous TEXT    NOT NULL,
+  lanes    TEXT    NOT NULL           -- JSON: stream → [last, hex link]
+) STRICT;
