@@ -58,7 +58,9 @@ class Production:
             shutil.copy(ca / name, place / name)
         shutil.copy(SHIPPED / "acl", place / "acl")
         text = (SHIPPED / "mosquitto.conf").read_text("utf-8")
-        text = text.replace("/etc/mosquitto/triflow/", f"{place}/").replace("listener 8883", f"listener {self.port}")
+        text = text.replace("/etc/mosquitto/triflow/", f"{place}/").replace(
+            "listener 8883", f"listener {self.port} 127.0.0.1"
+        )
         self.config = folder / "mosquitto.conf"
         self.config.write_text(f"{text}\nuser {getpass.getuser()}\n")
         self.place = place
