@@ -252,7 +252,7 @@ async def test_a_revoked_certificate_is_refused_after_a_reload(tmp_path: Path):
         certificates(plant, "revoke", f"{GW1}.crt")
         (broker.place / "revoked.pem").write_bytes((plant / "revoked.pem").read_bytes())
         broker.signal(signal.SIGHUP)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await comes_in(broker, GW1):
                 await asyncio.sleep(0.05)
         async with broker.client(GW2):

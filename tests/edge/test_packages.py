@@ -380,7 +380,7 @@ async def test_a_drip_is_no_download(tmp_path: Path):
 
 
 async def test_a_server_that_falls_silent_is_left(tmp_path: Path):
-    patience = Patience(attempts=2, first_wait_s=0.001, silence_s=0.1, reserve_bytes=0)
+    patience = Patience(attempts=2, first_wait_s=0.001, silence_s=0.5, reserve_bytes=0)
     head = answer("200 OK", f"Content-Length: {len(CONTENT)}", body=CONTENT[:100])
 
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
