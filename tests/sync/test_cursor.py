@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sync.cursor import Cursor
-from sync.effects import Apply, AskHoldings, Effect, Fetch, HangUp, Piece, Say, Send, State
+from sync.effects import Apply, AskHoldings, Effect, Fetch, FetchAgain, HangUp, Piece, Say, Send, State, Turn
 from sync.frames import (
     Batch,
     Challenge,
@@ -17,15 +17,17 @@ from sync.frames import (
     Incarnation,
     Loss,
     Receipt,
+    Reincarnate,
     Rejection,
     Resume,
     Stale,
     StreamHoldings,
+    Wanted,
     Watermark,
     Welcome,
 )
 from sync.patience import HELLOS
-from sync.receiver import Place, Position, Session, rollback
+from sync.receiver import Place, Position, Session, regain, rollback
 from sync.sending import SECOND
 from tests.sync.sessions import ASKED, INC, NONCE, OLD, counter, holding, new, piece, receipt, streaming
 
@@ -267,6 +269,8 @@ class Box:
     losses: dict[tuple[str, int], list[Loss]] = field(default_factory=dict)
     last: dict[tuple[str, int], int] = field(default_factory=dict)
     offered: dict[tuple[str, int], int] = field(default_factory=dict)
+    ring: dict[tuple[str, int], list[tuple[int, int]]] = field(default_factory=dict)
+    """What has left the outbox lately."""
 
     def start(self) -> str:
         self.starts.append(f"{len(self.starts) + 1:032x}")
@@ -315,10 +319,17 @@ class Box:
             self.offered[key] = max(self.offered.get(key, 0), found[0] + found[1] - 1)
         return (piece(*found) if found else None), in_order(losses), self.last[key]
 
+    def kept(self, asked: FetchAgain) -> Piece | None:
+        key = (asked.inc, asked.stream)
+        there = sorted(self.ring.get(key, []) + self.chunks.get(key, []))
+        return next((piece(a, n) for a, n in there if a <= asked.last and a + n > asked.first), None)
+
     def apply(self, marks: list[Watermark]) -> None:
         for mark in marks:
             key = (mark.inc, mark.stream)
-            self.chunks[key] = [c for c in self.chunks.get(key, []) if c[0] + c[1] - 1 > mark.safe]
+            gone = [c for c in self.chunks.get(key, []) if c[0] + c[1] - 1 <= mark.safe]
+            self.ring[key] = (self.ring.get(key, []) + gone)[-6:]
+            self.chunks[key] = [c for c in self.chunks.get(key, []) if c not in gone]
 
 
 @dataclass
@@ -330,6 +341,8 @@ class Sky:
     rows: dict[tuple[str, int, int], str] = field(default_factory=dict)
     lost: dict[tuple[str, int], list[Loss]] = field(default_factory=dict)
     duplicates: int = 0
+    corrected: int = 0
+    window: Callable[[], int | None] = lambda: None
     token: Callable[[], str] = field(default_factory=lambda: counter(32))
 
     def position(self, inc: str, stream: int) -> Position:
@@ -357,22 +370,57 @@ class Sky:
                 return [Welcome(nonce=frame.nonce, watermarks=marks, window=4)]
             case Batch():
                 if not self.session.takes(frame.nonce):
-                    return [] if self.session.resuming else [Stale(why="no session")]
+                    return [] if self.session.resuming else [Stale(why="no session", nonce=frame.nonce)]
                 position = self.position(frame.inc, frame.stream)
-                position.heard(frame.last)
-                self.lose(frame.inc, frame.stream, frame.losses)
+                if frame.again:
+                    self.lost.setdefault((frame.inc, frame.stream), []).extend(position.gone(frame.losses))
+                else:
+                    position.heard(frame.last)
+                    self.lose(frame.inc, frame.stream, frame.losses)
                 if frame.count:
-                    place = position.place(frame.first, frame.count)
-                    assert place is not Place.ASTRIDE
-                    if place is Place.NEXT:
-                        for seq in range(frame.first, frame.first + frame.count):
-                            assert (frame.inc, frame.stream, seq) not in self.rows
-                            self.rows[frame.inc, frame.stream, seq] = body.decode()
-                        position.took(frame.first + frame.count - 1)
-                    elif place is Place.KNOWN:
-                        self.duplicates += 1
-                answer = self.session.receipt([self.mark(frame.inc, frame.stream)], [])
+                    self.take(frame, body, position)
+                marks = [self.mark(frame.inc, frame.stream)]
+                answer = self.session.receipt(marks, [], window=self.window())
                 return [answer] if answer else []
+
+    def take(self, frame: Batch, body: bytes, position: Position) -> None:
+        place = position.place(frame.first, frame.count, again=frame.again)
+        assert place is not Place.ASTRIDE
+        if place is Place.NEXT:
+            self.store(frame, body, [(frame.first, frame.first + frame.count - 1)])
+            position.took(frame.first + frame.count - 1)
+        elif place in {Place.KNOWN, Place.LATE}:
+            lost = self.lost.setdefault((frame.inc, frame.stream), [])
+            came, shrunk = regain(frame.first, frame.count, lost)
+            self.store(frame, body, came)
+            for one in shrunk:
+                lost.remove(one.loss)
+                lost += one.rest
+            self.corrected += len(shrunk)
+            self.duplicates += not came
+
+    def store(self, frame: Batch, body: bytes, ranges: list[tuple[int, int]]) -> None:
+        for first, last in ranges:
+            for seq in range(first, last + 1):
+                assert (frame.inc, frame.stream, seq) not in self.rows
+                self.rows[frame.inc, frame.stream, seq] = body.decode()
+
+    def despair(self, key: tuple[str, int], upto: int) -> None:
+        """Declare lost what the gateway still has: a person, or a day of silence, said that it never comes."""
+        first = self.position(*key).stored + 1
+        if first <= upto:
+            self.lose(*key, [Loss(first, upto, "gone")])
+
+    def want(self) -> list[Wanted]:
+        """Ask for everything that was declared lost here."""
+        if self.session.active is None:
+            return []
+        return [
+            Wanted(nonce=self.session.active, inc=inc, stream=stream, first=loss.first, last=loss.last)
+            for (inc, stream), losses in self.lost.items()
+            for loss in losses
+            if loss.reason == "gone" and loss.last <= self.position(inc, stream).stored
+        ]
 
     def mark(self, inc: str, stream: int) -> Watermark:
         stored = self.position(inc, stream).stored
@@ -392,6 +440,7 @@ class World:
         self.connected = False
         self.token = counter(16)
         self.cursor = Cursor(self.box.start(), token=self.token)
+        self.sky.window = lambda: self.dice.choice([None, None, None, 0, 1, 3, 9]) if self.faulty else 4
 
     def do(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -404,8 +453,12 @@ class World:
                     self.do(self.cursor.holdings(effect, self.box.holdings(), True, self.now))
                 case Fetch():
                     self.do(self.cursor.fetched(effect, *self.box.next(effect), self.now))
+                case FetchAgain():
+                    self.do(self.cursor.found(effect, self.box.kept(effect), self.now))
                 case Apply(marks, _):
                     self.box.apply(list(marks))
+                case Turn():
+                    self.do(self.cursor.turned(self.box.start(), self.now, 0))
                 case HangUp():
                     self.disconnect()
 
@@ -454,6 +507,19 @@ class World:
             self.up.clear()
         elif luck < 0.32:
             self.down.clear()
+        elif luck < 0.325:
+            key = self.dice.choice(sorted(self.box.chunks) or [("", 0)])
+            if self.box.chunks.get(key):
+                first, count = self.dice.choice(self.box.chunks[key])  # what is heard of always ends with a chunk
+                self.sky.despair(key, first + count - 1)
+        elif luck < 0.34:
+            for wanted in self.sky.want():
+                self.put(self.down, wanted)
+        elif luck < 0.342 and self.sky.session.active is not None:
+            self.put(self.down, Reincarnate(nonce=self.sky.session.active, inc=self.box.starts[-1], why="copied"))
+        elif luck < 0.344:
+            self.box.start()  # the store turned by itself
+            self.do(self.cursor.turned(self.box.starts[-1], self.now, 0))
 
     def check(self) -> None:
         for key, last in self.box.last.items():
@@ -463,7 +529,13 @@ class World:
             assert not rows & set(lost)
             assert rows | set(lost) == set(range(1, last + 1))
             declared = {s for loss in self.box.losses.get(key, []) for s in range(loss.first, loss.last + 1)}
-            assert set(lost) <= declared  # nothing is lost that was not shed here
+            gone = {
+                s
+                for loss in self.sky.lost.get(key, [])
+                if loss.reason == "gone"
+                for s in range(loss.first, loss.last + 1)
+            }
+            assert set(lost) <= declared | gone  # nothing is lost that was not shed here, or given up there
 
     def told(self) -> bool:
         """Tell whether the cloud knows of everything, losses included."""
@@ -496,6 +568,13 @@ def test_the_same_seed_gives_the_same_world():
         for _ in range(300):
             world.misfortune()
             world.step()
-        return [len(world.sky.rows), world.sky.duplicates, world.cursor.counters.resent, len(world.up), len(world.down)]
+        return [
+            len(world.sky.rows),
+            world.sky.duplicates,
+            world.sky.corrected,
+            world.cursor.counters.resent,
+            len(world.up),
+            len(world.down),
+        ]
 
     assert trace(5) == trace(5)
