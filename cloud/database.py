@@ -241,6 +241,8 @@ def explain(error: Exception) -> str:
     text = str(error).strip()
     advice = {
         "full": "the disk of the database is full; free space there",
+        "no space left": "the disk of the database is full; free space there",
+        "disk i/o error": "the disk of the database is full or fails; free space there, and look at the system's log",
         "readonly": "the database file is read-only; check its owner and permissions",
         "unable to open": "check that the folder of the database exists and is writable",
         "malformed": "the database file is damaged; restore it from a backup",
