@@ -49,6 +49,8 @@ class Row:
     seq: int
     raw: bytes
     columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    index: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The same of the table it is searched by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +164,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="row")
     seq: int
     raw: str
     columns: dict[str, Any]
+    index: dict[str, Any] = {}
 
 
 class _End(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="end"):
@@ -230,7 +233,7 @@ def _of_chunk(chunk: Chunk) -> _Chunk:
 
 
 def _of_row(row: Row) -> _Row:
-    return _Row(seq=row.seq, raw=row.raw.decode("utf-8", "replace"), columns=dict(row.columns))
+    return _Row(seq=row.seq, raw=row.raw.decode("utf-8", "replace"), columns=dict(row.columns), index=dict(row.index))
 
 
 def _hex(raw: bytes | None) -> str | None:
@@ -269,7 +272,7 @@ class Export:
                 if isinstance(line, _Chunk):
                     chunks.append(self._chunk(line))
                 elif isinstance(line, _Row):
-                    rows.append(Row(seq=line.seq, raw=line.raw.encode(), columns=line.columns))
+                    rows.append(Row(seq=line.seq, raw=line.raw.encode(), columns=line.columns, index=line.index))
                 else:
                     break
             yield self._lane(described, at, chunks, rows)

@@ -192,7 +192,7 @@ class _Walk:
             raise _BadRowError(first, "first", f"lies before {self._next}: this number was there already")
         if self._next <= lane.floor and first > self._next:
             forgotten = min(first - 1, lane.floor)
-            if self._begun and lane.stream == Stream.AUDIT:
+            if (self._begun or self._heads.hashes) and lane.stream == Stream.AUDIT:  # the oldest go first
                 why = f"missing below {lane.floor}, although older ones are there"
                 raise _BadRowError(self._next, "missing", why, forgotten)
             if lane.stream == Stream.AUDIT:
@@ -341,7 +341,7 @@ class _Walk:
             raise _BadRowError(row.seq, "body", f"is no JSON object: {error}") from error
         tenant, site, gateway = self._lane.address.split("/", 2)
         expected = columns_of(said) | {"tenant": tenant, "site": site, "gateway": gateway}
-        for name, value in row.columns.items():
+        for name, value in (*row.columns.items(), *row.index.items()):
             if name in expected and expected[name] != value:
                 raise _BadRowError(row.seq, name, f"says {value!r}, the record says {expected[name]!r}")
 

@@ -90,13 +90,13 @@ def _rows(connection: Connection, inc: int, stream: int) -> Iterator[Row]:
         " where f.inc=? and f.stream=? and f.seq>? order by f.seq limit ?"
     )
     for seq, body, tenant, kind, work_unit, at, *index in _parts(connection, sql, (inc, stream), 0):
-        columns = {"tenant": tenant, "kind": kind, "work_unit": work_unit, "at": at}
-        if kind == "audit":
-            names = ("site", "gateway", "actor", "action", "target", "words")
-            columns |= dict(zip(names, (index[1], index[2], *index[4:]), strict=True))
-            columns["tenant"] = tenant if index[0] == tenant else index[0]
-            columns["at"] = at if index[3] == at else index[3]
-        yield Row(seq=seq, raw=body.encode("utf-8", "replace"), columns=columns)
+        names = ("tenant", "site", "gateway", "at", "actor", "action", "target", "words")
+        yield Row(
+            seq=seq,
+            raw=body.encode("utf-8", "replace"),
+            columns={"tenant": tenant, "kind": kind, "work_unit": work_unit, "at": at},
+            index=dict(zip(names, index, strict=True)) if kind == "audit" else {},
+        )
 
 
 def _losses(connection: Connection, inc: int, stream: int) -> list[tuple[int, int, str]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Generator
 from pathlib import Path
 
+import psycopg
 from sqlalchemy import make_url
 
 from cloud.bi.evidence import lanes
 from cloud.config import load
-from cloud.database import Connection, DatabaseError, Postgresql, Sqlite, explain
+from cloud.database import Connection, Postgresql, Sqlite, explain
 from cloud.ingest.witness import WitnessKeyError, load_key
 from sync.audit import Log, LogError
 from sync.settings import ConfigError
@@ -34,9 +36,8 @@ def open_log(place: Path, address: str | None, *, every_stream: bool) -> Generat
             keys = [Signer(load_key(settings)[0]).public_key]
         except WitnessKeyError as error:
             raise LogError(str(error)) from error
-    connection = _connect(settings.database_url)
     try:
-        with contextlib.closing(connection):
+        with contextlib.closing(_connect(settings.database_url)) as connection:
             connection.execute("begin isolation level repeatable read" if connection.postgresql else "begin")
             yield Log(
                 side="cloud",
@@ -44,25 +45,18 @@ def open_log(place: Path, address: str | None, *, every_stream: bool) -> Generat
                 cloud_keys=keys,
                 lanes=lanes(connection, _parts(connection, address), every_stream=every_stream),
             )
-    except LogError:
-        raise
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] not in {"sqlite3", "psycopg"}:
-            raise
+    except (sqlite3.Error, psycopg.Error) as error:
         raise LogError(explain(error)) from error
 
 
 def _connect(url: str) -> Connection:
     parsed = make_url(url)
-    try:
-        if parsed.get_backend_name() == "postgresql":
-            return Postgresql(parsed, writer=False)
-        path = Path(parsed.database or "")
-        if not path.exists():
-            raise LogError(f"there is no database {path}")
-        return Sqlite(str(path), writer=False)
-    except DatabaseError as error:
-        raise LogError(str(error)) from error
+    if parsed.get_backend_name() == "postgresql":
+        return Postgresql(parsed, writer=False)
+    path = Path(parsed.database or "")
+    if not path.exists():
+        raise LogError(f"there is no database {path}")
+    return Sqlite(str(path), writer=False)
 
 
 def _parts(connection: Connection, address: str | None) -> tuple[str, str, str] | None:
