@@ -47,6 +47,24 @@ class Output:
         return sum(isinstance(fact, Judged) for fact in self.facts)
 
 
+def in_order(tag: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give times (ns) to order rows by: those of one tag never go back, as it came, also where a clock was set meanwhile.
+
+    A counter that is looked at in another order than it ran in seems to start again, and counts twice.
+    """
+    if not (time[1:] < time[:-1]).any():
+        return time
+    by_tag = np.argsort(tag, kind="stable")
+    back = (time[by_tag][1:] < time[by_tag][:-1]) & (tag[by_tag][1:] == tag[by_tag][:-1])
+    if not back.any():
+        return time
+    time = time.copy()
+    for one in np.unique(tag[by_tag][1:][back]):
+        own = tag == one
+        time[own] = np.maximum.accumulate(time[own])
+    return time
+
+
 class LinePipeline:
     """The state of one work unit; every method takes data and gives what is to be recorded."""
 
@@ -103,11 +121,12 @@ class LinePipeline:
             self._start = int(batch.source_time.min()) // self._window_ns * self._window_ns
         status = self.columns.judge_range(local, batch)
         keep = np.zeros(len(batch), np.bool_)
+        when = in_order(local, batch.source_time)
         rest = np.arange(len(batch))
         while len(rest):
-            inside = batch.source_time[rest] < self._start + self._window_ns
+            inside = when[rest] < self._start + self._window_ns
             now = rest[inside]
-            self._produce(now, local, batch, output)
+            self._produce(now, local, batch, when, output)
             for k in rounds(local[now]):
                 rows = now[k]
                 part = batch.take(rows)
@@ -115,7 +134,7 @@ class LinePipeline:
                 self.columns.add(local[rows], part, status[rows])
             rest = rest[~inside]
             if len(rest):
-                begins = int(batch.source_time[rest].min())
+                begins = int(when[rest].min())
                 self._alive_until = max(self._alive_until, begins)
                 self._close(output)
                 self._start = max(self._start, begins // self._window_ns * self._window_ns)
@@ -137,11 +156,12 @@ class LinePipeline:
         rows: NDArray[np.intp],
         local: NDArray[np.int32],
         batch: Readings,
+        when: NDArray[np.int64],
         output: Output,
     ) -> None:
         watched = rows[self._watched[local[rows]]]
         if len(watched):
-            ordered = watched[np.argsort(batch.source_time[watched], kind="stable")]
+            ordered = watched[np.argsort(when[watched], kind="stable")]
             output.facts += self.production.take(
                 [
                     (int(local[i]), batch.scalar(int(i)), int(batch.status[i]), int(batch.source_time[i]))

@@ -80,6 +80,26 @@ def test_the_counts_of_a_window_are_its_own():
     assert [v.decision for v in verdicts(facts)] == ["warning", "normal"]
 
 
+@pytest.mark.parametrize("back_s", [3600, 7, 0.5])
+@pytest.mark.parametrize("at", [3, 12, 25])
+def test_a_clock_that_is_set_back_within_a_batch_counts_nothing_twice(at, back_s):
+    line = pipeline()
+    facts = feed(line, (OIL, 60, 0), (MADE, 100, 0))
+    before = [(MADE, 100 + i, at + i / 10) for i in range(1, 11)]
+    after = [(MADE, 110 + i, at + 1 + i / 10 - back_s) for i in range(1, 11)]
+    facts += feed(line, *before, *after)
+    for i in range(1, 80):
+        facts += feed(line, (MADE, 120 + i, at + 2 + i - back_s), (OIL, 60, at + 2 + i - back_s))
+    for i in range(1, 80):  # and forth again
+        facts += feed(line, (MADE, 199 + i, at + 90 + i), (OIL, 60, at + 90 + i))
+    assert sum(fact.produced for fact in facts if isinstance(fact, Produced)) + gained(line) == 178
+
+
+def gained(line: LinePipeline) -> int:
+    """Give what is counted and not reported yet."""
+    return line.production.now.gains.get("produced", 0)
+
+
 def test_quiet_time_closes_windows_by_the_clock():
     line = pipeline()
     feed(line, (OIL, 60, 3))
