@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from edge import timekeeping
+from edge import config, timekeeping
 from edge.audit import take_in
 from edge.blueprint import CHECKPOINT, Blueprint
 from edge.box import box_id
@@ -24,11 +24,11 @@ from edge.health import Health, notify_systemd
 from edge.page.api import page_app
 from edge.page.server import PortTakenError, serve
 from edge.site import Site, load
-from edge.store import Store, StoreError, StoreRefusedError, open_store
+from edge.store import Quota, Store, StoreError, StoreRefusedError, open_store
 from edge.timekeeping import Timekeeping
 from edge.uplink import UplinkState, UplinkVitals, run_uplink
 from sync.clock import Clock, WallClock
-from sync.facts import Audited, Fact
+from sync.facts import Audited, Fact, Stream
 from sync.farewell import farewell
 from sync.logs import log_to_stderr
 from sync.mqtt import Mqtt
@@ -36,10 +36,14 @@ from sync.settings import ConfigError
 from sync.takeover import Takeovers
 
 SOFTWARE = f"triflow {version('triflow')}"
+HOUR_NS = 3_600 * 10**9
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "backup": ("edge.commands.backup", "copy the store into a folder and prove the copy, while the gateway runs or not"),
+    "backup": (
+        "edge.commands.backup",
+        "copy the store into a folder and prove the copy, while the gateway runs or not",
+    ),
     "book": ("edge.commands.book", "list, show, check tag books; to a spreadsheet and back"),
     "browse": ("edge.commands.browse", "show what a machine offers; make a tag book of it"),
     "plan": ("edge.commands.plan", "say what a new site file would change, and try it on the devices"),
@@ -108,6 +112,9 @@ async def _run(site: Site) -> None:
         quota_bytes=gateway.quota_mb * 2**20,
         ballast_bytes=gateway.ballast_mb * 2**20,
         software=SOFTWARE,
+        ring_bytes=gateway.ring_mb * 2**20,
+        quotas=_quotas(gateway.quota),
+        group_ms=gateway.group_ms,
         clock_state=keeping.stamp,
     ) as store:
         flow = Flow(site, store, clock)
@@ -144,6 +151,22 @@ async def _run(site: Site) -> None:
             if isinstance(broken, Exception):
                 raise _first(broken)
         await store.commit(facts=[_audited(clock, gateway.id, "gateway.stopped")])
+
+
+def _quotas(limits: config.Quota) -> dict[Stream, Quota]:
+    """Give the lanes' own limits as the store takes them."""
+    found = {
+        Stream.AUDIT: Quota(most_bytes=_bytes(limits.audit.mb)),
+        Stream.EVENT: Quota(most_bytes=_bytes(limits.event.mb)),
+    }
+    for stream, share in ((Stream.FACT, limits.fact), (Stream.AGG, limits.agg), (Stream.DIAG, limits.diag)):
+        most_ns = None if share.hours is None else round(share.hours * HOUR_NS)
+        found[stream] = Quota(most_bytes=_bytes(share.mb), most_ns=most_ns)
+    return found
+
+
+def _bytes(megabytes: int | None) -> int | None:
+    return None if megabytes is None else megabytes * 2**20
 
 
 def _first(error: Exception) -> Exception:
@@ -220,7 +243,9 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState, keepin
         heartbeat_s=uplink.heartbeat_s,
         software=SOFTWARE,
         box=box_id(),
+        signer=store.signer,
         on_offset=keeping.compared,
+        signer=store.signer,
         backlog_bytes_s=None if uplink.backlog_kb_s is None else uplink.backlog_kb_s * 1024,
     )
 
