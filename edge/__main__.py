@@ -245,7 +245,6 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState, keepin
         box=box_id(),
         signer=store.signer,
         on_offset=keeping.compared,
-        signer=store.signer,
         backlog_bytes_s=None if uplink.backlog_kb_s is None else uplink.backlog_kb_s * 1024,
     )
 

@@ -48,6 +48,30 @@ class Line(Model):
         return value
 
 
+class Limit(Model):
+    """What a lane of which nothing is ever shed may hold before an alarm is raised."""
+
+    mb: Annotated[int, Field(ge=1)] | None = None
+
+
+class Share(Model):
+    """What one lane may hold; beyond, its oldest records are declared lost. A key left out is no limit of its own."""
+
+    mb: Annotated[int, Field(ge=1)] | None = None
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Counted in time the gateway ran, so that a clock that jumps makes nothing old."""
+
+
+class Quota(Model):
+    """Limits of single lanes, within `quota_mb` for all of them."""
+
+    audit: Limit = Limit()
+    event: Limit = Limit()
+    fact: Share = Share()
+    agg: Share = Share()
+    diag: Share = Share()
+
+
 class Gateway(Model):
     """The box itself."""
 
@@ -59,6 +83,12 @@ class Gateway(Model):
     timezone: str = "Asia/Seoul"
     quota_mb: Annotated[int, Field(ge=8)] = 2048
     """What the outbox may take on disk."""
+    quota: Quota = Quota()
+    """Limits of single lanes within it."""
+    ring_mb: Annotated[int, Field(ge=0)] = 256
+    """How much of what the cloud has in a backup stays on the box, to be sent again or looked at; 0 for nothing."""
+    group_ms: Annotated[int, Field(ge=1, le=5_000)] = 100
+    """How long readings wait for others that share their write to the disk."""
     ballast_mb: Annotated[int, Field(ge=0)] = 16
     """Released when the disk is full, so that shedding can work at all."""
     language: Literal["ko", "en"] = "ko"

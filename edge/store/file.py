@@ -7,6 +7,7 @@ import errno
 import fcntl
 import logging
 import os
+import struct
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Final
@@ -25,6 +26,9 @@ SCHEMA: Final = Path(__file__).parent / "schema"
 BUSY_MS: Final = 5_000
 SOUND_SQLITE: Final = (3, 51, 3)
 _MAGIC: Final = b"SQLite format 3\0"
+_FLOCK: Final = struct.Struct("hhqqi4x")
+_LOCK_AT: Final = 1 << 62
+"""One byte far behind any database, where SQLite locks nothing."""
 LEDGER: Final = "edge.ledger.json"
 
 
@@ -65,6 +69,35 @@ def owned(folder: Path) -> Generator[IO[str]]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield lock
+
+
+@contextlib.contextmanager
+def seized(path: Path) -> Generator[int]:
+    """Hold the database file itself, by its inode: also where somebody has removed the lock file. Raises StoreRefusedError.
+
+    Opened before SQLite does and closed after it: a descriptor closed in between would drop SQLite's own locks.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreRefusedError(
+            f"{path} cannot be opened ({error.strerror}); check that it belongs to user {os.geteuid()}"
+        ) from error
+    try:
+        try:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _LOCK_AT, 1, 0))
+        except OSError as error:
+            if error.errno in {errno.EAGAIN, errno.EACCES}:
+                raise StoreRefusedError(
+                    f"{path} is open in another gateway process (its {LOCK} was removed; lsof {path} shows which); two "
+                    "gateways on one store would corrupt it: stop the other one, or give this one its own gateway.data"
+                ) from error
+            raise StoreRefusedError(
+                f"{path} cannot be locked ({error.strerror}); use a local disk for gateway.data"
+            ) from error
+        yield file
+    finally:
+        os.close(file)
 
 
 def examine(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,44 +43,46 @@ class Opened:
     """The file and what was read of it."""
 
     connection: apsw.Connection
+    """Closed, and its file let go, by the stack that was handed in."""
     found: Found
     recovery: Recovery | None
 
 
-def open_sound(path: Path, at: int) -> Opened:
-    """Open the store, or what can be saved of it. Raises StoreRefusedError, StoreError."""
-    recovery = None
+def open_sound(path: Path, at: int, hold: contextlib.ExitStack) -> Opened:
+    """Open the store, or what can be saved of it; `hold` lets it go. Raises StoreRefusedError, StoreError."""
     kept = file.unfinished(path)
     if kept is None:
         try:
             file.examine(path)
-            return _open(path, None)
+            return _open(path, None, hold)
         except DamagedError as damage:
-            kept, why = file.put_aside(path, at), str(damage)
+            why = str(damage)
     else:
         why = "it was found damaged while it was open, or an earlier salvage was cut short"
-    log.error("the store is damaged and was put aside: kept=%s why=%s", kept, why)
-    new = path.with_name(path.name + ".new")
-    recovery = salvage(kept, new, why)
-    log.error("the store was salvaged: records=%d lost=%d", recovery.records, recovery.lost)
-    file.replace(path, new)
-    return _open(path, recovery)
+    with file.seized(path):
+        kept = kept or file.put_aside(path, at)
+        log.error("the store is damaged and was put aside: kept=%s why=%s", kept, why)
+        new = path.with_name(path.name + ".new")
+        recovery = salvage(kept, new, why)
+        log.error("the store was salvaged: records=%d lost=%d", recovery.records, recovery.lost)
+        file.replace(path, new)
+    return _open(path, recovery, hold)
 
 
-def _open(path: Path, recovery: Recovery | None) -> Opened:
+def _open(path: Path, recovery: Recovery | None, hold: contextlib.ExitStack) -> Opened:
     new = not path.exists()
-    connection = file.connect(path)
-    try:
-        file.migrate(connection, path)
-        if not rows.meta(connection, "clean", 1):
-            file.verify(connection)
-        opened = Opened(connection=connection, found=look_through(connection), recovery=recovery)
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, ValueError, KeyError) as error:
-        connection.close()
-        raise DamagedError(str(error)) from error  # a table or a column that is not there is damage, too
-    except BaseException:
-        connection.close()
-        raise
-    if new:
-        sync_folder(path.parent)
+    with contextlib.ExitStack() as mine:
+        mine.enter_context(file.seized(path))
+        connection = file.connect(path)
+        mine.callback(connection.close)
+        try:
+            file.migrate(connection, path)
+            if not rows.meta(connection, "clean", 1):
+                file.verify(connection)
+            opened = Opened(connection=connection, found=look_through(connection), recovery=recovery)
+        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, ValueError, KeyError) as error:
+            raise DamagedError(str(error)) from error  # a table or a column that is not there is damage, too
+        if new:
+            sync_folder(path.parent)
+        hold.push(mine.pop_all())
     return opened

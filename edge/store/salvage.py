@@ -23,7 +23,7 @@ from edge.store.file import LEDGER, connect, migrate
 from edge.store.lanes import Books, Lane, Start, gaps
 from edge.store.rows import save_checkpoints, save_lane, set_meta
 from sync.chunk import ChunkError, decode, digest
-from sync.facts import Stream
+from sync.facts import Audited, Stream
 from sync.frames import Loss
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,11 @@ class Recovery:
     """Taken over: still on their way to the cloud."""
     lost: int
     """Declared lost; the cloud is told which."""
+
+    def fact(self, at: int) -> Audited:
+        """Give the audit record of it."""
+        detail = {"kept": self.kept.name, "why": self.why, "records": self.records, "lost": self.lost}
+        return Audited(at=at, actor="gateway", action="store.salvaged", target="edge.db", detail=detail)
 
 
 def write_ledger(folder: Path, books: Books, audit_head: str) -> None:

@@ -33,6 +33,7 @@ from sync.effects import Backlog
 from sync.facts import AnyFact, Fact, Stream, TagDictionary
 from sync.frames import Incarnation, Rejection, Watermark, Witness
 from sync.reading import Readings
+from sync.signing import Signer
 from sync.timing import ClockState
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,11 @@ class Store:
     def recovered(self) -> Recovery | None:
         """What became of a damaged file at open; on record as an audit fact and as losses."""
         return self._writer.recovery
+
+    @property
+    def signer(self) -> Signer | None:
+        """The gateway's own key; None where there was no room to make one."""
+        return self._writer.signer
 
     async def commit(
         self,

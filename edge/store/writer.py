@@ -18,16 +18,17 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from edge.store import file, salvage
-from edge.store.chunks import CommitError, Request, describe, request
+from edge.store.chunks import CommitError, describe, request
 from edge.store.disk import FullError
 from edge.store.file import StoreError
+from edge.store.identity import own_signer
 from edge.store.jobs import Commit, Item, Job, fail, settle
-from edge.store.opening import open_sound
+from edge.store.opening import Opened, open_sound
 from edge.store.outbox import Outbox
 from edge.store.ring import FOLDER, Ring
 from edge.store.shed import Ballast, Quotas
 from sync.clock import Clock
-from sync.facts import Audited
+from sync.signing import Signer
 from sync.timing import ClockState
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Writer:
         self.opened: Future[None] = Future()
         self.recovery: salvage.Recovery | None = None
         self.checkpoints: dict[str, bytes] = {}
+        self.signer: Signer | None = None
         self.blocked: str | None = None
         """Why nothing can be committed at present; None when all is well."""
         self.changed: Callable[[Outbox], None] = lambda _outbox: None
@@ -92,28 +94,20 @@ class Writer:
     def run(self) -> None:
         """Open, serve until None is handed in, close. Every error ends up with whoever waits."""
         try:
-            with file.owned(self._folder):
-                opened = open_sound(self._path, self._clock.now())
-                with contextlib.closing(opened.connection):
-                    self.checkpoints, self.recovery = opened.found.checkpoints, opened.recovery
-                    self._outbox = Outbox(
-                        opened.connection,
-                        clock=self._clock,
-                        quota_bytes=self._quota_bytes,
-                        path=self._path,
-                        ballast=self._ballast,
-                        ring=Ring(self._folder / FOLDER, self._ring_bytes) if self._ring_bytes else None,
-                        quotas=self._quotas,
-                        clock_state=self._clock_state,
-                    )
-                    first = [] if self.recovery is None else [self._account(self.recovery)]
-                    self._or_wait(
-                        lambda: self._outbox.begin(self._incarnation, self._software, found=opened.found, also=first), 0
-                    )
-                    self._settle_in()
-                    self.opened.set_result(None)
-                    self._serve()
-                    self._close()
+            with file.owned(self._folder), contextlib.ExitStack() as hold:
+                opened = open_sound(self._path, self._clock.now(), hold)
+                self.checkpoints, self.recovery = opened.found.checkpoints, opened.recovery
+                self.signer = own_signer(self._folder)
+                self._outbox = self._make_outbox(opened, hold)
+                found = [] if self.recovery is None else [self.recovery.fact(self._clock.now())]
+                first = [request(found, [], None, {}, known_dictionary=False)] if found else []
+                self._or_wait(
+                    lambda: self._outbox.begin(self._incarnation, self._software, found=opened.found, also=first), 0
+                )
+                self._settle_in()
+                self.opened.set_result(None)
+                self._serve()
+                self._close()
             self._failure = StoreError("the store is closed")
         except BaseException as error:  # noqa: BLE001 - the thread's last act: whoever waits gets it, and the process ends
             failure = error if isinstance(error, StoreError) else StoreError(f"{self._path}: {error!r}")
@@ -137,6 +131,21 @@ class Writer:
 
     # --- begin and end ---
 
+    def _make_outbox(self, opened: Opened, hold: contextlib.ExitStack) -> Outbox:
+        ring = Ring(self._folder / FOLDER, self._ring_bytes) if self._ring_bytes else None
+        if ring is not None:
+            hold.callback(ring.close)
+        return Outbox(
+            opened.connection,
+            clock=self._clock,
+            quota_bytes=self._quota_bytes,
+            path=self._path,
+            ballast=self._ballast,
+            ring=ring,
+            quotas=self._quotas,
+            clock_state=self._clock_state,
+        )
+
     def _settle_in(self) -> None:
         self._outbox.disk.checkpoint(truncate=True)
         self._inode = self._path.stat().st_ino
@@ -144,17 +153,6 @@ class Writer:
         self._write_ledger()
         self._ballast.fill()
         self._publish()
-
-    def _account(self, recovery: salvage.Recovery) -> Request:
-        """Give the audit record of a salvage."""
-        detail: dict[str, Any] = {
-            "kept": recovery.kept.name,
-            "why": recovery.why,
-            "records": recovery.records,
-            "lost": recovery.lost,
-        }
-        fact = Audited(at=self._clock.now(), actor="gateway", action="store.salvaged", target="edge.db", detail=detail)
-        return request([fact], [], None, {}, known_dictionary=False)
 
     def _close(self) -> None:
         for told in (True, False):
