@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXPLAINED: Final = {
     "shed": {"disk_pressure"},
     "quarantine": {"bit_rot"},
-    "rejected": {"damaged_body", "memory_image"},
+    "rejected": {"damaged_body", "memory_image", "bit_rot", "cloud_restore"},
     "rollback": {"edge_restore", "memory_image", "clone", "replaced"},
     "retention": {"cloud_restore"},
     "expired": set[str](),

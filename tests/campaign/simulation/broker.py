@@ -67,16 +67,19 @@ class Broker:
 
     def drop(self, link: Link, why: str) -> None:
         """End a connection; what is on its way to it is lost."""
-        if link.alive:
-            link.alive = False
-            self.links.remove(link)
+        if self._out(link):
             link.lost(why)
 
     def leave(self, link: Link) -> None:
         """End a connection from the client's side."""
-        if link.alive:
-            link.alive = False
-            self.links.remove(link)
+        self._out(link)
+
+    def _out(self, link: Link) -> bool:
+        link.alive = False
+        if link not in self.links:  # it never came in, or is out already
+            return False
+        self.links.remove(link)
+        return True
 
     def restart(self, away: int) -> None:
         """Lose everything and everyone."""
@@ -104,6 +107,9 @@ class Broker:
     def publish(self, link: Link, topic: str, payload: bytes, acknowledged: Acknowledged) -> None:
         """Take a message; it arrives, or not, later."""
         self.messages += 1
+        self._take(link, topic, payload, acknowledged)
+
+    def _take(self, link: Link, topic: str, payload: bytes, acknowledged: Acknowledged) -> None:
         weather, where = self._weather, link.where
         found = parse(topic)
         assert found is not None, topic
@@ -111,25 +117,26 @@ class Broker:
         if not link.alive:
             return
         if direction == "up":
-            if weather.holds("up_cut", where):
+            if weather.holds("up_cut", where):  # TCP keeps it, and sends it again until the connection is given up
                 self._world.count("up_cut")
+                self._world.after(S, self._take, link, topic, payload, acknowledged)
                 return
             nobody = self.route(address) is None
             delay = self._delay(where)
-            if not weather.holds("down_cut", where):
-                self._world.after(delay + self._delay(where), self._acknowledge, link, acknowledged, nobody)
+            self._world.after(delay + self._delay(where), self._acknowledge, link, acknowledged, nobody)
             if not nobody and not weather.strikes("ack_drop", where, 0.5):
                 self._forward(address, "up", where, topic, payload, delay)
             return
         for other in [one for one in self.links if one.address == address]:
-            if weather.holds("down_cut", other.where):
-                self._world.count("down_cut")
-                continue
             self._forward(address, "down", other.where, topic, payload, self._delay(other.where), other)
 
     def _acknowledge(self, link: Link, acknowledged: Acknowledged, nobody: bool) -> None:
-        if link.alive:
-            acknowledged("nobody" if nobody else "ok")
+        if not link.alive:
+            return
+        if self._weather.holds("down_cut", link.where):
+            self._world.after(S, self._acknowledge, link, acknowledged, nobody)
+            return
+        acknowledged("nobody" if nobody else "ok")
 
     def _delay(self, where: int) -> int:
         chance = self._world.chance("delay")
@@ -181,5 +188,10 @@ class Broker:
         if epoch != self._epoch:
             return
         link = to if direction == "down" else self.route(address)
-        if link is not None and link.alive:
-            link.deliver(topic, payload)
+        if link is None or link not in self.links:
+            return
+        if direction == "down" and self._weather.holds("down_cut", link.where):
+            self._world.count("down_cut")
+            self._world.after(S, self._arrive, epoch, address, to, direction, topic, payload)
+            return
+        link.deliver(topic, payload)

@@ -14,14 +14,15 @@ from typing import Any, Final
 import msgspec
 
 from cloud.database import DatabaseError, DataError, Sqlite
-from cloud.ingest import orphans, safe, wanted
+from cloud.ingest import orphans, presence, safe, wanted
 from cloud.ingest.door import WINDOW, Door, Say
 from cloud.ingest.items import Committed, Item
 from cloud.ingest.store import Ingest
-from sync.frames import Batch, Heartbeat, Resume
+from sync.frames import Batch, Heartbeat, Resume, seal
 from sync.topics import Address
 from tests.campaign.simulation.broker import Broker, Link
-from tests.campaign.simulation.installation import ADDRESSES, Installation, signer
+from tests.campaign.simulation.installation import ADDRESSES, KEY, Installation, signer
+from tests.campaign.simulation.older import as_an_old_cloud_reads, as_protocol_1
 from tests.campaign.simulation.plan import MS, S
 from tests.campaign.simulation.weather import Weather
 from tests.campaign.simulation.world import Clock, World
@@ -76,6 +77,9 @@ class Worker:
         """A message came."""
         if not self.alive:
             return
+        if self.cloud.world.plan.has("old_cloud"):
+            self.cloud.world.count("old_cloud")
+            payload = as_an_old_cloud_reads(payload)
         for one in self.door.take(topic, payload):
             if isinstance(one, Say):
                 self.say(one)
@@ -149,6 +153,8 @@ class Worker:
 class Cloud:
     """The database, its backups, and the workers before it."""
 
+    worker_kind: type[Worker] = Worker
+
     def __init__(self, world: World, weather: Weather, broker: Broker, made: Installation) -> None:
         self.world, self.weather, self.broker = world, weather, broker
         self.plants = made.plants[world.plan.safe]
@@ -163,10 +169,12 @@ class Cloud:
         self.shards = 2 if world.plan.has("two_workers") else 1
         self.turned = 0
         """How often the gateways were dealt out anew."""
+        if self.shards > 1:
+            world.count("two_workers")
         self.workers: list[Worker] = []
         broker.route = self.route
         for number in range(self.shards):
-            self.workers.append(Worker(self, number))
+            self.workers.append(self.worker_kind(self, number))
 
     @staticmethod
     def _open(content: bytes) -> Sqlite:
@@ -201,6 +209,8 @@ class Cloud:
         return worker.link if worker.alive and worker.link.alive else None
 
     def sealed(self, worker: Worker, say: Say) -> bytes:
+        if self.world.plan.has("old_cloud"):
+            return seal(as_protocol_1(say.frame), KEY)
         return worker.door.seal(say)
 
     def committed(self, worker: Worker, items: Sequence[Item], done: Committed) -> None:
@@ -238,7 +248,7 @@ class Cloud:
 
     def _start(self, number: int, old: Worker) -> None:
         if self.workers[number] is old:
-            self.workers[number] = Worker(self, number)
+            self.workers[number] = self.worker_kind(self, number)
             self.world.say(f"cloud-{number}", "starts")
 
     def reshard(self) -> None:
@@ -318,6 +328,19 @@ class Cloud:
                 lost = orphans.close(self.database, address, inc, by="a person", now_ms=self.clock.now() // MS)
             self.world.say("person", f"gives up {address.gateway} {inc[:6]}: {lost}")
         return bool(rows)
+
+    def conflicts(self) -> list[int]:
+        """Give the gateways of which two boxes speak and nobody has decided yet."""
+        names = [name for (name,) in self.rows("select name from gateway where identity='conflict' order by id")]
+        return [where for where, address in enumerate(ADDRESSES) if address.gateway in names]
+
+    def keep(self, where: int, inc: str) -> None:
+        """Decide for the box that speaks as this incarnation, as a person would."""
+        address = ADDRESSES[where]
+        ((number,),) = self.rows("select id from gateway where name=?", (address.gateway,))
+        with self.database.transaction():
+            discarded = presence.keep(self.database, number, address.tenant, inc, self.clock.now() // MS)
+        self.world.say("person", f"keeps {inc[:6]} of {address.gateway}, not {[one[:6] for one in discarded]}")
 
     def settle(self) -> None:
         """Close every orphan that is left: on a person's word, or by the day that goes by."""

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
-import msgspec
 
 from edge.store.chunks import request
 from edge.store.disk import FullError
 from edge.store.outbox import Outbox
 from sync.cursor import Cursor
-from sync.effects import Apply
-from sync.frames import Batch, Hello, Incarnation, Witness
+from sync.effects import Apply, Backlog
+from sync.frames import Incarnation, Witness
 from sync.timing import ClockState
 from tests.campaign.simulation.broker import Broker
 from tests.campaign.simulation.installation import ADDRESSES, Installation, signer
+from tests.campaign.simulation.older import as_protocol_1
 from tests.campaign.simulation.plan import MS, S
 from tests.campaign.simulation.truth import Read, Truth
 from tests.campaign.simulation.uplink import Session
@@ -144,7 +144,8 @@ class Box:
     # --- connection ---
 
     def connect_later(self) -> None:
-        wait = self.world.chance(f"backoff/{self.name}").randrange(S // 2, max(10 * S, self.world.plan.horizon // 300))
+        longest = 10 * S if self.world.healed else max(10 * S, self.world.plan.horizon // 300)
+        wait = self.world.chance(f"backoff/{self.name}").randrange(S // 2, longest)
         self.world.after(wait, self._connect, self.life)
 
     def _connect(self, life: int) -> None:
@@ -167,12 +168,13 @@ class Box:
             public_key=self.signer.public_key.hex(),
         )
 
-    def named(self, after: int) -> tuple[list[Incarnation], bool]:
+    def named(self, after: int, *, done: bool = False) -> tuple[list[Incarnation], bool]:
         """Give the holdings above an incarnation's order, as many as a frame takes; there are few in some seeds."""
-        limit = 3 if self.world.plan.has("many_starts") else 128
-        held, _ = self.outbox.holdings(10_000)
-        beyond = [one for one in held if one.ord > after or not one.closed]
-        return (beyond, True) if len(beyond) <= limit else ([*beyond[: limit - 1], beyond[-1]], False)
+        return self.outbox.holdings(3 if self.world.plan.has("many_starts") else 128, after, done=done)
+
+    def backlog(self) -> Backlog:
+        """Give what the readings of the present incarnation have that the cloud has not confirmed."""
+        return self.outbox.backlog()
 
     def due(self, cursor: Cursor) -> int | None:
         """Give when a tick would do something, on the monotonic clock."""
@@ -181,10 +183,8 @@ class Box:
     def outgoing(self, frame: Any, body: bytes) -> tuple[Any, bytes]:
         """Give what really goes out: an old gateway says less, and a body may be damaged in memory."""
         if self.old:
-            if isinstance(frame, Hello):
-                frame = msgspec.structs.replace(frame, protocols=(1,), box="", public_key="")
-            elif isinstance(frame, Batch):
-                frame = msgspec.structs.replace(frame, before="", signature="", again=False)
+            self.world.count("old_gateway")
+            frame = as_protocol_1(frame)
         if body and self.damage_next:
             self.damage_next = False
             self.world.count("damaged_body")
@@ -208,10 +208,11 @@ class Box:
         if life == self.life and self.alive:
             what(*arguments)
 
-    def apply(self, effect: Apply, witnessed: Sequence[Witness]) -> None:
-        """Take what the cloud confirmed."""
-        self.outbox.apply(effect.watermarks, effect.rejected, witnessed)
+    def apply(self, effect: Apply, witnessed: Sequence[Witness]) -> bool:
+        """Take what the cloud confirmed; tells whether some of it is another copy's."""
+        foreign = self.outbox.apply(effect.watermarks, effect.rejected, witnessed)
         self.read_back()
+        return bool(foreign)
 
     def commit(self) -> None:
         """Record something."""
@@ -244,11 +245,11 @@ class Box:
         """Take what is on the disk now into the truth."""
         return self.truth.read(self.disk, self.read, str(self.address), self.name)
 
-    def turn(self, why: str) -> None:
+    def turn(self, why: str, forked: bool = False) -> None:
         """Go on under a new incarnation, in the same process."""
         if not self.alive:
             return
-        self.outbox.turn(self.world.token(f"inc/{self.name}"), why)
+        self.outbox.turn(self.world.token(f"inc/{self.name}"), why, forked=forked)
         self.world.say(self.name, f"turns into {self.outbox.incarnation[:6]}: {why}")
         self.read_back()
         if self.session is not None:

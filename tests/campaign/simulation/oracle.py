@@ -33,7 +33,8 @@ class Oracle:
         self._restores = 0
         self._held: dict[str, tuple[int, int, dict[tuple[str, int, int], int]]] = {}
         """Box → (which disk, highest chunk, (inc, stream, first) → last of each chunk)."""
-        self._latent: dict[str, set[tuple[str, int]]] = {}
+        self._taken_back: dict[Place, list[tuple[int, int]]] = {}
+        """What the cloud itself had declared at the last glance: it may take it back, and its watermark with it."""
 
     # --- while it runs ---
 
@@ -48,7 +49,7 @@ class Oracle:
         cloud = self._s.cloud
         if cloud.restores != self._restores:  # another database
             self._restores = cloud.restores
-            self._chunks, self._stored = {}, {}
+            self._chunks, self._stored, self._taken_back = {}, {}, {}
         found: dict[tuple[str, str, int, int], tuple[int, bytes]] = {}
         ranges: dict[Place, list[tuple[int, int]]] = {}
         for name, inc, stream, first, count, digest in cloud.rows(_CHUNKS):
@@ -67,11 +68,16 @@ class Oracle:
         self._chunks = found
         if self._s.world.plan.safe == "stored":
             cloud.backed_up |= found.keys()
-        for name, inc, stream, first, last in cloud.rows(_LOSSES):
+        ours: dict[Place, list[tuple[int, int]]] = {}
+        for name, inc, stream, first, last, who in cloud.rows(_LOSSES):
             ranges.setdefault((name, inc, stream), []).append((first, last))
+            if who == "cloud":
+                ours.setdefault((name, inc, stream), []).append((first, last))
         for name, inc, stream, stored, _last in cloud.rows(_STREAMS):
             place = (name, inc, stream)
-            if stored < self._stored.get(place, 0):
+            if stored < self._stored.get(place, 0) and not covers(
+                self._taken_back.get(place, []), stored + 1, stored + 1
+            ):
                 raise Violation(f"I-5 the watermark of {place} went from {self._stored[place]} back to {stored}")
             self._stored[place] = stored
             missing = holes(1, stored, merged(ranges.get(place, [])))
@@ -79,6 +85,7 @@ class Oracle:
                 raise Violation(
                     f"I-5 the watermark of {place} is {stored}, and {missing} is neither stored nor declared"
                 )
+        self._taken_back = {place: merged(those) for place, those in ours.items()}
 
     def _box(self, box: Box) -> None:
         disk = box.outbox.disk
@@ -109,7 +116,7 @@ class Oracle:
         found: dict[tuple[str, int], list[tuple[int, int]]] = {}
         for inc, stream, first, last in box.disk.execute(_DROPPED):
             found.setdefault((inc, stream), []).append((first, last))
-        for name, inc, stream, first, last in self._s.cloud.rows(_LOSSES):
+        for name, inc, stream, first, last, _ in self._s.cloud.rows(_LOSSES):
             if name == str(box.address):
                 found.setdefault((inc, stream), []).append((first, last))
         if self._s.world.faults["disk_pressure"]:
@@ -133,10 +140,11 @@ class Oracle:
 _NAMED: Final = "g.tenant||'/'||g.site||'/'||g.name, i.inc"
 _JOINED: Final = "join incarnation i on i.id=x.inc join gateway g on g.id=i.gateway"
 _CHUNKS: Final = f"select {_NAMED}, x.stream, x.first, x.count, x.digest from ingest_chunk x {_JOINED}"
-_LOSSES: Final = f"select {_NAMED}, x.stream, x.first, x.last from loss x {_JOINED}"
+_LOSSES: Final = f"select {_NAMED}, x.stream, x.first, x.last, x.declared_by from loss x {_JOINED}"
 _STREAMS: Final = f"select {_NAMED}, x.stream, x.stored, x.last from ingest_stream x {_JOINED}"
 _HELD: Final = "SELECT c.id, i.inc, c.stream, c.first, c.count FROM chunk c JOIN incarnation i USING (ord)"
 _DROPPED: Final = (
     "SELECT i.inc, l.stream, l.first, l.last FROM loss l JOIN incarnation i USING (ord) "
+    "UNION ALL SELECT i.inc, l.stream, l.first, l.last FROM latent l JOIN incarnation i USING (ord) "
     "UNION ALL SELECT inc, stream, first, first + count - 1 FROM aside"
 )

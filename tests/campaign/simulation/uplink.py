@@ -14,13 +14,14 @@ import msgspec
 from edge.store.rows import StoredChunk
 from sync.chain import statement
 from sync.cursor import Cursor
-from sync.effects import Apply, AskHoldings, Backlog, Effect, Fetch, FetchAgain, HangUp, Piece, Say, Send, State, Turn
+from sync.effects import Apply, AskHoldings, Effect, Fetch, FetchAgain, HangUp, Piece, Say, Send, State, Turn
 from sync.facts import Stream
 from sync.frames import FrameError, Heartbeat, Reincarnate, Wanted, open_down, seal
 from sync.signing import genuine
 from tests.campaign.simulation.broker import Link
 from tests.campaign.simulation.cloud import brief
 from tests.campaign.simulation.installation import KEY
+from tests.campaign.simulation.older import as_protocol_1
 from tests.campaign.simulation.plan import MS
 from tests.campaign.simulation.world import Violation
 
@@ -62,8 +63,10 @@ class Session:
             frame = open_down(payload, KEY)
         except FrameError:
             return
-        if self.box.old and isinstance(frame, Wanted | Reincarnate):
-            raise Violation(f"a gateway of protocol 1 is sent a {type(frame).__name__}, which it cannot read")
+        if self.box.old:
+            if isinstance(frame, Wanted | Reincarnate):
+                raise Violation(f"a gateway of protocol 1 is sent a {type(frame).__name__}, which it cannot read")
+            frame = as_protocol_1(frame)
         self.world.say(self.box.name, f"← {brief(frame)}")
         clock = self.box.clock
         self.do(self.cursor.received(frame, clock.monotonic(), clock.now()))
@@ -124,7 +127,7 @@ class Session:
                 case Apply():
                     self.box.ask(self._apply, effect)
                 case Turn():
-                    self.box.ask(self.box.turn, effect.why)
+                    self.box.ask(self.box.turn, effect.why, effect.forked)
                 case HangUp():
                     self.box.broker.leave(self.link)
                     self.ended(effect.why)
@@ -144,14 +147,14 @@ class Session:
         """Seal and send."""
         frame, body = self.box.outgoing(frame, body)
         self.world.say(self.box.name, f"→ {brief(frame)}")
-        self.cursor.posting(self.box.clock.monotonic())
+        self.cursor.posting(self.box.clock.monotonic(), frame)
         self.box.broker.publish(self.link, self.box.address.up(what), seal(frame, KEY, body), self._acknowledged(frame))
 
     def _acknowledged(self, frame: Any) -> Callable[[str], None]:
         def settle(how: str) -> None:
             if not self.current():
                 return
-            self.cursor.posted(self.box.clock.monotonic())
+            self.cursor.posted(self.box.clock.monotonic(), frame)
             if how == "nobody":
                 self.do(self.cursor.unheard(self.box.clock.monotonic()))
             else:
@@ -161,15 +164,9 @@ class Session:
         return settle
 
     def _holdings(self, asked: AskHoldings) -> None:
-        held, complete = self.box.named(asked.after)
+        held, complete = self.box.named(asked.after, done=True)
         if self.current():
-            self.do(self.cursor.holdings(asked, held, complete, self.box.clock.monotonic(), self._backlog()))
-
-    def _backlog(self) -> Backlog:
-        lane = self.box.outbox.books.current.lanes.get(Stream.FACT)
-        if lane is None or lane.oldest_at is None:
-            return Backlog()
-        return Backlog(records=lane.waiting(), age=self.box.clock.now() - lane.oldest_at)
+            self.do(self.cursor.holdings(asked, held, complete, self.box.clock.monotonic(), self.box.backlog()))
 
     def _fetch(self, asked: Fetch) -> None:
         found = self.box.outbox.next_chunk(asked.inc, Stream(asked.stream), asked.after)
@@ -193,7 +190,8 @@ class Session:
                 bytes.fromhex(one.signature),
             )
         ]
-        self.box.apply(effect, witnessed)
+        if self.box.apply(effect, witnessed) and self.current():
+            self.do(self.cursor.forked())
 
     def beat(self) -> None:
         """Say how it goes, every so often."""
