@@ -20,7 +20,9 @@ WAIT_MS: Final = 24 * 3_600_000
 def sweep(connection: Connection, now_ms: int) -> list[str]:
     """Close every orphan that has been suspect for a day; gives what was declared lost."""
     rows = connection.execute(
-        "select id from incarnation where suspect_ms is not null and suspect_ms<=? order by id", (now_ms - WAIT_MS,)
+        "select id from incarnation where suspect_ms is not null and suspect_ms<=? and exists (select 1 from"
+        " ingest_stream s where s.inc=incarnation.id and s.stored<s.last) order by id",
+        (now_ms - WAIT_MS,),
     )
     return [line for (number,) in rows for line in _close(connection, number, "after a day", now_ms)]
 

@@ -105,15 +105,20 @@ class Roll:
         )
 
     def suspect(self, named: list[int]) -> None:
-        """Suspect what this gateway does not name although it is not complete here; those that speak themselves not."""
+        """Suspect what this gateway does not name although it is not complete here.
+
+        Another box that a person did not keep and that still speaks is cleared by its next heartbeat, and not news.
+        """
         found = self._connection.execute(
-            "select i.id, i.inc from incarnation i where i.gateway=? and i.suspect_ms is null and not i.discarded and exists"
+            "select i.id, i.inc, i.discarded from incarnation i where i.gateway=? and i.suspect_ms is null and exists"
             " (select 1 from ingest_stream s where s.inc=i.id and s.stored<s.last) order by i.id",
             (self._gateway,),
         )
-        for number, inc in found:
-            if number not in named:
-                self._connection.execute("update incarnation set suspect_ms=? where id=?", (self._now_ms, number))
+        for number, inc, discarded in found:
+            if number in named:
+                continue
+            self._connection.execute("update incarnation set suspect_ms=? where id=?", (self._now_ms, number))
+            if not discarded:
                 self._event("orphaned", f"incarnation {inc} is not complete, and its gateway does not name it any more")
 
     # --- what kind of a start it is ---
@@ -205,7 +210,11 @@ def keep(connection: Connection, gateway: int, tenant: str, inc: str, now_ms: in
         at = by_name[at][1]
     discarded = [row[0] for row in rows if row[3] and row[0] not in mine]
     for name in discarded:
-        connection.execute("update incarnation set discarded=? where id=?", (True, by_name[name][2]))
+        # Its box may be scrapped now: what it has not sent is waited for like that of any other orphan.
+        connection.execute(
+            "update incarnation set discarded=?, suspect_ms=coalesce(suspect_ms, ?) where id=?",
+            (True, now_ms, by_name[name][2]),
+        )
     for name in mine:
         connection.execute("update incarnation set discarded=? where id=?", (False, by_name[name][2]))
     connection.execute("update gateway set identity='ok' where id=?", (gateway,))

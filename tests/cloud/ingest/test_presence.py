@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from cloud.ingest.orphans import sweep
 from cloud.ingest.presence import keep
 from tests.cloud.gateway import S, Start, produced, state
-from tests.cloud.ingest.conftest import Hall, answer, stored
+from tests.cloud.ingest.conftest import HOUR, Hall, answer, stored
 
 NOW = 1_790_000_000 * S
 BOX_A, BOX_B = "a" * 32, "b" * 32
@@ -115,6 +116,29 @@ async def test_the_copy_may_be_kept_instead(hall: Hall) -> None:
     assert answer(await hall.resume(original, box=BOX_A)).identity == "conflict"
     with pytest.raises(KeyError):
         await hall.database.write(lambda c: keep(c, number, "demo", "0" * 32, 1))
+
+
+async def test_the_box_that_was_not_kept_is_waited_for_a_day_and_no_longer(hall: Hall) -> None:
+    original = Start()
+    await hall.resume(original, box=BOX_A)
+    copy = Start(address=original.address, ord=2, previous=original.inc)
+    await hall.resume(copy, Start(address=original.address, inc=original.inc, closed=True), box=BOX_B)
+    copy.facts(state(NOW, "EXECUTE"), state(NOW, "EXECUTE"))
+    await hall.store(copy, (copy.heartbeat(),))
+    await hall.resume(original, box=BOX_A)
+    ((number,),) = await hall.rows("select id from gateway")
+    await hall.database.write(lambda c: keep(c, number, "demo", original.inc, hall.clock.at // 1_000_000))
+
+    async def sweep_after(hours: int) -> list[str]:
+        hall.clock.at += hours * HOUR
+        return await hall.database.write(lambda c: sweep(c, hall.clock.at // 1_000_000))
+
+    assert await sweep_after(20) == []
+    await hall.store(copy, (copy.heartbeat(),))  # it is not scrapped yet
+    await hall.resume(original, box=BOX_A)
+    assert await sweep_after(20) == []
+    assert len(await sweep_after(4)) == 1
+    assert await hall.lost() == [(1, 2, "gone", "cloud")]
 
 
 async def test_a_clone_that_is_started_does_not_make_the_original_forget(hall: Hall) -> None:
