@@ -160,10 +160,11 @@ async def test_a_sync_that_fails_is_not_tried_again(tmp_path: Path):
 @pytest.mark.skipif(
     shutil.which("strace") is None, reason="the kernel's own errors need strace; the calls above are tried anyway"
 )
+@pytest.mark.timeout(180)
 def test_an_fsync_that_fails_ends_the_gateway_with_74_and_the_next_one_goes_on(tmp_path: Path):
     site = write_site(tmp_path)
     with process("edge", "run", str(site), log=tmp_path / "first.log"):
-        wait_until(lambda: records(tmp_path / "data") > 5, "it records")
+        wait_until(lambda: records(tmp_path / "data") > 5, "it records", 45)
     before = records(tmp_path / "data")
     trace = tmp_path / "trace"
     done = subprocess.run(
@@ -179,7 +180,7 @@ def test_an_fsync_that_fails_ends_the_gateway_with_74_and_the_next_one_goes_on(t
     assert "check the disk: the process ends rather than guess" in done.stderr
     assert trace.read_text().count("fdatasync") <= 13  # one failed; closing may not ask again more than once
     with process("edge", "run", str(site), log=tmp_path / "next.log"):
-        wait_until(lambda: records(tmp_path / "data") > before, "it goes on")
+        wait_until(lambda: records(tmp_path / "data") > before, "it goes on", 45)
 
 
 # --- slow, gone, read-only, without inodes ---
@@ -330,12 +331,14 @@ async def test_the_salvage_of_a_tree_in_disorder_comes_to_an_end(tmp_path: Path)
     connection.close()
     raw = bytearray((tmp_path / "edge.db").read_bytes())
     page = (root - 1) * 4096
-    cells = int.from_bytes(raw[page + 3 : page + 5], "big")
-    begin = page + (12 if raw[page] == 5 else 8)
-    assert cells >= 2
-    for cell in range(cells // 2):  # the page's pointers, back to front
-        one, other = begin + 2 * cell, begin + 2 * (cells - 1 - cell)
-        raw[one : one + 2], raw[other : other + 2] = raw[other : other + 2], raw[one : one + 2]
+    assert raw[page] == 5, "an inner page"
+    cell = int.from_bytes(raw[page + 12 : page + 14], "big")
+    leaf = (int.from_bytes(raw[page + cell : page + cell + 4], "big") - 1) * 4096
+    assert raw[leaf] == 13, "a leaf with rows"
+    cells = int.from_bytes(raw[leaf + 3 : leaf + 5], "big")
+    assert cells >= 4
+    one = leaf + 8 + 2 * ((cells - 1) // 2)  # where a search begins: its pointer and the next one change places
+    raw[one : one + 4] = raw[one + 2 : one + 4] + raw[one : one + 2]
     (tmp_path / "edge.db").write_bytes(raw)
     connection = apsw.Connection(str(tmp_path / "edge.db"))
     connection.execute("UPDATE meta SET value = 0 WHERE key = 'clean'")  # the next start looks at every page
