@@ -352,7 +352,9 @@ class _Walk:
             fact = msgspec.json.decode(raw, type=Audited)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return  # of a kind that this version does not chain
-        if self._head is None:
+        if lane.inc not in heads.hashes and fact.action == "store.turned" and _aside(fact):
+            self._report.notes.append(f"{lane.name}: a copy of the box used the numbers before; its own were put aside")
+        elif self._head is None:
             self._unknown_head(seq, fact.previous)
         elif fact.previous != self._head:
             if lane.inc in heads.hashes or not heads.finds(fact.previous):
@@ -368,3 +370,9 @@ class _Walk:
         begins = lane.inc not in heads.hashes and lane.floor == 0 and not self._losses
         if begins and heads.whole and not heads.broken and previous and not heads.finds(previous):
             raise _BadRowError(seq, "previous", "names an audit record that is not in the log")
+
+
+def _aside(fact: Audited) -> bool:
+    """Tell whether the audit records before this one were put aside: it names the last of them, which is in no log."""
+    aside = fact.detail.get("aside")
+    return isinstance(aside, dict) and "audit" in aside

@@ -274,6 +274,18 @@ def test_a_restored_store_continues_from_an_earlier_record():
     assert (bad.seq, bad.field) == (1, "previous")
 
 
+def test_records_put_aside_for_a_copy_of_the_box_are_no_fault():
+    """A resumed memory image used the numbers of the start before: what it had of its own is in no log any more."""
+    parts = copied()[:1]
+    turned_ = Part(ord=2, inc="ab" * 16, previous=parts[0].inc)
+    detail = {"why": "copy", "aside": {"audit": [3300, 3340]}}
+    first = msgspec.structs.replace(record(1), action="store.turned", detail=detail)
+    write(turned_, [first, record(2)], "ab" * 32, sizes=random.Random(2))
+    report = look([*parts, turned_], "cloud")
+    assert report.bad == []
+    assert "put aside" in report.notes[0]
+
+
 def test_chunks_of_older_gateways_have_the_records_chain_alone():
     parts = copied()
     for part in parts:
