@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import apsw
 
-from edge.store import Store, open_store, salvage
+from edge.store import Store, StoreError, open_store, salvage
 from sync.facts import Fact, Stream
 from sync.frames import Rejection, Watermark
 from tests.campaign import load
@@ -90,13 +90,21 @@ class Life:
 
     async def live(self) -> None:
         for _ in range(self._dice.randint(1, 3)):
-            async with store_in(self._folder, quota_bytes=QUOTA.get(self._life, 1 << 28)) as store:
-                self._tell("open")
-                await store.commit(dictionary=load.dictionary())
-                self._tell("dictionary")
-                for _ in range(self._dice.randint(6, 22)):
-                    await self._step(store)
-            self._tell("close")
+            try:
+                await self._start()
+            except StoreError:
+                if self._life != "damaged":
+                    raise
+                self._tell("ended by damage")  # … which the next start salvages
+
+    async def _start(self) -> None:
+        async with store_in(self._folder, quota_bytes=QUOTA.get(self._life, 1 << 28)) as store:
+            self._tell("open")
+            await store.commit(dictionary=load.dictionary())
+            self._tell("dictionary")
+            for _ in range(self._dice.randint(6, 22)):
+                await self._step(store)
+        self._tell("close")
 
     def _tell(self, what: str) -> None:
         self.done[what] += 1

@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Final, Self
 
@@ -70,13 +71,15 @@ class Volume:
         self._mounted = True
 
     def unmount(self) -> None:
-        if self._mounted:
-            for _ in range(50):
-                if subprocess.run(["umount", self.folder], check=False, capture_output=True).returncode == 0:
-                    self._mounted = False
-                    return
-            subprocess.run(["umount", "-l", self.folder], check=True)
-            self._mounted = False
+        """Take it off; whoever still looks at it has ten seconds. Raises OSError after that."""
+        end = time.monotonic() + 10
+        while self._mounted:
+            done = subprocess.run(["umount", self.folder], check=False, capture_output=True, text=True)
+            self._mounted = done.returncode != 0
+            if self._mounted and time.monotonic() > end:
+                raise OSError(f"{self.folder} cannot be unmounted: {done.stderr.strip()}")
+            if self._mounted:
+                time.sleep(0.02)
 
     def cut(self) -> None:
         """Take the power away: from now on every write fails, and what was not flushed was never written."""
