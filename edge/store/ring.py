@@ -112,25 +112,25 @@ class Ring:
 
     def _mend(self, row: _Row) -> None:
         """Cut the newest segment behind its last whole record: only it can have been written to in the crash."""
-        if not row.segments:
-            return
-        newest = row.segments[-1]
-        end = len(_MAGIC)
-        newest.lanes = {}
-        for after, chunk, lived in records(newest.path):
-            newest.note(chunk, lived)
-            end = after
-        if end < newest.size:
-            log.info("a record cut off by a crash is cut away: segment=%s bytes=%d", newest.path, newest.size - end)
-        if end == len(_MAGIC):
-            newest.path.unlink()
+        while row.segments:
+            newest = row.segments[-1]
+            end = len(_MAGIC)
+            newest.lanes = {}
+            for after, chunk, lived in records(newest.path):
+                newest.note(chunk, lived)
+                end = after
+            if end < newest.size:
+                log.info("a record cut off by a crash is cut away: segment=%s bytes=%d", newest.path, newest.size - end)
+            if end > len(_MAGIC):
+                if end < newest.size:
+                    with newest.path.open("r+b") as file:
+                        file.truncate(end)
+                        os.fsync(file.fileno())
+                    newest.size = end
+                return
+            newest.path.unlink()  # nothing in it can be read: the one before is the newest now
             row.segments.pop()
             sync_folder(self._folder)
-        elif end < newest.size:
-            with newest.path.open("r+b") as file:
-                file.truncate(end)
-                os.fsync(file.fileno())
-            newest.size = end
 
     # --- writing ---
 
@@ -266,9 +266,6 @@ def records(
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if file.read(len(_MAGIC)) != _MAGIC:
-            log.warning("no segment of ours: %s", path)
-            return
         at = len(_MAGIC)
         while at + _WHOLE <= size:
             file.seek(at)
