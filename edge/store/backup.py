@@ -258,8 +258,10 @@ def _keep(path: Path, at: int) -> Path | None:
     while kept.exists():
         kept = kept.with_name(kept.name + "x")
     log = path.with_name(NAME + "-wal")
+    log_kept = kept.with_name(kept.name + "-wal")
+    log_kept.unlink(missing_ok=True)  # of a restore that was cut short between these two links
     if log.exists():
-        kept.with_name(kept.name + "-wal").hardlink_to(log)
+        log_kept.hardlink_to(log)
     kept.hardlink_to(path)
     ledger = path.with_name(LEDGER)
     if ledger.exists():  # it speaks of what the backup does not know

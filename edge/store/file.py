@@ -238,8 +238,10 @@ def put_aside(path: Path, at: int) -> Path:
     kept = path.with_name(f"{path.name}.damaged-{at // 1_000_000_000}")
     while kept.exists():
         kept = kept.with_name(kept.name + "x")
+    log_kept = kept.with_name(kept.name + "-wal")
+    log_kept.unlink(missing_ok=True)  # of a crash between these two links
     with contextlib.suppress(FileNotFoundError):
-        kept.with_name(kept.name + "-wal").hardlink_to(path.with_name(path.name + "-wal"))
+        log_kept.hardlink_to(path.with_name(path.name + "-wal"))
     kept.hardlink_to(path)
     sync_folder(path.parent)
     return kept

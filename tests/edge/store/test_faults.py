@@ -15,7 +15,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from edge.store import StoreError, StoreRefusedError, salvage
+from edge.store import StoreError, StoreRefusedError, file, salvage
 from sync.facts import Stream
 from sync.frames import Watermark
 from tests.campaign import load
@@ -318,6 +318,15 @@ async def test_someone_who_reads_for_long_holds_nobody_up_and_the_log_shrinks_af
             await store.commit(facts=[load.event(store.incarnation, number := number + 1) for _ in range(40)])
         assert log.stat().st_size < 16 * MB
     assert log.stat().st_size == 0
+
+
+def test_a_damaged_store_is_put_aside_though_a_crash_left_half_of_an_earlier_try(tmp_path: Path):
+    for suffix in ("", "-wal"):
+        (tmp_path / f"edge.db{suffix}").write_bytes(b"as it is" + suffix.encode())
+    (tmp_path / "edge.db.damaged-7-wal").write_bytes(b"of the try before")
+    kept = file.put_aside(tmp_path / "edge.db", 7 * 10**9)
+    assert kept.read_bytes() == b"as it is"
+    assert kept.with_name(kept.name + "-wal").read_bytes() == b"as it is-wal"
 
 
 async def test_the_salvage_of_a_tree_in_disorder_comes_to_an_end(tmp_path: Path):
