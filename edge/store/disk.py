@@ -52,7 +52,10 @@ class Disk:
         quotas: Quotas | None = None,
     ) -> None:
         self.connection, self.books, self.ring = connection, Books(), ring
-        self.wal_pages = 0
+        self._log_pages = self._log_tried = 0
+        """Of the log: in use, and in use at the last attempt to copy them into the file."""
+        self.log_copied = True
+        """Whether nothing of the log is still to be copied."""
         self.old_changed = True
         """Whether lanes of earlier incarnations may have changed since this was last set to False."""
         self.alarms: dict[str, str] = {}
@@ -60,12 +63,12 @@ class Disk:
         self._path, self._quota_bytes, self._ballast = path, quota_bytes, ballast
         self._quotas: Quotas = quotas or {}
         self._short = False
-        self._log_kept = 0
-        """Pages of the log that were copied and could not be used again, because somebody reads them."""
         connection.set_wal_hook(self._on_commit)
 
     def _on_commit(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
-        self.wal_pages = pages
+        if pages < self._log_pages:
+            self._log_tried = 0  # it was begun anew
+        self._log_pages, self.log_copied = pages, False
         return apsw.SQLITE_OK
 
     @property
@@ -248,8 +251,8 @@ class Disk:
         self.connection.set_busy_timeout(CHECKPOINT_MS)
         try:
             pages, copied = self.connection.wal_checkpoint(mode=mode)
-            self.wal_pages = max(0, pages - copied)
-            self._log_kept = pages
+            self._log_pages = self._log_tried = pages
+            self.log_copied = copied >= pages
         except (apsw.BusyError, apsw.LockedError):
             log.debug("checkpoint put off: someone reads the file")
         except (apsw.FullError, apsw.IOError) as error:
@@ -258,30 +261,17 @@ class Disk:
             log.debug("checkpoint put off: the disk is full")
         finally:
             self.connection.set_busy_timeout(file.BUSY_MS)
-        self._watch_log()
-
-    def _watch_log(self) -> None:
-        """A reader that keeps a snapshot open keeps the log from being used again: it grows until the reader ends."""
-        if self._path is None:
-            return
-        try:
-            size = self._path.with_name(self._path.name + "-wal").stat().st_size
-        except FileNotFoundError:
-            size = 0
-        most = WAL_ALARM_BYTES
-        self.alarm(
-            "log",
-            f"the write-ahead log of {self._path} has {size >> 20} MB: another process has been reading the file for long "
-            "and keeps the log from being used again: end it (lsof shows which)"
-            if size > most
-            else None,
-        )
 
     def after_commit(self, *, idle: bool) -> None:
         """Keep the log short; while others wait only when it must be."""
-        most = self._wal_pages_max()
-        if self.wal_pages < self._log_kept:
-            self._log_kept = 0  # it was begun anew
-        grown = self.wal_pages - self._log_kept
+        most, grown = self._wal_pages_max(), self._log_pages - self._log_tried
         if grown >= most or (idle and grown >= most // 4):
             self.checkpoint()
+        size = self._log_pages * PAGE
+        self.alarm(
+            "log",
+            f"the write-ahead log of {self.name} has {size >> 20} MB: another process has been reading the file for long "
+            "and keeps the log from being used again: end it (lsof shows which)"
+            if size > WAL_ALARM_BYTES
+            else None,
+        )

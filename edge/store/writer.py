@@ -375,7 +375,7 @@ class Writer:
         self._stuck = False
         if self._outbox.disk.old_changed:
             self._publish()
-        if self._outbox.disk.wal_pages:
+        if not self._outbox.disk.log_copied:
             self._outbox.disk.checkpoint()
         if self._clock.monotonic() >= self._ledger_due:
             self._write_ledger()
