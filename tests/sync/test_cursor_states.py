@@ -25,7 +25,7 @@ from sync.frames import (
     Welcome,
     Witness,
 )
-from sync.sending import MAX_WANTS, SECOND
+from sync.sending import MAX_WANTS, SECOND, Bucket
 from tests.sync.sessions import ASKED, INC, NONCE, OLD, holding, new, piece, receipt, streaming
 
 THERE = holding(INC, 2, s2=3)
@@ -353,6 +353,69 @@ def test_each_lane_has_its_own_time_out():
     assert cursor._sending.asked == Fetch(INC, 2, 0)
 
 
+def test_a_chunk_that_was_read_before_the_lane_was_rewound_is_not_sent():
+    cursor, (fetch,) = streaming(holding(INC, 1, s2=9), window=4)
+    _, fetch = cursor.fetched(fetch, piece(1), [], 9, 0)
+    assert fetch == Fetch(INC, 2, 1)
+    assert cursor.tick(5 * SECOND, 0) == []  # rewound, while the store still reads
+    assert cursor.fetched(fetch, piece(2), [], 9, 5 * SECOND) == [Fetch(INC, 2, 0)]
+
+
+def test_what_is_late_once_in_a_while_is_no_reason_to_begin_anew():
+    cursor, (fetch,) = streaming(holding(INC, 1, s2=99), window=1)
+    now = 0
+    for number in range(1, 9):
+        cursor.fetched(fetch, piece(number), [], 99, now)
+        assert cursor.due == now + 5 * SECOND
+        now = cursor.due
+        (fetch,) = cursor.tick(now, 0)
+        cursor.fetched(fetch, piece(number), [], 99, now)
+        (_, fetch) = cursor.received(receipt(cursor, number, (INC, 2, number)), now, 0)
+    assert cursor.state is State.STREAMING
+
+
+def test_what_is_missing_there_is_sent_at_once_each_time():
+    cursor, (fetch,) = streaming(holding(INC, 1, s2=99), window=1)
+    for number in range(1, 9):
+        cursor.fetched(fetch, piece(number), [], 99, 0)
+        (_, fetch) = cursor.received(receipt(cursor, 2 * number, (INC, 2, number - 1)), 0, 0)
+        cursor.fetched(fetch, piece(number), [], 99, 0)
+        (_, fetch) = cursor.received(receipt(cursor, 2 * number + 1, (INC, 2, number)), 0, 0)
+        assert cursor.counters.resent == number
+
+
+def test_while_something_is_confirmed_the_rest_has_its_full_time():
+    cursor, (fetch,) = streaming(holding(INC, 1, s2=9), window=2)
+    _, fetch = cursor.fetched(fetch, piece(1), [], 9, 0)
+    cursor.fetched(fetch, piece(2), [], 9, 0)
+    cursor.received(receipt(cursor, 1, (INC, 2, 1)), 4 * SECOND, 0)
+    assert cursor.due == 9 * SECOND
+
+
+def test_what_the_cloud_has_meanwhile_is_not_sent_again():
+    cursor, (fetch,) = streaming(holding(INC, 1, s2=9), window=4)
+    for number in (1, 2, 3, 4):
+        _, *more = cursor.fetched(fetch, piece(number), [], 9, 0)
+        fetch = more[0] if more else fetch
+    (fetch,) = cursor.tick(5 * SECOND, 0)
+    cursor.received(receipt(cursor, 1, (INC, 2, 4)), 5 * SECOND, 0)  # all four had come; the receipt was late
+    assert cursor.fetched(fetch, piece(1), [], 9, 5 * SECOND) == [Fetch(INC, 2, 4)]
+
+
+def test_what_the_link_takes_late_of_an_earlier_session_counts_for_no_lane_of_this_one():
+    cursor, (fetch,) = streaming(holding(INC, 1, s2=1))
+    (old,) = cursor.fetched(fetch, piece(1), [], 1, 0)
+    cursor.posting(0, old.frame)
+    (say,) = cursor.received(Stale(why="restarted"), 0, 0)
+    (ask,) = cursor.received(Challenge(session=say.frame.session, nonce="m" * 32, protocol=2, wall=0), 0, 0)
+    cursor.holdings(ask, [holding(INC, 1, s2=1)], True, 0)
+    _, fetch = cursor.received(Welcome(nonce="m" * 32, watermarks=[]), 0, 0)
+    cursor.fetched(fetch, piece(1), [], 1, 0)
+    cursor.posted(SECOND, old.frame)
+    assert cursor.due == 5 * SECOND
+    assert cursor.tick(5 * SECOND, 0) == [Fetch(INC, 2, 0)]
+
+
 # --- the link ---
 
 
@@ -415,6 +478,17 @@ def test_a_broker_that_limits_us_is_sent_less():
     assert cursor._sending._share == 4
 
 
+def test_a_quiet_hour_saves_up_no_burst():
+    bucket = Bucket(1000)
+    assert bucket.open(0)
+    assert bucket.open(3600 * SECOND)
+    bucket.take(1500)
+    assert not bucket.open(3600 * SECOND)
+    assert bucket.due() == 3600 * SECOND + SECOND // 2 + 1_000_000
+    assert bucket.open(bucket.due())
+    assert Bucket(None).open(0)
+
+
 # --- what is wanted again ---
 
 
@@ -468,7 +542,7 @@ def test_wants_are_bounded_and_told_apart():
     for n in range(1, MAX_WANTS + 10):
         for _ in range(2):
             cursor.received(Wanted(nonce=NONCE, inc=OLD, stream=2, first=n, last=n), 0, 0)
-    assert len(cursor._sending._wants) == MAX_WANTS
+    assert [want.first for want in cursor._sending._wants] == list(range(1, MAX_WANTS + 1))
     assert cursor.counters.ignored == 2 * 9 + MAX_WANTS
 
 
