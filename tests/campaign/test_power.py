@@ -24,7 +24,7 @@ def test_what_was_acknowledged_is_there_after_a_power_cut():
 
 def test_a_log_that_is_not_synced_loses():
     if why_not() is None:
-        caught = try_all(lambda _said: None, cuts=4)
+        caught = try_all(lambda _said: None)
         assert all(caught.values()), caught
 
 

@@ -9,6 +9,7 @@ import os
 import random
 import secrets
 import shutil
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typing import Any, Final
 
 import apsw
 
-from edge.store import Store, StoreError, open_store, salvage
+from edge.store import Store, StoreError, identity, open_store, salvage
 from sync.facts import Fact, Stream
 from sync.frames import Rejection, Watermark
 from tests.campaign import load
@@ -34,9 +35,9 @@ FACT_STREAMS: Final = (Stream.AUDIT, Stream.EVENT, Stream.EVENT, Stream.AGG, Str
 
 
 class Hasty:
-    """A clock of which a second passes at every look: nobody waits for company, and every timer is due."""
+    """A clock of which a bit more than the wait for company passes at every look: nobody waits, and nothing is late."""
 
-    def __init__(self, step_ns: int = 1_000_000_000) -> None:
+    def __init__(self, step_ns: int = 110_000_000) -> None:
         self._times = itertools.count(load.EPOCH_NS, step_ns)
 
     def now(self) -> int:
@@ -206,14 +207,16 @@ class LockStep(asyncio.SelectorEventLoop):
 @contextlib.contextmanager
 def drawn(dice: random.Random) -> Iterator[None]:
     """Have names, keys and nonces drawn from the seed."""
-    kept = secrets.token_hex, secrets.token_bytes, os.urandom
+    kept = secrets.token_hex, secrets.token_bytes, os.urandom, identity.make_key, tempfile._name_sequence
     secrets.token_hex = lambda nbytes=32: dice.randbytes(nbytes or 32).hex()
     secrets.token_bytes = lambda nbytes=32: dice.randbytes(nbytes or 32)
     os.urandom = dice.randbytes
+    identity.make_key = lambda: dice.randbytes(32)
+    tempfile._name_sequence = (f"n{number}" for number in itertools.count())
     try:
         yield
     finally:
-        secrets.token_hex, secrets.token_bytes, os.urandom = kept
+        secrets.token_hex, secrets.token_bytes, os.urandom, identity.make_key, tempfile._name_sequence = kept
 
 
 def record(
