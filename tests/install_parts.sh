@@ -12,6 +12,7 @@ fc-list 2>/dev/null | grep -qi 'cjk' || missing+=(fonts-noto-cjk fontconfig)
   missing+=(gcc libc6-dev pkg-config libmodbus-dev)
 command -v mbpoll >/dev/null || missing+=(mbpoll)
 command -v socat >/dev/null || missing+=(socat)
+compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(faketime)
 command -v npm >/dev/null || missing+=(nodejs npm)
 if [ ${#missing[@]} -gt 0 ]; then
   run=()

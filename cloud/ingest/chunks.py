@@ -11,7 +11,7 @@ from typing import Any
 
 from cloud.ingest import readings, redate, wanted, witness
 from cloud.ingest.items import Item
-from cloud.ingest.project import EARLIEST_NS, Projection, is_line
+from cloud.ingest.project import Projection, is_line
 from cloud.ingest.streams import Stream
 from cloud.ingest.transaction import Transaction
 from cloud.marts.ledger import Ledger
@@ -59,7 +59,7 @@ class Chunks:
         for address, incarnations, at, step in self._set:
             gateway = self._tx.gateway(address)
             for inc in redate.remember(connection, gateway, incarnations, step):
-                for key, fact in redate.stored_facts(connection, inc, at, step, EARLIEST_NS):
+                for key, fact in redate.stored_facts(connection, inc, at, step):
                     self._projection.add(key, address.tenant, address.site, gateway, fact)
                 for tenant, rows in redate.stored_readings(connection, inc, step):
                     readings.add_late(connection, tenant, rows)
@@ -162,7 +162,8 @@ class Chunks:
         used = decoded.readings.tag
         if used.min() < 0 or used.max() >= len(tags):
             raise ChunkError(f"readings name tag {int(used.max())} of a dictionary of {len(tags)}")
-        step = redate.step(self._tx.connection, stream.inc) if unset else None
+        undated = redate.any_undated(decoded.readings, unset=unset)
+        step = redate.step(self._tx.connection, stream.inc) if undated else None
         stored = readings.Stored(
             inc=stream.inc,
             stream=stream.stream,
@@ -170,7 +171,7 @@ class Chunks:
             tenant=address.tenant,
             tags=tags,
             readings=decoded.readings if step is None else redate.readings(decoded.readings, step),
-            undated=unset and step is None,
+            undated=undated and step is None,
         )
         self._readings.append(stored)
         for line, at in stored.good_until().items():

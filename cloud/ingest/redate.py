@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.database import Connection
+from cloud.ingest.project import EARLIEST_NS
 from sync.facts import AnyFact, Fact
 from sync.reading import Readings
 from sync.timing import UNSET_BEFORE_NS
@@ -38,6 +39,12 @@ def undated(at: int) -> bool:
 def dates(told: Fact) -> list[int]:
     """Give the impossible ones among a fact's dates."""
     return [at for name in _DATES if isinstance(at := getattr(told, name, None), int) and undated(at)]
+
+
+def any_undated(batch: Readings, *, unset: bool) -> bool:
+    """Tell whether some readings of a chunk are dated by a clock that was never set; unset: its gateway says so itself."""
+    times = batch.source_time
+    return unset or bool(((times >= LEAST_NS) & (times < EARLIEST_NS)).any())
 
 
 def fact(told: Fact, step: int) -> Fact:
@@ -73,28 +80,25 @@ def remember(connection: Connection, gateway: int, incarnations: Sequence[str], 
     return found
 
 
-def stored_facts(
-    connection: Connection, inc: int, set_at: int, step: int, earliest_ns: int
-) -> Iterator[tuple[Key, Fact]]:
+def stored_facts(connection: Connection, inc: int, set_at: int, step: int) -> Iterator[tuple[Key, Fact]]:
     """Move the dates of an incarnation's stored facts; give those that can be projected, with their new dates.
 
-    set_at: the right time when the clock was set. earliest_ns: what is dated before it was projected by nobody,
-    whatever its chunk says of the clock.
+    set_at: the right time when the clock was set.
     """
     rows = connection.execute(
         "select f.stream, f.seq, f.at, f.body from fact f where f.inc=? and f.kind<>'audit' and f.at>=? and f.at<?"
         " and (f.at<? or exists (select 1 from ingest_chunk c where c.inc=f.inc and c.stream=f.stream"
         " and c.first<=f.seq and f.seq<c.first+c.count and c.clock_sync='unset')) order by f.stream, f.seq",
-        (inc, LEAST_NS, UNSET_BEFORE_NS, earliest_ns),
-    )
-    connection.many(
-        "update fact set at=? where inc=? and stream=? and seq=?",
-        [(at + step, inc, stream, seq) for stream, seq, at, _ in rows],
+        (inc, LEAST_NS, UNSET_BEFORE_NS, EARLIEST_NS),
     )
     # What spans the moment itself has a begin in 1970 and an end of today.
     across = connection.execute(
         "select stream, seq, at, body from fact where inc=? and kind<>'audit' and at between ? and ? order by stream, seq",
         (inc, set_at - AROUND_NS, set_at + AROUND_NS),
+    )
+    connection.many(
+        "update fact set at=? where inc=? and stream=? and seq=?",
+        [(at + step, inc, stream, seq) for stream, seq, at, _ in rows],
     )
     for stream, seq, at, body in [*rows, *across]:
         try:
@@ -108,7 +112,10 @@ def stored_facts(
 def stored_readings(connection: Connection, inc: int, step: int) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
     """Move the dates of an incarnation's stored readings; give (tenant, [(tag, new time, value, status)]) by chunk."""
     chunks = connection.execute(
-        "select stream, first, count, tenant from ingest_chunk where inc=? and clock_sync='unset' order by stream, first",
+        "select c.stream, c.first, c.count, c.tenant from ingest_chunk c where c.inc=? and (c.clock_sync='unset' or"
+        # … and the one behind the last of them: read before the clock was set, committed after it.
+        " c.first=(select max(u.first+u.count) from ingest_chunk u where u.inc=c.inc and u.stream=c.stream"
+        " and u.clock_sync='unset')) order by c.stream, c.first",
         (inc,),
     )
     for stream, first, count, tenant in chunks:

@@ -151,17 +151,25 @@ async def test_a_count_across_the_moment_is_whole_before_and_after_the_step_is_t
 ) -> None:
     hall, start = Hall(database, plants), Start()
     before, after = BOOT + 599 * S, NOW + S
+    just_before = told(start, state(BOOT + 580 * S, "EXECUTE"), clock=UNSET)
+    tags = told(start, start.dictionary([f"{LINE}/temperature"], at=BOOT), stream=f.Stream.FACT)
+    measured_before = measured(start, BOOT + 590 * S)
+    committed_after = measured(start, BOOT + 598 * S, clock=SYNCED)
     early = told(start, produced(before, after, 6, 6), clock=SYNCED)
     step = told(start, stepped(start), clock=SYNCED)
     late = told(start, produced(before, after + S, 3, 3), clock=SYNCED)
-    await hall.store(start, (start.resume(),), early)
+    measured_late = measured(start, BOOT + 599 * S, clock=SYNCED)
+    await hall.store(start, (start.resume(),), just_before, tags, measured_before, committed_after, early)
     assert await hall.rows("select count(*) from production") == [(0,)]
     await hall.store(start, step)
-    await hall.store(start, late)
+    await hall.store(start, late, measured_late)
     assert await hall.rows("select start, at, produced from production order by seq") == [
         (before + STEP, after, 6),
         (before + STEP, after + S, 3),
     ]
+    assert await hall.rows("select at from equipment_state") == [(BOOT + 580 * S + STEP,)]
+    assert await hall.rows("select count(*) from reading where source_time < ?", NOW - 3600 * S) == [(0,)]
+    assert await hall.rows("select sum(good) from tag_minute") == [(9,)]
 
 
 async def test_a_second_step_does_not_move_again(database: Database, plants: Plants) -> None:
