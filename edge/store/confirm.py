@@ -8,6 +8,7 @@ from typing import Final
 
 import apsw
 
+from edge.store.aside import disown
 from edge.store.lanes import Books, Lane, gaps
 from edge.store.ring import Ring
 from edge.store.rows import PLACED, StoredChunk, age, bytes_between, declare, link_at, measure, placed, save_lane
@@ -28,9 +29,13 @@ LATENT_ROWS: Final = 256
 
 
 def take(
-    connection: apsw.Connection, books: Books, watermarks: Sequence[Watermark], ring: Ring | None
+    connection: apsw.Connection, books: Books, watermarks: Sequence[Watermark], ring: Ring | None, at: int = 0
 ) -> list[Watermark]:
-    """Take watermarks; give those of the present incarnation that cannot be about what was made here, not taken."""
+    """Take watermarks; give those of the present incarnation that cannot be about what was made here, not taken.
+
+    Of an earlier incarnation what is not confirmed is put aside first: the numbers may be a copy's that went on, and
+    then these records are nowhere else. After a restored backup they are only kept once more. at: wall clock, ns.
+    """
     starts = books.by_inc()
     foreign: list[Watermark] = []
     for mark in watermarks:
@@ -41,6 +46,11 @@ def take(
         if not start.closed and _is_foreign(connection, mark, lane):
             foreign.append(mark)
         elif lane is not None:
+            if lane.waiting() and _is_foreign(connection, mark, lane):
+                log.error("numbers of an earlier start are another copy's: lane=%s/%s confirmed=%d last=%d cloud=%d; what is "
+                          "not confirmed is put aside", lane.ord, lane.stream.name.lower(), lane.stored, lane.last,
+                          mark.stored)  # fmt: skip
+                disown(connection, start, lane, at)
             confirm(connection, start.inc, lane, mark, ring)
     return foreign
 
