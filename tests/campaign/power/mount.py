@@ -46,6 +46,7 @@ class Volume:
         self.folder = work / f"mounted-{kind}"
         self._image, self._kind = work / f"{kind}.img", kind
         self._mounted = False
+        self._device = ""
 
     def __enter__(self) -> Self:
         self.folder.mkdir(exist_ok=True)
@@ -54,20 +55,33 @@ class Volume:
 
     def __exit__(self, *_: object) -> None:
         self.unmount()
+        self._detach()
         self._image.unlink(missing_ok=True)
+
+    def _detach(self) -> None:
+        if self._device:
+            subprocess.run([find("losetup") or "losetup", "-d", self._device], check=False, capture_output=True)
+            self._device = ""
 
     def make(self) -> None:
         """Begin anew with an empty filesystem."""
         self.unmount()
+        self._detach()
         with self._image.open("wb") as image:
             image.truncate(SIZE_MB[self._kind] << 20)
         quiet = ["-q", "-F", "-J", "size=4"] if self._kind == "ext4" else ["-q", "-f"]
         subprocess.run([find(f"mkfs.{self._kind}") or "mkfs", *quiet, self._image], check=True, capture_output=True)
+        # A device of our own for as long as we live: one that `mount -o loop` made may be on its way out when the next
+        # mount takes it up, and then every read is an I/O error.
+        attached = subprocess.run(
+            [find("losetup") or "losetup", "-f", "--show", self._image], check=True, capture_output=True, text=True
+        )
+        self._device = attached.stdout.strip()
         self.mount()
 
     def mount(self) -> None:
         """Mount it; the kernel replays its journal as after a real cut."""
-        subprocess.run(["mount", "-o", "loop", self._image, self.folder], check=True, capture_output=True)
+        subprocess.run(["mount", self._device, self.folder], check=True, capture_output=True)
         self._mounted = True
 
     def unmount(self) -> None:
