@@ -34,6 +34,8 @@ Json = dict[str, Any]
 SHOWN_MS: Final = 48 * HOUR_MS
 MAX_MS: Final = 62 * 24 * HOUR_MS
 ALERTS_EVERY_S: Final = 5.0
+FRESH_S: Final = 1.0
+"""How old the last 48 hours may be that are given to one more reader."""
 
 
 class Oversight:
@@ -46,6 +48,7 @@ class Oversight:
         self._watch = alerts.Watch()
         self._watched = -ALERTS_EVERY_S
         self._silent = False
+        self._recent: dict[str, tuple[float, Json]] = {}
 
     def _hours(self, connection: Connection, tenant: str, period: tuple[int, int], now_ms: int) -> list[GatewayHours]:
         offline_ms = self._plants.file.offline_after_s * 1000
@@ -53,6 +56,10 @@ class Oversight:
 
     async def hours(self, tenant: str, gateway: str | None, start: datetime | None, end: datetime | None) -> Json:
         """Give GET /completeness/hours; without a period the last 48 hours, the running one included."""
+        usual = (gateway, start, end) == (None, None, None)
+        known_at, known_answer = self._recent.get(tenant, (-FRESH_S, {}))
+        if usual and time.monotonic() - known_at < FRESH_S:
+            return known_answer
         now_ms = _now_ms()
         period = _period(start, end, now_ms)
         found = await self._database.read(lambda c: self._hours(c, tenant, period, now_ms))
@@ -61,12 +68,15 @@ class Oversight:
             found = [one for one in found if one.accounts.gateway == gateway]
             if not found:
                 raise not_found(f"nothing was ever heard of a gateway {gateway!r}", nearest(gateway, known))
-        return {
+        answer: Json = {
             "as_of": iso(now_ms),
             "start": iso(period[0]),
             "end": iso(period[1]),
             "gateways": [_gateway_answer(one) for one in found],
         }
+        if usual:
+            self._recent[tenant] = (time.monotonic(), answer)
+        return answer
 
     async def answer(self, tenant: str, work_unit: str, start: datetime | None, end: datetime | None) -> Json:
         """Give GET /completeness/answer: whether a line's period is complete, and if not, why."""

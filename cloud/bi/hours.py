@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from cloud.bi.completeness import Account, GatewayAccounts, accounts
@@ -208,7 +208,8 @@ def by_hour(
     for one in accounts(connection, tenant):
         hours = [Hour(start_ms=begin + i * HOUR_MS) for i in range(count)]
         first_ms, last_seen, gone = seen.get(one.number, (None, None, None))
-        lanes = _lanes(one, told.get(one.number, {}), last_seen or now_ms, now_ms)
+        times = (begin * 1_000_000, last_seen or now_ms, now_ms)
+        lanes = _lanes(connection, one, told.get(one.number, {}), times)
         for lane in lanes:
             lay(hours, lane)
             earliest = min([t.start for t in lane.told] + [lane.before[0] if lane.before else lane.begins])
@@ -220,71 +221,78 @@ def by_hour(
     return found
 
 
-@dataclass(slots=True)
-class _Tallies:
-    within: list[Told] = field(default_factory=list[Told])
-    before: tuple[int, int] | None = None
-    after: tuple[int, int] | None = None
-
-
-_Told = dict[int, dict[tuple[str, int], _Tallies]]
+_Told = dict[int, dict[tuple[str, int], list[Told]]]
 
 
 def _told(connection: Connection, tenant: str, begin: int, end: int) -> _Told:
     found: _Told = {}
-
-    def at(gateway: int, inc: str, stream: int) -> _Tallies:
-        return found.setdefault(gateway, {}).setdefault((inc, stream), _Tallies())
-
     for gateway, inc, stream, start, stop, first, last in connection.execute(
         "select gateway, inc, stream, start, end_at, first, last from tally where tenant=? and start>=? and start<?"
         " order by first",
         (tenant, begin, end),
     ):
-        at(gateway, inc, stream).within.append(Told(start, stop, first, last))
-    for gateway, inc, stream, stop, last in connection.execute(
-        "select gateway, inc, stream, max(end_at), max(last) from tally where tenant=? and start<?"
-        " group by gateway, inc, stream",
-        (tenant, begin),
-    ):
-        at(gateway, inc, stream).before = (stop, last)
-    for gateway, inc, stream, start, first in connection.execute(
-        "select gateway, inc, stream, min(start), min(first) from tally where tenant=? and start>=?"
-        " group by gateway, inc, stream",
-        (tenant, end),
-    ):
-        at(gateway, inc, stream).after = (start, first)
+        found.setdefault(gateway, {}).setdefault((inc, stream), []).append(Told(start, stop, first, last))
     return found
 
 
-def _lanes(one: GatewayAccounts, told: dict[tuple[str, int], _Tallies], heard_ms: int, now_ms: int) -> list[Lane]:
-    """Give a gateway's lanes with the time that each incarnation can have filled."""
+_BESIDE: Final = "select start, end_at, first, last from tally where gateway=? and inc=? and stream=?"
+
+
+def _lane(connection: Connection, gateway: int, account: Account, told: Sequence[Told], begin: int) -> Lane:
+    """Give a lane with the tallies that stand before and behind those of the period: two looks into an index."""
+    key = (gateway, account.inc, account.stream)
+    if told:
+        before = connection.one(f"{_BESIDE} and first<? order by first desc limit 1", (*key, told[0].first))
+        at = max(one.last for one in told)
+    else:
+        before = connection.one(f"{_BESIDE} and start<? order by first desc limit 1", (*key, begin))
+        at = before[3] if before else 0
+    after = connection.one(f"{_BESIDE} and first>? order by first limit 1", (*key, at))
+    return Lane(
+        account=account,
+        told=told,
+        before=(before[1], before[3]) if before else None,
+        after=(after[0], after[2]) if after else None,
+        ends=0,
+    )
+
+
+def _lanes(
+    connection: Connection,
+    one: GatewayAccounts,
+    told: dict[tuple[str, int], list[Told]],
+    times: tuple[int, int, int],
+) -> list[Lane]:
+    """Give the lanes that can reach into a period, with the time that each can have filled.
+
+    times: begin of the period in ns; when the gateway was heard last and now, in ms.
+    """
+    begin, heard_ms, now_ms = times
     starts = sorted({(a.ord, a.inc): (a.first_seen_ms, a.closed) for a in one.accounts}.items())
     ends: dict[str, int] = {}
-    newest: dict[str, int] = {}
-    for (inc, _), tallies in told.items():
-        stops = [t.end for t in tallies.within] + ([tallies.before[0]] if tallies.before else [])
-        newest[inc] = max([newest.get(inc, 0), *stops])
-    begins: dict[str, int] = {}
-    previous_end = 0
-    for place, ((_, inc), (seen_ms, closed)) in enumerate(starts):
+    for place, ((_, inc), (_, closed)) in enumerate(starts):
         follower = starts[place + 1][1][0] if place + 1 < len(starts) else None
         limit = follower if closed and follower is not None else now_ms if not closed else heard_ms
-        begins[inc] = previous_end or seen_ms * 1_000_000
-        ends[inc] = max(limit * 1_000_000, newest.get(inc, 0))
-        previous_end = newest.get(inc, 0) or previous_end
-    return [
-        Lane(
-            account=account,
-            told=tallies.within,
-            before=tallies.before,
-            after=tallies.after,
-            begins=begins[account.inc],
-            ends=ends[account.inc],
+        ends[inc] = limit * 1_000_000
+    within = {inc for inc, _ in told}
+    reaching = [place for place, ((_, inc), _) in enumerate(starts) if ends[inc] >= begin or inc in within]
+    # The one before bounds when the first of them can have begun.
+    wanted = [starts[place] for place in range(max(0, min(reaching) - 1), len(starts))] if reaching else []
+    lanes: list[Lane] = []
+    previous_end = 0
+    for (_, inc), (seen_ms, _) in wanted:
+        mine = [
+            _lane(connection, one.number, account, told.get((inc, account.stream), []), begin)
+            for account in one.accounts
+            if account.inc == inc
+        ]
+        newest = max(
+            [t.end for lane in mine for t in lane.told] + [lane.before[0] for lane in mine if lane.before] + [0]
         )
-        for account in one.accounts
-        for tallies in [told.get((account.inc, account.stream), _Tallies())]
-    ]
+        begins = previous_end or seen_ms * 1_000_000
+        lanes += [replace(lane, begins=begins, ends=max(ends[inc], newest)) for lane in mine]
+        previous_end = newest or previous_end
+    return lanes
 
 
 def hour_answer(hour: Hour) -> dict[str, Any]:
