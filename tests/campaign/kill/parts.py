@@ -94,8 +94,7 @@ class Stack:
                 entered.enter_context(self.namespace)
             if self.database is not None:
                 entered.enter_context(self.database)
-                with psycopg.connect(f"{self.database.url}/postgres", autocommit=True) as connection:
-                    connection.execute("create database triflow")
+                self._empty_database(self.database)
             entered.callback(self._end_processes)
             self._background.do(self.machine.begin())
             entered.callback(lambda: self._background.do(self.machine.end()))
@@ -275,8 +274,15 @@ work_unit = [{{ path = "{WORK_UNIT}", name = {{ ko = "수", en = "Counter" }} }}
 
     def restore(self, side: str) -> None:
         """Put a dead side back to its newest backup with its own command."""
+        if side == "cloud" and self.database is not None:
+            self._empty_database(self.database)  # the command wants an empty one, and takes none away
         made = (self.folder / f"{side}.backups").iterdir()
         self._command(side, "restore", max(p for p in made if p.is_dir() or p.suffix in {".db", ".dump"}))
+
+    def _empty_database(self, server: PostgreSQL) -> None:
+        with psycopg.connect(f"{server.url}/postgres", autocommit=True) as connection:
+            connection.execute("drop database if exists triflow with (force)")
+            connection.execute("create database triflow")
 
     def _command(self, side: str, command: str, place: Path) -> None:
         part, file = ("cloud", "cloud.toml") if side == "cloud" else ("edge", "site.toml")

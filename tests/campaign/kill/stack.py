@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,8 @@ from tests.campaign.result import Result
 SUBJECT: Final = "gateway, mosquitto, cloud and database as processes, 500–2,000 facts/s"
 KILLS: Final = 8
 """Kills that share one stack."""
-RESTORE_AFTER: Final = 3
+BACKUP_AT, RESTORE_AT = 1, 5
+"""Place of the cycles within a stack in which one side is backed up, and put back."""
 EDGE_POINTS: Final = (
     "edge.before_commit", "edge.after_commit", "edge.before_apply", "edge.after_apply", "edge.before_begin",
     "edge.after_begin", "edge.before_publish", "edge.after_publish", "edge.before_checkpoint",
@@ -40,7 +41,7 @@ STARTING: Final = ("edge.before_begin", "edge.after_begin")
 """Reached once in a life."""
 KERNEL_FAULTS: Final = ("cut", "black hole up", "black hole down", "reset", "loss of 30 %")
 PROXY_FAULTS: Final = ("cut", "reset", "black hole both ways", "black hole up", "black hole down", "PUBACK swallowed", "publish twice", "delay")  # fmt: skip
-BOUND_S: Final = 60.0
+BOUND_S: Final = 120.0
 """A condition that takes longer has failed; nothing here is a measure of speed."""
 
 
@@ -164,8 +165,11 @@ class _Run:
         try:
             with stack:
                 for seed in self.seeds:
-                    self._cycle = draw(seed, on_postgresql=self.on_postgresql, in_namespace=self.in_namespace)
-                    self._suffer(stack, self._cycle)
+                    cycle = draw(seed, on_postgresql=self.on_postgresql, in_namespace=self.in_namespace)
+                    if self.restore and seed == self.seeds[0] + RESTORE_AT:
+                        cycle = replace(cycle, target=self.restore, failpoint="")
+                    self._cycle = cycle
+                    self._suffer(stack, cycle)
                     self.done += 1
                 self._settle(stack)
                 stack.stop("gateway")
@@ -193,7 +197,7 @@ class _Run:
 
     def _suffer(self, stack: Stack, cycle: Cycle) -> None:
         stack.look_after()
-        if self.restore and cycle.seed == self.seeds[0] + 1:
+        if self.restore and cycle.seed == self.seeds[0] + BACKUP_AT:
             stack.back_up(self.restore)
             self.happened[f"backups of a running {self.restore}"] += 1
         judged = stack.judged()
@@ -216,6 +220,8 @@ class _Run:
             stack.start(cycle.target)
             self.faults["second kill inside recovery"] += 1
         self._started = time.monotonic()
+        if cycle.link and cycle.target != "gateway":
+            self.happened["verdicts while the link was broken"] += stack.judged() - judged
         stack.heal()
         took = self._until(stack, lambda: self._heard(stack), f"a receipt after the kill of {cycle.target}")
         self.recoveries.append(took)
@@ -262,8 +268,8 @@ class _Run:
             self.truth.look(stack.folder / "data")
 
     def _restore(self, stack: Stack, cycle: Cycle) -> bool:
-        """Put the dead side back to a backup of itself, once a stack, when it dies after the third cycle."""
-        if self._restored or cycle.target != self.restore or cycle.seed < self.seeds[0] + RESTORE_AFTER:
+        """Put the dead side back to its backup, once a stack."""
+        if not self.restore or cycle.seed != self.seeds[0] + RESTORE_AT:
             return False
         stack.restore(self.restore)
         self._restored = cycle.target
