@@ -129,9 +129,11 @@ def _say(report: Report, log: Log, *, as_json: bool, seconds: float) -> int:
         lines += [f"       {bad}" for bad in report.bad[1:SHOWN]]
     else:
         lines += ["VALID  every row is as it was written"]
+    # A gateway keeps no signatures of its own: it makes them as it sends.
+    signed = f"{report.signed} signed by their gateway, " if report.signed or log.side == "cloud" else ""
     lines.append(
-        f"       {report.lanes} lanes, {report.records} records in {report.chunks} chunks, {report.signed} signed by their"
-        f" gateway, {report.countersigned} points countersigned by the cloud; {seconds:.1f} s"
+        f"       {report.lanes} lanes, {report.records} records in {report.chunks} chunks, {signed}"
+        f"{report.countersigned} points countersigned by the cloud; {seconds:.1f} s"
     )
     if report.unchained:
         lines.append(
