@@ -104,11 +104,7 @@ class Position:
 
         The gateway may have forgotten the incarnation and just repeats our range: that is no proof of such records.
         """
-        known = [
-            Loss(loss.first, min(loss.last, self.last), loss.reason, loss.t0, loss.t1)
-            for loss in losses
-            if loss.first <= self.last
-        ]
+        known = [Loss(one.first, min(one.last, self.last), one.reason, one.t0, one.t1) for one in losses]
         return self.lose(known)
 
     def unaccounted(self, held: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -155,7 +155,7 @@ class Sending:
         if ready:
             lane = min(ready, key=Lane.order)
             self.asked = Fetch(lane.inc, lane.stream, lane.sent)
-        elif self._wants and not waiting and may_fill and self._again is None:
+        elif self._wants and may_fill and self._again is None:  # then nothing waits that is held back
             self.asked = self._wants.popleft()
         return self.asked
 

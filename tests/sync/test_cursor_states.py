@@ -283,6 +283,20 @@ def test_a_cloud_restored_to_before_what_we_forgot_is_told_the_tags_anew(stream:
     assert not turns or not then.forked
 
 
+def test_a_new_session_begins_with_nothing_of_the_old_one():
+    cursor, (fetch,) = streaming(THERE, window=16)
+    cursor.received(Wanted(nonce=NONCE, inc=OLD, stream=2, first=1, last=2), 0, 0)
+    (say,) = cursor.received(Stale(why="restarted"), 0, 0)
+    (ask,) = cursor.received(Challenge(session=say.frame.session, nonce="m" * 32, protocol=2, wall=0), 0, 0)
+    cursor.holdings(ask, [THERE], True, 0)
+    *_, again = cursor.received(Welcome(nonce="m" * 32, watermarks=[], window=16), 0, 0)
+    assert again == fetch  # the store is asked anew, whether or not it still answers what was asked before
+    effects = cursor.fetched(again, piece(1, 3), [], 3, 0)
+    assert [type(effect) for effect in effects] == [Send]  # and what the old session wanted is nobody's wish now
+    (first,) = cursor.received(Receipt(nonce="m" * 32, number=1, watermarks=[MARK]), 0, 0)[:1]
+    assert isinstance(first, Apply)  # receipts count from one again
+
+
 # --- flow control ---
 
 

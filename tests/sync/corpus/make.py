@@ -1,4 +1,4 @@
-"""Write the corpus of the code at hand: `PYTHONPATH=<tree> python tests/sync/corpus/make.py <tree>/… FOLDER`.
+"""Write the corpus of the code at hand: `PYTHONPATH=TREE python tests/sync/corpus/make.py FOLDER`.
 
 Run once per released protocol, with that version's own code on the path; what it wrote is never written again. Two of
 every frame and every kind of fact: with nothing but what must be there, and with everything. Each line of the files
