@@ -77,6 +77,9 @@ class Chunks:
             spans = [(loss.first, loss.last) for loss in frame.losses]
             spans += [(frame.first, end)] if place not in {None, Place.EARLY} else []
             wanted.answered(self._tx.connection, *stream.key, spans, self._tx.now_ms)
+        if place is not None and place is not Place.EARLY:
+            came = self._tx.done.answer(item.caller).came
+            came.setdefault((frame.inc, frame.stream), []).append((frame.first, end))
         match place:
             case None:
                 return

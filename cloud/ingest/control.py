@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from cloud.ingest import wanted
+from cloud.ingest import wanted, witness
 from cloud.ingest.items import Item
 from cloud.ingest.presence import Presence, Roll, note, owner_of
 from cloud.ingest.transaction import Transaction
@@ -115,6 +115,8 @@ def _reconcile(tx: Transaction, item: Item, one: Incarnation, *, roll_back: bool
             tx.streams.reopen(stream, holdings.held)
             stream.position.heard(holdings.last)
             tx.streams.lose(stream, holdings.losses, "gateway")
+            if one.closed and holdings.held and witness.another_history(tx.connection, stream, holdings):
+                tx.done.answer(item.caller).contested[one.inc, lane] = list(holdings.held)
         if roll_back:
             tx.streams.lose(stream, rollback(one, lane, stream.position), "cloud")
         stream.changed = True

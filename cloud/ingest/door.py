@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from cloud.ingest.fair import Quota
-from cloud.ingest.items import Committed, Gone, Item
+from cloud.ingest.items import Answer, Committed, Gone, Item
 from sync.clock import Clock
 from sync.farewell import whose_farewell
 from sync.frames import (
@@ -27,10 +29,12 @@ from sync.frames import (
     FrameError,
     Heartbeat,
     Hello,
+    Range,
     Reincarnate,
     Resume,
     Stale,
     Wanted,
+    Watermark,
     Welcome,
     open_up,
     seal,
@@ -75,6 +79,8 @@ class _Guest:
     appeared: int = 0
     """Number of the resume with which it came in first; 0 before."""
     resumed: int = 0
+    contested: dict[tuple[str, int], list[Range]] = field(default_factory=dict[tuple[str, int], list[Range]])
+    """What it holds of lanes that have another history here, as far as it has not come yet."""
 
 
 @dataclass(slots=True)
@@ -281,7 +287,7 @@ class Door:
             guest = None if gateway is None else self._guest(gateway, nonce)
             if guest is None:  # its session ended meanwhile
                 continue
-            marks = list(answer.watermarks.values())
+            marks = _confirmed(guest, answer)
             if answer.welcome:
                 welcome = Welcome(nonce=nonce, watermarks=marks, window=self.window, identity=answer.identity)
                 says.append(Say(address, "ctl", welcome))
@@ -300,6 +306,37 @@ class Door:
                 for one in answer.wanted
             ]
         return says
+
+
+def _confirmed(guest: _Guest, answer: Answer) -> list[Watermark]:
+    """Give the watermarks, held back where a resumed copy of the gateway holds other records under these numbers.
+
+    Each of them has to come and be kept apart before it may be forgotten there.
+    """
+    if answer.welcome:
+        guest.contested = dict(answer.contested)
+    if not guest.contested:
+        return list(answer.watermarks.values())
+    for lane, spans in answer.came.items():
+        if lane in guest.contested:
+            left = guest.contested[lane]
+            for span in spans:
+                left = [part for held in left for part in _without(held, span)]
+            guest.contested[lane] = left
+    marks: list[Watermark] = []
+    for lane, mark in answer.watermarks.items():
+        left = guest.contested.get(lane)
+        if left and (least := min(first for first, _ in left) - 1) < mark.stored:
+            mark = msgspec.structs.replace(mark, stored=least, safe=min(mark.safe, least), link="")  # noqa: PLW2901
+        marks.append(mark)
+    return marks
+
+
+def _without(held: Range, span: Range) -> list[Range]:
+    """Give what is left of a range without another."""
+    (first, last), (begin, end) = held, span
+    parts = [(first, min(last, begin - 1)), (max(first, end + 1), last)]
+    return list(dict.fromkeys((a, b) for a, b in parts if a <= b))
 
 
 def _remember(these: OrderedDict[str, None], nonce: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cloud.bus import Value
-from sync.frames import Batch, Heartbeat, Rejection, Resume, Watermark, Witness
+from sync.frames import Batch, Heartbeat, Range, Rejection, Resume, Watermark, Witness
 from sync.topics import Address
 
 Caller = tuple[Address, str]
@@ -62,6 +62,10 @@ class Answer:
     receipt: bool = False
     identity: str = "ok"
     """ok or conflict, told with the welcome."""
+    contested: dict[tuple[str, int], list[Range]] = field(default_factory=dict[tuple[str, int], list[Range]])
+    """What a gateway holds of a lane that has another history here: not one of them is confirmed before it has come."""
+    came: dict[tuple[str, int], list[Range]] = field(default_factory=dict[tuple[str, int], list[Range]])
+    """Chunks that came and were stored, known, or kept apart."""
     reincarnate: tuple[str, str] | None = None
     """(incarnation, why) when another copy of the gateway uses its numbers."""
 

@@ -14,7 +14,7 @@ from cloud.database import Connection
 from cloud.ingest.streams import Stream
 from sync.chain import follow, genesis, statement
 from sync.facts import Stream as Lane
-from sync.frames import Batch, Witness
+from sync.frames import Batch, StreamHoldings, Witness
 from sync.signing import KEY_BYTES, Signer, genuine, make_key
 
 EVERY_MS: Final = 60_000
@@ -111,6 +111,19 @@ def _link_before(connection: Connection, stream: Stream, first: int) -> bytes | 
         (*stream.key, first),
     )
     return bytes(row[1]) if row is not None and row[0] == first - 1 and row[1] is not None else None
+
+
+def another_history(connection: Connection, stream: Stream, said: StreamHoldings) -> bool:
+    """Tell whether a gateway's chain of a lane is another one than ours where its ends: two copies used these numbers."""
+    if not said.link:
+        return False
+    row = connection.one(
+        "select first+count-1, link from ingest_chunk where inc=? and stream=? and first<=? order by first desc limit 1",
+        (*stream.key, said.last),
+    )
+    if row is None or row[0] < said.last or row[1] is None:  # nothing of ours stands there
+        return False
+    return row[0] != said.last or bytes(row[1]).hex() != said.link
 
 
 def found(connection: Connection, stream: Stream, first: int, why: str, now_ms: int) -> bool:

@@ -67,7 +67,12 @@ class Start:
 
     def incarnation(self) -> Incarnation:
         streams = {
-            str(stream): StreamHoldings(last=last, held=self.held.get(stream, []), losses=self.losses.get(stream, []))
+            str(stream): StreamHoldings(
+                last=last,
+                held=self.held.get(stream, []),
+                losses=self.losses.get(stream, []),
+                link=self.links.get(stream, b"").hex(),
+            )
             for stream, last in self.last.items()
         }
         return Incarnation(inc=self.inc, ord=self.ord, previous=self.previous, closed=self.closed, streams=streams)

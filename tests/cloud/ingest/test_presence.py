@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from cloud.ingest.door import Door, Say
+from cloud.ingest.items import Item
 from cloud.ingest.orphans import sweep
 from cloud.ingest.presence import keep
-from tests.cloud.gateway import S, Start, produced, state
+from cloud.plant import Plants
+from sync.chain import follow
+from sync.frames import Hello, seal
+from sync.signing import Signer
+from tests.cloud.gateway import KEY, S, Start, produced, state
 from tests.cloud.ingest.conftest import HOUR, Hall, answer, stored
 
 NOW = 1_790_000_000 * S
@@ -199,3 +206,47 @@ async def test_holdings_of_both_boxes_stay_in_the_account(hall: Hall) -> None:
     ((said,),) = await hall.rows("select holdings from gateway")
     assert copy.inc in said
     assert original.inc in said
+
+
+async def test_what_a_copy_holds_under_numbers_that_were_used_is_not_confirmed_before_it_has_come(
+    hall: Hall, plants: Plants
+) -> None:
+    """A memory image turned before it resumed: its lane is closed, and the cloud has the original's records there."""
+    signer = Signer(bytes([7] * 32))
+    start = Start(signer=signer)
+    await hall.resume(start)
+    common = start.facts(state(NOW, "EXECUTE"))
+    await hall.store(start, common, *(start.facts(state(NOW + i, "EXECUTE")) for i in range(1, 6)))
+    image = Start(inc=start.inc, closed=True, last={2: 1}, signer=signer, links={2: bytes.fromhex(_link(common))})
+    others = [image.facts(state(NOW + i, "ABORTED"), state(NOW + i, "ABORTED")) for i in range(2)]
+    turned = Start(ord=2, previous=start.inc)
+
+    door = Door({start.address: KEY}, clock=hall.clock, token=lambda: "c" * 32)
+
+    async def say(frame, body: bytes = b"", what: str = "ctl"):
+        found = door.take(start.address.up(what), seal(frame, KEY, body))
+        done = await hall.do(*(one for one in found if isinstance(one, Item)))
+        return [one.frame for one in found if isinstance(one, Say)] + [one.frame for one in door.told(done)]
+
+    await say(Hello(session="ab" * 8, inc=turned.inc))
+    (welcome,) = await say(turned.resume(image, nonce="c" * 32))
+    marks = {(mark.inc, mark.stream): mark for mark in welcome.watermarks}
+    assert marks[start.inc, 2].stored == 1
+    told = []
+    for frame, body in (others[1], others[0]):  # the first one is late: nothing is confirmed over it
+        (receipt,) = await say(msgspec.structs.replace(frame, nonce="c" * 32), body, "b/2")
+        told.append(receipt.watermarks[0].stored)
+    assert told == [1, 6]
+    assert await hall.rows("select first, count from conflict order by first") == [(2, 2), (4, 2)]
+    # A disk that was restored holds the same history, only less of it: that is confirmed at once.
+    restored = Start(
+        inc=start.inc, closed=True, last={2: 1}, held={2: [(1, 1)]}, links={2: bytes.fromhex(_link(common))}
+    )
+    await say(Hello(session="ab" * 8, inc=turned.inc))
+    (welcome,) = await say(turned.resume(restored, nonce="c" * 32))
+    assert [mark.stored for mark in welcome.watermarks if mark.inc == start.inc] == [6]
+
+
+def _link(chunk) -> str:
+    frame, _ = chunk
+    return follow(bytes.fromhex(frame.before), bytes.fromhex(frame.digest)).hex()
