@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import shutil
@@ -16,6 +17,9 @@ SHUTDOWN: Final = 0x8004587D
 """EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN: the same number."""
 NO_FLUSH: Final = 2
 """Not even the journal that is still in memory."""
+_NEW_MOUNTS: Final = 0x20000
+_RECURSIVE, _PRIVATE = 1 << 14, 1 << 18
+_hidden: list[bool] = []
 SIZE_MB: Final = {"ext4": 24, "xfs": 300}
 
 
@@ -39,6 +43,20 @@ def why_not(kind: str = "ext4") -> str | None:
     return None
 
 
+def _out_of_sight() -> None:
+    """Mount where only this process and its children see it.
+
+    A mount namespace that another process makes meanwhile (`ip netns exec` does) takes a copy of every mount it sees:
+    the filesystem then outlives our umount, and what we mount again is the one whose power is gone.
+    """
+    if _hidden:
+        return
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.unshare(_NEW_MOUNTS) == 0:
+        library.mount(b"none", b"/", None, _RECURSIVE | _PRIVATE, None)
+        _hidden.append(True)
+
+
 class Volume:
     """A file with a filesystem in it; `folder` is where it is mounted."""
 
@@ -49,6 +67,7 @@ class Volume:
         self._device = ""
 
     def __enter__(self) -> Self:
+        _out_of_sight()
         self.folder.mkdir(exist_ok=True)
         self.make()
         return self
@@ -71,8 +90,6 @@ class Volume:
             image.truncate(SIZE_MB[self._kind] << 20)
         quiet = ["-q", "-F", "-J", "size=4"] if self._kind == "ext4" else ["-q", "-f"]
         subprocess.run([find(f"mkfs.{self._kind}") or "mkfs", *quiet, self._image], check=True, capture_output=True)
-        # A device of our own for as long as we live: one that `mount -o loop` made may be on its way out when the next
-        # mount takes it up, and then every read is an I/O error.
         attached = subprocess.run(
             [find("losetup") or "losetup", "-f", "--show", self._image], check=True, capture_output=True, text=True
         )
@@ -80,9 +97,20 @@ class Volume:
         self.mount()
 
     def mount(self) -> None:
-        """Mount it; the kernel replays its journal as after a real cut."""
-        subprocess.run(["mount", self._device, self.folder], check=True, capture_output=True)
-        self._mounted = True
+        """Mount it; the kernel replays its journal as after a real cut. Raises OSError when it is still the one cut off."""
+        end = time.monotonic() + 20
+        while True:
+            subprocess.run(["mount", self._device, self.folder], check=True, capture_output=True)
+            self._mounted = True
+            try:
+                (self.folder / ".alive").write_bytes(b"")
+            except OSError:
+                self.unmount()
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)  # somebody else still has it mounted, see `_out_of_sight`
+            else:
+                return
 
     def unmount(self) -> None:
         """Take it off; whoever still looks at it has ten seconds. Raises OSError after that."""
