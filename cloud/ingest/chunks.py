@@ -218,6 +218,10 @@ class Chunks:
             self._tx.done.duplicates += 1
         elif row is not None:
             self._conflict(item, frame, stream, "same records, other content")
+            if astride:  # it is kept apart; what of it nobody else has is lost, and the gateway can go on
+                self._reject(
+                    item, frame, stream, "it begins as another chunk does that is stored, and goes on beyond it"
+                )
         elif self._set_aside(stream, frame) and not frame.again:
             self._tx.done.duplicates += 1
         elif self._tx.streams.wholly_lost(stream, frame.first, end):

@@ -8,7 +8,7 @@ from cloud.ingest import wanted, witness
 from cloud.ingest.items import Item
 from cloud.ingest.presence import Presence, Roll, note, owner_of
 from cloud.ingest.transaction import Transaction
-from sync.frames import Heartbeat, Incarnation, Resume
+from sync.frames import Heartbeat, Incarnation, Resume, StreamHoldings
 from sync.receiver import rollback
 from sync.topics import Address
 
@@ -128,7 +128,10 @@ def _forked(tx: Transaction, address: Address, one: Incarnation) -> str:
     A process only ever adds to its numbers: one that knows of fewer than were announced under its name, or of
     another chain, was resumed from an image of its memory.
     """
-    for name, holdings in one.streams.items():
+    number = tx.incarnation(address, one.inc)
+    known = {str(row[0]) for row in tx.connection.execute("select stream from ingest_stream where inc=?", (number,))}
+    for name in sorted(known | set(one.streams)):
+        holdings = one.streams.get(name) or StreamHoldings(last=0)
         stream = tx.streams.get(address, one.inc, int(name))
         if stream.position.last > holdings.last:
             return f"stream {name} ends at {holdings.last}, and {stream.position.last} was announced before"

@@ -195,6 +195,25 @@ async def test_a_memory_image_is_told_to_go_on_under_new_numbers(hall: Hall) -> 
     assert answer(await hall.store(start, other), "").reincarnate is None
 
 
+async def test_a_memory_image_of_before_its_first_record_is_found_out_too(hall: Hall) -> None:
+    start = Start()
+    await hall.resume(start)
+    await hall.store(start, start.facts(state(NOW, "EXECUTE")))
+    assert answer(await hall.resume(Start(inc=start.inc))).reincarnate is not None
+
+
+async def test_a_chunk_that_contradicts_and_goes_beyond_does_not_block_its_lane(hall: Hall) -> None:
+    start = Start()
+    await hall.resume(start)
+    await hall.store(start, start.facts(state(NOW, "EXECUTE"), state(NOW, "EXECUTE")))
+    other = Start(inc=start.inc)
+    chunk = other.facts(*(state(NOW, "ABORTED") for _ in range(3)))
+    done = await hall.store(start, chunk)
+    assert (stored(done, start), len(done.conflicts), len(answer(done, "").rejected)) == (3, 1, 1)
+    assert await hall.lost() == [(3, 3, "rejected", "cloud")]
+    assert (await hall.store(start, chunk)).conflicts == []
+
+
 async def test_holdings_of_both_boxes_stay_in_the_account(hall: Hall) -> None:
     original = Start()
     await hall.resume(original, box=BOX_A)
