@@ -12,7 +12,7 @@ from typing import Final
 import apsw
 
 from edge.store.lanes import Books, Lane, Start
-from edge.store.rows import age, declare, link_at, save_lane
+from edge.store.rows import StoredChunk, age, declare, link_at, save_lane
 from sync.facts import Stream
 from sync.frames import Loss, Rejection
 
@@ -87,3 +87,13 @@ def disown(connection: apsw.Connection, start: Start, lane: Lane, at: int) -> No
     lane.tallied = min(lane.tallied, upto)
     _trim_aside(connection)
     save_lane(connection, lane)
+
+
+def mend(connection: apsw.Connection, start: Start, bad: StoredChunk, body: bytes) -> None:
+    """Write the body of a damaged chunk anew that is known from elsewhere."""
+    connection.execute(
+        "UPDATE chunk SET body = ? WHERE ord = ? AND stream = ? AND first = ?", (body, start.ord, bad.stream, bad.first)
+    )
+    log.error(
+        "a chunk had changed on the disk and was written anew: stream=%s first=%d", bad.stream.name.lower(), bad.first
+    )

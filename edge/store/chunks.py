@@ -148,6 +148,11 @@ def request(
     )
 
 
+def requests_of(facts: Sequence[Fact]) -> list[Request]:
+    """Give the store's own facts as a call, or no call when there are none."""
+    return [request(facts, [], None, {}, known_dictionary=False)] if facts else []
+
+
 def _sendable(batch: Readings) -> Readings:
     """Give the batch with what no chunk can carry replaced by a status that says so."""
     n = len(batch.tag)

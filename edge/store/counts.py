@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from edge.store.lanes import Books
+from edge.store.lanes import Start
 from edge.store.outbox import Outbox
 from edge.store.shed import SHEDDABLE, Quotas
 from sync.facts import Stream
@@ -85,64 +85,108 @@ class Totals:
     """Bytes since the start."""
     alarms: tuple[str, ...] = ()
 
-    @staticmethod
-    def of(books: Books, ords: Sequence[int]) -> Totals:
-        produced = lost = 0
-        lanes: dict[Stream, LaneCounts] = {}
-        for ord_ in ords:
-            for lane in books.starts[ord_].lanes.values():
-                produced += lane.last
-                lost += lane.lost
-                one = LaneCounts(
-                    waiting=lane.waiting(),
-                    waiting_bytes=lane.waiting_bytes,
-                    stored_bytes=lane.stored_bytes,
-                    lost=lane.lost,
-                    oldest_at=lane.oldest_at,
-                )
-                lanes[lane.stream] = _both(lanes[lane.stream], one) if lane.stream in lanes else one
-        return Totals(produced=produced, lost=lost, lanes=lanes)
+
+@dataclass(slots=True)
+class _Sums:
+    """Of one stream over the earlier incarnations; every sum in place, so that one that changes costs one."""
+
+    waiting: int = 0
+    waiting_bytes: int = 0
+    stored_bytes: int = 0
+    lost: int = 0
+    produced: int = 0
+    oldest: dict[int, int] = field(default_factory=dict[int, int])
+    """ord → commit time of its oldest waiting record."""
+
+    def add(self, lane: _Lane, sign: int = 1) -> None:
+        self.waiting += sign * lane.waiting
+        self.waiting_bytes += sign * lane.waiting_bytes
+        self.stored_bytes += sign * lane.stored_bytes
+        self.lost += sign * lane.lost
+        self.produced += sign * lane.produced
+        if lane.oldest_at is not None and sign > 0:
+            self.oldest[lane.ord] = lane.oldest_at
+        else:
+            self.oldest.pop(lane.ord, None)
+
+    def counts(self) -> LaneCounts:
+        return LaneCounts(
+            waiting=self.waiting,
+            waiting_bytes=self.waiting_bytes,
+            stored_bytes=self.stored_bytes,
+            lost=self.lost,
+            oldest_at=min(self.oldest.values(), default=None),
+        )
 
 
-def _both(a: LaneCounts, b: LaneCounts) -> LaneCounts:
-    return LaneCounts(
-        waiting=a.waiting + b.waiting,
-        waiting_bytes=a.waiting_bytes + b.waiting_bytes,
-        stored_bytes=a.stored_bytes + b.stored_bytes,
-        lost=a.lost + b.lost,
-        oldest_at=min((at for at in (a.oldest_at, b.oldest_at) if at is not None), default=None),
-    )
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """What one lane adds to its stream's sums."""
+
+    ord: int
+    stream: Stream
+    waiting: int
+    waiting_bytes: int
+    stored_bytes: int
+    lost: int
+    produced: int
+    oldest_at: int | None
+
+
+def _of(start: Start) -> list[_Lane]:
+    return [
+        _Lane(
+            start.ord, lane.stream, lane.waiting(), lane.waiting_bytes, lane.stored_bytes, lane.lost, lane.last,
+            lane.oldest_at,
+        )
+        for lane in start.lanes.values()
+    ]  # fmt: skip
 
 
 class Summing:
-    """Sums the books after each transaction, in the writer's thread; earlier incarnations only when they changed."""
+    """Sums the books after each transaction, in the writer's thread; of earlier incarnations only those that changed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[Totals, str, int], None]) -> None:
         self._loop, self._take = loop, take
-        self._old = Totals()
+        self._known: dict[int, list[_Lane]] = {}
+        self._sums: dict[Stream, _Sums] = {}
 
     def __call__(self, outbox: Outbox) -> None:
-        books = outbox.books
+        books, disk = outbox.books, outbox.disk
         current = books.current
-        if outbox.disk.old_changed:
-            self._old = Totals.of(books, [ord_ for ord_ in books.starts if ord_ != current.ord])
-            outbox.disk.old_changed = False
-        old, new = self._old, Totals.of(books, [current.ord])
-        lanes = {**old.lanes, **new.lanes}
-        for stream in old.lanes.keys() & new.lanes.keys():
-            lanes[stream] = _both(old.lanes[stream], new.lanes[stream])
+        if disk.old_changed:
+            self._known, self._sums = {}, {}
+            changed = set(books.starts)
+        else:
+            changed = disk.touched
+        for ord_ in changed - {current.ord}:
+            self._renew(ord_, books.starts.get(ord_))
+        disk.old_changed, disk.touched = False, set()
+        mine = _of(current)
+        for lane in mine:
+            self._sums.setdefault(lane.stream, _Sums()).add(lane)
         totals = Totals(
-            produced=books.sealed_produced + old.produced + new.produced,
-            lost=books.sealed_lost + old.lost + new.lost,
-            lanes=lanes,
-            last={lane.stream: lane.last for lane in current.lanes.values()},
-            used_bytes=outbox.disk.used(),
+            produced=books.sealed_produced + sum(one.produced for one in self._sums.values()),
+            lost=books.sealed_lost + sum(one.lost for one in self._sums.values()),
+            lanes={stream: one.counts() for stream, one in self._sums.items()},
+            last={lane.stream: lane.produced for lane in mine},
+            used_bytes=disk.used(),
             ring_bytes=0 if outbox.ring is None else outbox.ring.size,
             written=dict(outbox.written),
-            alarms=tuple(outbox.disk.alarms.values()),
+            alarms=tuple(disk.alarms.values()),
         )
+        for lane in mine:
+            self._sums[lane.stream].add(lane, -1)
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is interested any more
             self._loop.call_soon_threadsafe(self._take, totals, current.inc, current.ord)
+
+    def _renew(self, ord_: int, start: Start | None) -> None:
+        for lane in self._known.pop(ord_, []):
+            self._sums[lane.stream].add(lane, -1)
+        if start is not None:
+            self._known[ord_] = _of(start)
+            for lane in self._known[ord_]:
+                self._sums.setdefault(lane.stream, _Sums()).add(lane)
 
 
 class Autonomy:

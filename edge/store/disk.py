@@ -57,7 +57,9 @@ class Disk:
         self.log_copied = True
         """Whether nothing of the log is still to be copied."""
         self.old_changed = True
-        """Whether lanes of earlier incarnations may have changed since this was last set to False."""
+        """Whether lanes of any earlier incarnation may have changed since this was last set to False."""
+        self.touched: set[int] = set()
+        """Those of which lanes may have changed, by ord, where it is known which."""
         self.alarms: dict[str, str] = {}
         """What a person must look at, by subject; gone when it is well again."""
         self._path, self._quota_bytes, self._ballast = path, quota_bytes, ballast

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import apsw
 
 from edge.store.lanes import Lane, Start
@@ -10,6 +12,18 @@ from edge.store.rows import StoredChunk, chunks
 from sync.chunk import digest
 from sync.effects import Backlog
 from sync.facts import Stream
+from sync.frames import Loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """What follows in a lane."""
+
+    chunk: StoredChunk | None
+    losses: list[Loss]
+    """Between what was asked for and the chunk (or the end)."""
+    last: int
+    """Highest number assigned in the lane."""
 
 
 def find(

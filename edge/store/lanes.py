@@ -161,12 +161,28 @@ class Books:
     sealed_produced: int = 0
     sealed_lost: int = 0
 
+    _named: dict[str, Start] = field(default_factory=dict[str, Start])
+    """By incarnation; made anew when starts came or went."""
+    _present: Start | None = None
+
     @property
     def current(self) -> Start:
-        return self.starts[max(self.starts)]
+        if self._present is None or self._present.ord not in self.starts or self._present.closed:
+            self._present = self.starts[max(self.starts)]
+        return self._present
+
+    def add(self, start: Start) -> None:
+        self.starts[start.ord] = start
+        self._named[start.inc] = start
+
+    def drop(self, start: Start) -> None:
+        del self.starts[start.ord]
+        self._named.pop(start.inc, None)
 
     def by_inc(self) -> Mapping[str, Start]:
-        return {start.inc: start for start in self.starts.values()}
+        if len(self._named) != len(self.starts):
+            self._named = {start.inc: start for start in self.starts.values()}
+        return self._named
 
     def lanes(self) -> list[Lane]:
         """Give all lanes, oldest incarnation first."""
@@ -180,13 +196,13 @@ class Books:
         told = [self.starts[o].holdings() if o in self.starts else self.done[o] for o in closed[: limit - 1]]
         return [*told, current.holdings()], len(closed) < limit
 
-    def seal(self) -> list[Start]:
-        """Take out the incarnations that are done; their sums stay."""
-        done = [start for start in self.starts.values() if start.done()]
+    def seal(self, among: Iterable[Start] | None = None) -> list[Start]:
+        """Take out the incarnations that are done, of all or of some; their sums stay."""
+        done = [start for start in list(self.starts.values() if among is None else among) if start.done()]
         for start in done:
             self.sealed_produced += sum(lane.last for lane in start.lanes.values())
             self.sealed_lost += sum(lane.lost for lane in start.lanes.values())
-            del self.starts[start.ord]
+            self.drop(start)
             self.done[start.ord] = start.named()
         for ord_ in sorted(self.done)[:-DONE_KEPT]:
             del self.done[ord_]

@@ -8,50 +8,35 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
 from edge.store import file, rows
-from edge.store.aside import disown, put_aside
-from edge.store.chunks import Plan, Request, plan, request
+from edge.store.aside import disown, mend, put_aside
+from edge.store.chunks import Plan, Request, plan, requests_of
 from edge.store.confirm import forget, take
 from edge.store.disk import Disk
-from edge.store.kept import backlog, find
+from edge.store.kept import Next, backlog, find
 from edge.store.lanes import Books, Start
 from edge.store.opening import Found, look_through
 from edge.store.ring import Ring
 from edge.store.rows import DigestError, StoredChunk
 from edge.store.shed import Ballast, Quotas, expire
-from edge.store.tally import HOUR_NS, Hours, ended, hour_of, tally
+from edge.store.tally import Hours, ended, hour_of, tally
+from edge.store.turning import cut_short, end_hours, turned
 from edge.store.witness import keep_witnesses
 from sync import failpoint
 from sync.clock import Clock
 from sync.effects import Backlog
-from sync.facts import Audited, Fact, Stream, Tallied
-from sync.frames import Incarnation, Loss, Rejection, Watermark, Witness
+from sync.facts import Stream
+from sync.frames import Incarnation, Rejection, Watermark, Witness
 from sync.timing import ClockState
 
 log = logging.getLogger(__name__)
 
 LIVED_STEP_NS: Final = 60_000_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Next:
-    """What follows in a lane."""
-
-    chunk: StoredChunk | None
-    losses: list[Loss]
-    """Between what was asked for and the chunk (or the end)."""
-    last: int
-    """Highest number assigned in the lane."""
-
-
-def _requests(facts: Sequence[Fact]) -> list[Request]:
-    return [request(facts, [], None, {}, known_dictionary=False)] if facts else []
 
 
 class Outbox:
@@ -127,13 +112,12 @@ class Outbox:
         seen = self._found.seen
         # On its own and first: whatever goes wrong from here on makes the next start check every page.
         self.disk.transact(lambda: rows.set_meta(self.connection, "clean", 0))
-        tallies = [self._tally_of(start) for start in self.books.starts.values()]
-        made = self._planned([*_requests([one for one in tallies if one is not None]), *also], dictionary=None)
+        made = self._planned([*requests_of(cut_short(self.connection, self.books)), *also], dictionary=None)
 
         def within() -> None:
             for lane, loss in rows.reconcile(self.connection, self.books, seen):
                 log.error("declared lost: lane=%s/%s first=%d last=%d", lane.ord, lane.stream, loss.first, loss.last)
-            self._end_hours()
+            end_hours(self.connection, self.books)
             rows.seal(self.connection, self.books)
             rows.open_start(self.connection, self.books, incarnation, self._clock.now(), software)
             self._append(made)
@@ -147,18 +131,6 @@ class Outbox:
             lane.behind = lane.safe > lane.floor
         self.behind = True
 
-    def _tally_of(self, start: Start) -> Tallied | None:
-        """Give the tally of an earlier start's last hour, which its end cut short."""
-        row = self.connection.execute("SELECT max(at) FROM chunk WHERE ord = ?", (start.ord,)).fetchone()
-        return tally(start, int(row[0]) if row and row[0] else start.hour + HOUR_NS)
-
-    def _end_hours(self) -> None:
-        for start in self.books.starts.values():
-            if start.hour:
-                ended(start, 0)
-                for lane in start.lanes.values():
-                    rows.save_lane(self.connection, lane)
-
     def turn(self, incarnation: str, why: str = "", *, forked: bool = False) -> None:
         """Close the present incarnation and go on under a new one, which begins with the newest dictionary.
 
@@ -166,16 +138,9 @@ class Outbox:
         is put aside: nobody can say any more which records those numbers mean. The audit fact names the ranges.
         """
         before, current = self.incarnation, self.books.current
-        detail: dict[str, Any] = {"why": why, "from": before, "to": incarnation}
-        if forked:
-            detail["aside"] = {
-                lane.stream.name.lower(): [lane.stored + 1, lane.last]
-                for lane in current.lanes.values()
-                if lane.last > lane.stored
-            }
-        fact = Audited(at=self._clock.now(), actor="gateway", action="store.turned", target="edge.db", detail=detail)
+        fact = turned(current, incarnation, why, self._clock.now(), forked=forked)
         told = None if forked else tally(current, self._clock.now())
-        made = self._planned(_requests([told, fact] if told is not None else [fact]), dictionary=None)
+        made = self._planned(requests_of([told, fact] if told is not None else [fact]), dictionary=None)
         known = self._plan
         if known.described is not None:
             made.chunks.insert(0, known.described)
@@ -183,10 +148,11 @@ class Outbox:
 
         def within() -> None:
             self.disk.keep_room(made.by_stream())
-            self._end_hours()
+            end_hours(self.connection, self.books)
             for lane in list(current.lanes.values()) if forked else []:
                 disown(self.connection, current, lane, self._clock.now())
             rows.open_start(self.connection, self.books, incarnation, self._clock.now(), self._software)
+            rows.seal(self.connection, self.books)
             self._append(made)
 
         failpoint.reach("edge.before_turn")
@@ -202,12 +168,12 @@ class Outbox:
         The connection stays its owner's to close.
         """
         last = tally(self.books.current, self._clock.now(), itself=True) if told else None
-        made = self._planned(_requests([] if last is None else [last]), dictionary=self._plan.dictionary)
+        made = self._planned(requests_of([] if last is None else [last]), dictionary=self._plan.dictionary)
 
         def within() -> None:
             self._append(made)
             if made.chunks:
-                self._end_hours()
+                end_hours(self.connection, self.books)
             rows.set_meta(self.connection, "lived", self.lived)
             rows.set_meta(self.connection, "clean", 1)
 
@@ -226,7 +192,7 @@ class Outbox:
         current, now = self.books.current, self._clock.now()
         end = self._hours.over(current, now, self._clock.monotonic())
         told = None if end is None else tally(current, end)
-        made = self._planned(_requests([] if told is None else [told]) + list(requests), self._plan.dictionary)
+        made = self._planned(requests_of([] if told is None else [told]) + list(requests), self._plan.dictionary)
         made.ends_hour = told is not None
         return made
 
@@ -243,7 +209,6 @@ class Outbox:
         self.disk.transact(within)
         if also:
             failpoint.reach("edge.after_apply")
-            self.disk.old_changed = True
         self._take(made)
         return results
 
@@ -305,10 +270,9 @@ class Outbox:
     # --- reading ---
 
     def holdings(self, limit: int = 128, after: int = 0, *, done: bool = False) -> tuple[list[Incarnation], bool]:
-        """Give what is held and lost of the incarnations with an order above `after`, oldest first, and the present one.
+        """Give what is held and lost of incarnations with an order above `after`, oldest first, and the present one.
 
-        And whether there are no more than these: at most `limit` are given. With `done` the newest of those of which
-        nothing is left are named, too.
+        And whether these are all: at most `limit` are given. With `done` the newest with nothing left are named, too.
         """
         return self.books.holdings(limit, after, done=done)
 
@@ -336,13 +300,8 @@ class Outbox:
                 refused = Rejection(
                     inc=bad.inc, stream=bad.stream, first=bad.first, count=bad.count, why="digest does not match"
                 )
-                at = self._clock.now()
-                self._transact(
-                    lambda refused=refused, at=at: put_aside(
-                        self.connection, self.books, [refused], at=at, reason="quarantine"
-                    )
-                )
-                self.disk.old_changed = True
+                self._transact(lambda refused=refused: self._quarantine(refused))
+                self.disk.touched.add(start.ord)
                 continue
             end = lane.last + 1 if found is None else found.first
             if found is not None:
@@ -378,16 +337,17 @@ class Outbox:
 
         def within() -> None:
             at = self._clock.now()
-            put_aside(
-                self.connection, self.books, rejected, at=at, reason="rejected"
-            )  # before the watermark passes over them
-            foreign[:] = take(self.connection, self.books, watermarks, self.ring)
+            # Before the watermark passes over them:
+            put_aside(self.connection, self.books, rejected, at=at, reason="rejected")
+            foreign[:] = take(self.connection, self.books, watermarks, self.ring, at)
             self.behind = True
             keep_witnesses(self.connection, witnessed)
-            rows.seal(self.connection, self.books)
+            rows.seal(self.connection, self.books, touched)
 
         failpoint.reach("edge.before_apply")
-        self.disk.old_changed = True
+        starts = self.books.by_inc()
+        touched = [starts[inc] for inc in {one.inc for one in (*watermarks, *rejected)} if inc in starts]
+        self.disk.touched |= {start.ord for start in touched}
         if self.connection.in_transaction:
             within()
             return foreign
@@ -397,18 +357,15 @@ class Outbox:
             pass
         return foreign
 
+    def _quarantine(self, refused: Rejection) -> None:
+        put_aside(self.connection, self.books, [refused], at=self._clock.now(), reason="quarantine")
+
     def _mended(self, bad: StoredChunk, start: Start) -> bool:
         """Write the newest dictionary's chunk anew where a bit of it has turned on the disk: we still have it."""
         known = self._plan.described
         if known is None or start is not self.books.current or bad.digest != known.digest:
             return False
-        where = (known.body, start.ord, bad.stream, bad.first)
-        self._transact(
-            lambda: self.connection.execute(
-                "UPDATE chunk SET body = ? WHERE ord = ? AND stream = ? AND first = ?", where
-            ).close()
-        )
-        log.error("the dictionary's chunk had changed on the disk and was written anew: first=%d", bad.first)
+        self._transact(lambda: mend(self.connection, start, bad, known.body))
         return True
 
     def forget_more(self) -> bool:
@@ -418,13 +375,15 @@ class Outbox:
         if not behind:
             return False
 
-        def within() -> None:
-            lane = behind[0]
-            forget(self.connection, self.books.starts[lane.ord].inc, lane, self.ring)
-            rows.save_lane(self.connection, lane)
-            rows.seal(self.connection, self.books)
+        lane = behind[0]
+        start = self.books.starts[lane.ord]
 
-        self.disk.old_changed = True
+        def within() -> None:
+            forget(self.connection, start.inc, lane, self.ring)
+            rows.save_lane(self.connection, lane)
+            rows.seal(self.connection, self.books, [start])
+
+        self.disk.touched.add(lane.ord)
         self.disk.transact(within)
         return True
 

@@ -61,7 +61,7 @@ def read_books(connection: apsw.Connection) -> Books:
     for ord_, inc, previous, closed, hour in connection.execute(
         "SELECT ord, inc, previous, closed, hour FROM incarnation ORDER BY ord"
     ):
-        books.starts[int(ord_)] = Start(int(ord_), str(inc), str(previous), bool(closed), hour=int(hour))
+        books.add(Start(int(ord_), str(inc), str(previous), bool(closed), hour=int(hour)))
     for ord_, stream, last, stored, safe, floor, lost, link, tallied in connection.execute(
         "SELECT ord, stream, last, stored, safe, floor, lost, link, tallied FROM lane"
     ):
@@ -145,7 +145,7 @@ def open_start(connection: apsw.Connection, books: Books, inc: str, opened: int,
     """Close every earlier incarnation, drop those that never said anything, and begin a new one."""
     for start in [s for s in books.starts.values() if not s.lanes]:
         connection.execute("DELETE FROM incarnation WHERE ord = ?", (start.ord,))
-        del books.starts[start.ord]
+        books.drop(start)
     connection.execute("UPDATE incarnation SET closed = 1, hour = 0")
     for start in books.starts.values():
         start.closed = True
@@ -160,7 +160,7 @@ def open_start(connection: apsw.Connection, books: Books, inc: str, opened: int,
     )
     set_meta(connection, "newest_ord", start.ord)
     set_meta(connection, "newest_inc", start.inc)
-    books.starts[start.ord] = start
+    books.add(start)
     return start
 
 
@@ -236,11 +236,17 @@ def age(connection: apsw.Connection, lane: Lane) -> None:
 
 
 def next_chunk(connection: apsw.Connection, start: Start, lane: Lane, after: int) -> StoredChunk | None:
-    """Read the first chunk above `after`, as it was written; one whose digest no longer fits raises ValueError."""
-    row = connection.execute(
-        f"SELECT {PLACED} FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? "  # noqa: S608
-        "ORDER BY first LIMIT 1",
+    """Read the chunk that holds `after` + 1, or the first above it, as it was written; a damaged one raises DigestError."""
+    nearest = connection.execute(
+        "SELECT first, count FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first <= ? "
+        "ORDER BY first DESC LIMIT 1",
         (lane.ord, lane.stream, after),
+    ).fetchone()
+    astride = nearest is not None and int(nearest[0]) + int(nearest[1]) > after + 1
+    row = connection.execute(
+        f"SELECT {PLACED} FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first >= ? "  # noqa: S608
+        "ORDER BY first LIMIT 1",
+        (lane.ord, lane.stream, nearest[0] if nearest is not None and astride else after + 1),
     ).fetchone()
     if row is None:
         return None
@@ -283,9 +289,9 @@ class DigestError(Exception):
         super().__init__(f"chunk {chunk.stream.name.lower()}/{chunk.first} does not match its digest")
 
 
-def seal(connection: apsw.Connection, books: Books) -> None:
-    """Drop the rows of incarnations that are done; their sums stay."""
-    if done := books.seal():
+def seal(connection: apsw.Connection, books: Books, among: Iterable[Start] | None = None) -> None:
+    """Drop the rows of incarnations that are done, of all or of some; their sums stay."""
+    if done := books.seal(among):
         for start in done:
             connection.execute("DELETE FROM lane WHERE ord = ?", (start.ord,))
             connection.execute("DELETE FROM incarnation WHERE ord = ?", (start.ord,))

@@ -41,7 +41,8 @@ Quotas = Mapping[Stream, Quota]
 
 def held_bytes(books: Books, stream: Stream) -> int:
     """Give what the chunks of one stream take in all incarnations."""
-    return sum(lane.waiting_bytes + lane.stored_bytes for lane in books.lanes() if lane.stream is stream)
+    found = (start.lanes.get(stream) for start in books.starts.values())
+    return sum(lane.waiting_bytes + lane.stored_bytes for lane in found if lane is not None)
 
 
 def make_room(

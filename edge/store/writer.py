@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from edge.store import file, salvage
-from edge.store.chunks import CommitError, describe, request
+from edge.store.chunks import CommitError, describe, requests_of
 from edge.store.disk import FullError
 from edge.store.file import StoreError
 from edge.store.identity import own_signer
@@ -100,9 +100,11 @@ class Writer:
                 self.signer = own_signer(self._folder)
                 self._outbox = self._make_outbox(opened, hold)
                 found = [] if self.recovery is None else [self.recovery.fact(self._clock.now())]
-                first = [request(found, [], None, {}, known_dictionary=False)] if found else []
                 self._or_wait(
-                    lambda: self._outbox.begin(self._incarnation, self._software, found=opened.found, also=first), 0
+                    lambda: self._outbox.begin(
+                        self._incarnation, self._software, found=opened.found, also=requests_of(found)
+                    ),
+                    0,
                 )
                 self._settle_in()
                 self.opened.set_result(None)
@@ -243,7 +245,7 @@ class Writer:
             fail(job.done, error)
             raise
         else:
-            if self._outbox.disk.old_changed:  # a damaged chunk was put aside on the way
+            if self._outbox.disk.old_changed or self._outbox.disk.touched:  # a damaged chunk was put aside on the way
                 self._publish()
             settle(job.done, result)
 
@@ -373,7 +375,7 @@ class Writer:
         except FullError as full:
             log.debug("tidying put off: why=%s", full)  # the next group makes room
         self._stuck = False
-        if self._outbox.disk.old_changed:
+        if self._outbox.disk.old_changed or self._outbox.disk.touched:
             self._publish()
         if not self._outbox.disk.log_copied:
             self._outbox.disk.checkpoint()
@@ -387,6 +389,4 @@ class Writer:
         self._ledger_due = self._clock.monotonic() + LEDGER_NS
 
     def _publish(self) -> None:
-        disk = self._outbox.disk
         self.changed(self._outbox)
-        disk.old_changed = False
