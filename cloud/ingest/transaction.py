@@ -72,7 +72,9 @@ class Transaction:
 
     def countersign(self, item: Item, stream: Stream) -> None:
         """Countersign a stream's chain when it is time to."""
+        answer = self.done.answer(item.caller)
+        if answer.reincarnate is not None:  # it has another chain under this name: what is signed here is not its own
+            return
         if self._signer is not None and witness.due(stream, self.now_ms):
-            answer = self.done.answer(item.caller)
             answer.receipt = True
             answer.witnessed.append(witness.countersign(self.connection, stream, self._signer, self.now_ns))
