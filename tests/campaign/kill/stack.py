@@ -154,6 +154,14 @@ class _Run:
 
     def run(self) -> None:
         folder = Path(tempfile.mkdtemp(prefix="triflow-stack-"))
+        try:
+            self._run_in(folder)
+            if self.violations and self.state is not None:
+                shutil.copytree(folder, self.state / f"stack-{self.seeds[0]}", dirs_exist_ok=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run_in(self, folder: Path) -> None:
         stack = Stack(
             folder / "stack",
             on_postgresql=self.on_postgresql,
@@ -184,9 +192,6 @@ class _Run:
             self._say([f"{type(error).__name__}: {error}\n{stack.words()}"])
         self.happened.update(stack.happened)
         self._evidence({"oracle": self.verdict.plain(), "stack": [self.seeds[0], self.seeds[-1]]})
-        if self.violations and self.state is not None:
-            shutil.copytree(folder, self.state / f"stack-{self.seeds[0]}", dirs_exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
 
     def _say(self, violations: list[str]) -> None:
         where = f"{'PostgreSQL' if self.on_postgresql else 'SQLite'}, {'kernel' if self.in_namespace else 'proxy'}, safe={self.safe}"
