@@ -343,15 +343,14 @@ class Cloud:
         self.world.say("person", f"keeps {inc[:6]} of {address.gateway}, not {[one[:6] for one in discarded]}")
 
     def settle(self) -> None:
-        """Close every orphan that is left: on a person's word, or by the day that goes by."""
+        """Close every orphan that is left: by the day that goes by, and on a person's word."""
         if self.world.chance("settle").random() < 0.5:
-            for where in range(self.world.plan.gateways):
-                self.give_up(where)
-        else:
             self.clock.offset += 25 * 3600 * S
-        with self.database.transaction():
-            lost = orphans.sweep(self.database, self.clock.now() // MS)
-        self.world.say("cloud", f"a day later: {lost}")
+            with self.database.transaction():
+                lost = orphans.sweep(self.database, self.clock.now() // MS)
+            self.world.say("cloud", f"a day later: {lost}")
+        for where in range(self.world.plan.gateways):  # the clock may have been set back for years since
+            self.give_up(where)
 
     # --- reading ---
 

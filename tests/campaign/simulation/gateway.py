@@ -20,7 +20,7 @@ from edge.store.outbox import Outbox
 from sync.cursor import Cursor
 from sync.effects import Apply, Backlog
 from sync.frames import Incarnation, Witness
-from sync.timing import ClockState
+from sync.timing import UNSET_BEFORE_NS, ClockState
 from tests.campaign.simulation.broker import Broker
 from tests.campaign.simulation.installation import ADDRESSES, Installation, signer
 from tests.campaign.simulation.older import as_protocol_1
@@ -104,7 +104,8 @@ class Box:
         )
 
     def _clock_state(self) -> ClockState:
-        return ClockState("synced" if abs(self.clock.offset) < S else "free", self.world.now - self.clock.started)
+        sync = "synced" if abs(self.clock.offset) < S else "free"
+        return ClockState("unset" if self.clock.now() < UNSET_BEFORE_NS else sync, self.world.now - self.clock.started)
 
     def kill(self) -> None:
         """The process ends, as by kill -9: nothing of it stays but the disk."""
@@ -266,8 +267,10 @@ class Box:
     def copy_process(self) -> tuple[apsw.Connection, Outbox]:
         """Give disk and process as a hypervisor keeps them; the connection of the copy is one of its own."""
         disk = opened(self.disk.serialize("main"))
-        memo: dict[int, Any] = {id(self.disk): disk, id(self.clock): self.clock, id(self): self}
-        return disk, copy.deepcopy(self.outbox, memo)
+        return disk, copy.deepcopy(self.outbox, {id(self.disk): disk})
+
+    def __deepcopy__(self, memo: object) -> Box:
+        return self  # the process knows its machine; only the process is copied
 
     def resume(self, image: Snapshot) -> None:
         """Go on from an image: the same incarnation, the same numbers; only the connection is a new one."""

@@ -64,7 +64,7 @@ class Session:
         except FrameError:
             return
         if self.box.old:
-            if isinstance(frame, Wanted | Reincarnate):
+            if isinstance(frame, Wanted | Reincarnate) and frame.nonce == self.cursor.nonce:
                 raise Violation(f"a gateway of protocol 1 is sent a {type(frame).__name__}, which it cannot read")
             frame = as_protocol_1(frame)
         self.world.say(self.box.name, f"← {brief(frame)}")

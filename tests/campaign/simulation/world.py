@@ -39,6 +39,9 @@ class Clock:
     def monotonic(self) -> int:
         return self.world.now - self.started + 1_000_000_000
 
+    def __deepcopy__(self, memo: object) -> Clock:
+        return self  # a copied process stands in the same world, and before the same clock
+
     async def sleep(self, seconds: float) -> None:
         raise NotImplementedError("nothing in the simulation waits: it is called when it is due")
 

@@ -22,6 +22,8 @@ FIRST_CATCHES: Final = 3
 MOST_SEEDS: Final = 150
 """… or so many were tried."""
 SURVIVORS_SEEDS: Final = 10
+OURS: Final = ("TypeError", "AttributeError", "NameError")
+"""What a variant raises that was written for another version of the product: that catches nothing."""
 LONG: Final = 400
 """Seeds of the long form, all of them for every variant."""
 
@@ -69,9 +71,12 @@ def _try(mutant: type[Mutant], first: int, budget: int, enough: int, faults: Cou
     for tried in range(budget):
         outcome = mutant.outcome(first + tried)
         faults.update(outcome.faults)
-        if outcome.violations:
+        said = outcome.violations[0] if outcome.violations else ""
+        if said.startswith(OURS):
+            raise TypeError(f"{mutant.__name__} no longer fits the product, seed {outcome.seed}: {said}")
+        if said:
             seeds += 1
-            example = example or f"seed {outcome.seed}: {outcome.violations[0]}"
+            example = example or f"seed {outcome.seed}: {said}"
             if seeds >= enough:
                 return tried + 1, seeds, example
     return budget, seeds, example

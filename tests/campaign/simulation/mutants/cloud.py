@@ -21,7 +21,7 @@ class AckBeforeCommit(Mutant):
     kinds = frozenset({"cloud_crash", "database_down"})
 
     class _Cloud(Cloud):
-        class worker_kind(Worker):
+        class _Worker(Worker):
             def _commit(self, items: list[Item]) -> None:
                 database = self.cloud.database
                 database.begin()
@@ -40,6 +40,8 @@ class AckBeforeCommit(Mutant):
                         self.cloud.committed(self, items, self.transact(items))
                     except DatabaseError:
                         self.ingest.forget()
+
+        worker_kind = _Worker
 
     simulation = simulation(cloud=_Cloud)
 

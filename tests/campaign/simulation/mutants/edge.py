@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,12 +17,13 @@ from sync.frames import Batch, Receipt, Watermark, Welcome
 from tests.campaign.simulation.gateway import Box
 from tests.campaign.simulation.mutants.mutant import Mutant, simulation
 from tests.campaign.simulation.simulate import Simulation
+from tests.campaign.simulation.truth import Read
 
 
 def _everywhere(name: str, replacement: Any) -> Iterator[tuple[Any, str, Any]]:
-    """Replace a function of the store in every module that has it by its name."""
-    for module in (confirm, outbox, rows, shed):
-        if hasattr(module, name):
+    """Replace a function of the store in every module that knows it by its name."""
+    for module in [module for name_, module in sys.modules.items() if name_.startswith("edge.store.")]:
+        if callable(getattr(module, name, None)):
             yield module, name, replacement
 
 
@@ -61,7 +63,7 @@ class FixedEpoch(Mutant):
             finally:
                 rows.open_start = open_start
 
-        yield rows, "open_start", open_start
+        yield from _everywhere("open_start", open_start)
         yield outbox.Outbox, "turn", really_turn
 
 
@@ -91,8 +93,10 @@ class _Loose(Simulation):
 class LooseBox(Box):
     """Remembers what its disk was a few commits ago."""
 
+    recent: tuple[tuple[bytes, Read], ...] = ()
+
     def commit(self) -> None:
-        self.recent = [*getattr(self, "recent", [])[-2:], (self.disk.serialize("main"), self.read.copy())]
+        self.recent = (*self.recent[-2:], (self.disk.serialize("main"), self.read.copy()))
         super().commit()
 
 
@@ -121,12 +125,12 @@ class NoGrace(Mutant):
 
     @classmethod
     def patches(cls) -> Iterator[tuple[Any, str, Any]]:
-        right = outbox.confirm
+        right = confirm.confirm
 
-        def wrong(connection: Any, inc: str, lane: Any, mark: Watermark, ring: Any) -> None:
-            right(connection, inc, lane, msgspec.structs.replace(mark, safe=mark.stored), ring)
+        def wrong(connection: Any, inc: str, lane: Any, mark: Watermark, *more: Any) -> Any:
+            return right(connection, inc, lane, msgspec.structs.replace(mark, safe=mark.stored), *more)
 
-        yield outbox, "confirm", wrong
+        yield from _everywhere("confirm", wrong)
 
 
 class DropWithoutLoss(Mutant):
@@ -135,7 +139,7 @@ class DropWithoutLoss(Mutant):
 
     @classmethod
     def patches(cls) -> Iterator[tuple[Any, str, Any]]:
-        yield shed, "declare", lambda _connection, _lane, loss: loss
+        yield shed, "declare", lambda _connection, _lane, loss: loss  # elsewhere it is right
 
 
 class EvictWithoutLatent(Mutant):
@@ -144,7 +148,7 @@ class EvictWithoutLatent(Mutant):
 
     @classmethod
     def patches(cls) -> Iterator[tuple[Any, str, Any]]:
-        yield confirm, "_lose_again", lambda _connection, _lane: None
+        yield confirm, "_lose_again", lambda *_arguments: None
 
 
 class LossesToldOnce(Mutant):
@@ -166,7 +170,7 @@ class LossesToldOnce(Mutant):
             if gone:  # the holdings must not name them as held
                 lane.floor = max(lane.floor, gone[-1].last) if not lane.held() else lane.floor
 
-        yield confirm, "settle", wrong
+        yield from _everywhere("settle", wrong)
 
 
 class NoSession(Mutant):
