@@ -1,4 +1,4 @@
-"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway cloud.toml …`."""
+"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package cloud.toml …`."""
 
 from __future__ import annotations
 
@@ -85,6 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     choice = gateway.add_mutually_exclusive_group()
     choice.add_argument("--keep", metavar="INC", help="the box of this incarnation is the gateway, the other is not")
     choice.add_argument("--close", metavar="INC", help="this incarnation will not come back; its rest is lost")
+    package = command("package", "offer files to gateways, which fetch them over HTTPS")
+    what = package.add_subparsers(dest="what", required=True)
+    put = what.add_parser("put", help="store a file and offer it")
+    put.add_argument("source", type=Path, metavar="FILE")
+    put.add_argument("--to", required=True, metavar="TENANT/SITE/GATEWAY|all", help="whom it is offered to")
+    put.add_argument("--expires", type=_duration, default="7d", metavar="7d", help="how long; d, h or m (7d)")
+    what.add_parser("list", help="every offer and what became of it, newest first")
     return parser
 
 
@@ -117,6 +124,13 @@ def _do(settings: Settings, asked: argparse.Namespace) -> int:
             print(restore(settings, asked.backup))
         case "verify":
             return _verify(settings)
+        case "package":
+            from cloud.commands import package
+
+            if asked.what == "put":
+                print(package.put(settings, asked.source, asked.to, asked.expires))
+            else:
+                print("\n".join(package.show(settings)))
         case _:
             return _gateway(settings, asked)
     return 0
@@ -174,6 +188,14 @@ def _address(text: str) -> Any:
     if len(parts) != 3:
         raise argparse.ArgumentTypeError(f"{text!r} is no gateway; write tenant/site/gateway")
     return Address(*parts)
+
+
+def _duration(text: str) -> int:
+    """Give a duration such as 7d, 12h or 30m in seconds."""
+    seconds = {"d": 86_400, "h": 3_600, "m": 60}
+    if not text[:-1].isdecimal() or text[-1] not in seconds or not 0 < int(text[:-1]) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 7d, 12h or 30m")
+    return int(text[:-1]) * seconds[text[-1]]
 
 
 def _positive(text: str) -> int:

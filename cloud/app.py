@@ -9,14 +9,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud.api import errors, oversight_routes, routes, schemas
+from cloud.api import errors, oversight_routes, package_routes, routes, schemas
 from cloud.api.answers import Answers
 from cloud.api.gauges import Gauges
 from cloud.dashboard import routes as pages
 from cloud.database import DatabaseError
 from cloud.packages import routes as packages
-from cloud.packages.routes import beside_the_database
-from cloud.packages.store import Packages
+from cloud.packages.store import Packages, beside_the_database
 
 _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; style-src 'self';"
@@ -57,6 +56,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     errors.install(app)
     app.include_router(routes.router)
     app.include_router(oversight_routes.router)
+    app.include_router(package_routes.router)
 
     @app.get("/health", response_model=schemas.Health)
     async def health() -> Response:  # pyright: ignore[reportUnusedFunction] - a route

@@ -8,6 +8,7 @@ from cloud.ingest import wanted, witness
 from cloud.ingest.items import Item
 from cloud.ingest.presence import Presence, Roll, note, owner_of
 from cloud.ingest.transaction import Transaction
+from cloud.packages import offers
 from sync.frames import Heartbeat, Incarnation, Resume, StreamHoldings
 from sync.receiver import rollback
 from sync.topics import Address
@@ -52,6 +53,8 @@ def resume(tx: Transaction, item: Item, frame: Resume) -> None:
         ),
     )
     answer.welcome, answer.identity = True, presence.identity
+    if item.protocol >= 2 and not presence.conflict:  # two boxes, one identity: nothing is ordered of either
+        answer.offers += offers.hand_out(connection, address, tx.now_ms, anew=True)
 
 
 def gone(tx: Transaction, item: Item) -> None:
@@ -79,6 +82,7 @@ def heartbeat(tx: Transaction, item: Item, frame: Heartbeat) -> None:
                     (number, int(name), address.tenant, holdings.last),
                 )
     row = connection.one("select identity from gateway where id=?", (gateway,))
+    conflict = row is not None and row[0] == "conflict"
     connection.execute(
         "update gateway set last_seen_ms=?, gone_ms=null, clock_offset_ms=?, waiting=?, waiting_bytes=?,"
         " oldest_at=?, disk_free_bytes=?, autonomy_hours=?, data_at=?, sources=?, holdings=?, holdings_ms=?"
@@ -93,14 +97,17 @@ def heartbeat(tx: Transaction, item: Item, frame: Heartbeat) -> None:
             frame.autonomy_hours,
             frame.data_at,
             msgspec.json.encode(frame.sources).decode(),
-            _holdings(tx, gateway, frame.holdings, merge=row is not None and row[0] == "conflict"),
+            _holdings(tx, gateway, frame.holdings, merge=conflict),
             tx.now_ms,
             gateway,
         ),
     )
     Roll(connection, gateway, address.tenant, tx.now_ms).heard(list(numbers.values()))
     _bring_up_to_date(tx, item, {number: inc for inc, number in numbers.items()})
-    tx.done.answer(item.caller).wanted += wanted.hand_out(connection, gateway, tx.now_ms)
+    answer = tx.done.answer(item.caller)
+    answer.wanted += wanted.hand_out(connection, gateway, tx.now_ms)
+    if item.protocol >= 2 and not conflict:
+        answer.offers += offers.hand_out(connection, address, tx.now_ms)
 
 
 def _reconcile(tx: Transaction, item: Item, one: Incarnation, *, roll_back: bool) -> None:

@@ -20,6 +20,7 @@ import msgspec
 
 from cloud.ingest.fair import Quota
 from cloud.ingest.items import Answer, Committed, Gone, Item
+from cloud.packages.offers import Package
 from sync.clock import Clock
 from sync.farewell import whose_farewell
 from sync.frames import (
@@ -29,6 +30,7 @@ from sync.frames import (
     FrameError,
     Heartbeat,
     Hello,
+    Offer,
     Range,
     Reincarnate,
     Resume,
@@ -51,6 +53,8 @@ REMEMBERED: Final = 32
 ADMIT_AT_ONCE: Final = 20
 """Hellos that need not wait for each other."""
 LONGEST_DELAY_MS: Final = 30_000
+OFFER_S: Final = 60
+"""So long a broker may keep an offer for a gateway; it is bound to the session and said again in the next one."""
 SECOND: Final = 1_000_000_000
 
 
@@ -62,6 +66,8 @@ class Say:
     what: str
     """ctl or ack."""
     frame: DownFrame
+    expiry_s: int | None = None
+    """Of no use to anybody after so long."""
 
     @property
     def topic(self) -> str:
@@ -180,7 +186,7 @@ class Door:
                 if guest is None:
                     return self._stale(address, gateway, header.nonce)
                 check_incarnations(header.holdings)
-                return [Item(address, header)]
+                return [Item(address, header, protocol=guest.session.protocol)]
 
     def _hello(self, address: Address, gateway: _Gateway, header: Hello) -> Say:
         _check_hello(header)
@@ -225,6 +231,7 @@ class Door:
             header,
             software=guest.session.software,
             inc=guest.inc,
+            protocol=guest.session.protocol,
             box=guest.box,
             public_key=guest.public_key,
         )
@@ -305,7 +312,14 @@ class Door:
                 Say(address, "ctl", Wanted(nonce=nonce, inc=one.inc, stream=one.stream, first=one.first, last=one.last))
                 for one in answer.wanted
             ]
+            says += [self._offer(address, nonce, one) for one in answer.offers]
         return says
+
+    def _offer(self, address: Address, nonce: str, one: Package) -> Say:
+        expires = one.expires_ms * 1_000_000
+        offer = Offer(nonce=nonce, digest=one.digest, size=one.size, path=f"/packages/{one.digest}", expires=expires)
+        left_s = (expires - self._clock.now()) // SECOND
+        return Say(address, "ctl", offer, expiry_s=max(1, min(OFFER_S, left_s)))
 
 
 def _confirmed(guest: _Guest, answer: Answer) -> list[Watermark]:

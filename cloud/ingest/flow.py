@@ -291,7 +291,7 @@ class Flow:
 
     async def _publish(self, transport: Transport, say: Say, room: asyncio.Semaphore) -> None:
         try:
-            await transport.publish(say.topic, self._door.seal(say))
+            await transport.publish(say.topic, self._door.seal(say), expiry_s=say.expiry_s)
         except NobodyListensError:  # it went away meanwhile, and resumes when it is back
             self._metrics.unanswered.inc()
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cloud.bus import Value
+from cloud.packages.offers import Package
 from sync.frames import Batch, Heartbeat, Range, Rejection, Resume, Watermark, Witness
 from sync.topics import Address
 
@@ -31,6 +32,8 @@ class Item:
     inc: str = ""
     """The incarnation that said hello."""
     box: str = ""
+    protocol: int = 1
+    """Of its session."""
     public_key: str = ""
     """The gateway's own Ed25519 key, hex; empty from older gateways."""
 
@@ -57,6 +60,7 @@ class Answer:
     rejected: list[Rejection] = field(default_factory=list[Rejection])
     witnessed: list[Witness] = field(default_factory=list[Witness])
     wanted: list[Want] = field(default_factory=list[Want])
+    offers: list[Package] = field(default_factory=list[Package])
     welcome: bool = False
     """A resume is to be answered with these watermarks."""
     receipt: bool = False

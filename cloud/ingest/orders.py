@@ -19,6 +19,7 @@ import msgspec
 from cloud.config import Settings
 from cloud.database import Connection, Postgresql, Sqlite
 from cloud.ingest import orphans, presence, safe
+from cloud.packages import offers
 from cloud.running import RunningError, alone, file_of
 from sync.topics import Address
 
@@ -56,7 +57,19 @@ class Safe(msgspec.Struct, frozen=True, tag="safe"):
     marks: list[safe.Mark]
 
 
-Order = Keep | Close | Safe
+class Offers(msgspec.Struct, frozen=True, tag="offers"):
+    """A stored package is offered to gateways."""
+
+    addresses: list[tuple[str, str, str]]
+    digest: str
+    size: int
+    name: str
+    by: str
+    at_ms: int
+    expires_ms: int
+
+
+Order = Keep | Close | Safe | Offers
 _order: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 
 
@@ -83,6 +96,11 @@ def carry_out(connection: Connection, order: Order, now_ms: int) -> str:
             except KeyError as error:
                 raise OrderError(f"{'/'.join(order.address)} has no incarnation {order.inc}") from error
             return f"closed {order.inc}; lost: {'; '.join(lost) or 'nothing'}"
+        case Offers():
+            gateways = [Address(*one) for one in order.addresses]
+            package = offers.Package(order.digest, order.size, order.expires_ms)
+            offers.make(connection, gateways, package, name=order.name, by=order.by, now_ms=order.at_ms)
+            return f"offered {order.name} ({order.digest[:12]}, {order.size} bytes) to {len(gateways)} gateways"
 
 
 def give(settings: Settings, order: Order, wait_s: float = WAIT_S) -> str:

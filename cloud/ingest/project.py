@@ -12,6 +12,7 @@ import msgspec
 
 from cloud.database import Connection
 from cloud.marts.ledger import Ledger
+from cloud.packages import offers
 from cloud.plant import Place
 from sync import facts as f
 from sync.equipment import equipment
@@ -68,6 +69,7 @@ class Projection:
         self._product: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         self._state_times: dict[Place, list[int]] = {}
         self._audited: list[tuple[Any, ...]] = []
+        self._offers: list[tuple[Any, ...]] = []
 
     def data(self, place: Place, at: int, gateway: int) -> None:
         """Note that good data of this time was seen."""
@@ -80,6 +82,8 @@ class Projection:
             said = columns_of(msgspec.to_builtins(fact))
             columns = tuple(said[name] for name in ("actor", "action", "target", "words"))
             self._audited.append((*key, tenant, site, fact.at, *columns, gateway))
+            if (outcome := offers.outcome(fact)) is not None:
+                self._offers.append((*outcome, tenant, site, gateway))
             return
         if not (EARLIEST_NS <= fact.at < LATEST_NS and EARLIEST_NS <= getattr(fact, "start", fact.at) < LATEST_NS):
             return
@@ -184,6 +188,7 @@ class Projection:
         for table, rows in self._rows.items():
             connection.many(_INSERT[table], rows)
         connection.many(_INSERT_AUDITED, self._audited)
+        connection.many(offers.SETTLE, self._offers)
         self._write_lines(connection)
         connection.many(_UPSERT_ALARM, sorted(self._alarm.values(), key=lambda row: row[:4]))
         connection.many(_UPSERT_ORDER, sorted(self._order.values(), key=lambda row: row[:4]))

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from starlette.responses import FileResponse
 
-from cloud.config import Settings
 from cloud.packages.admission import Admission, Denied
 from cloud.packages.store import Packages
 from sync.ticket import NOW_HEADER
 from sync.topics import Address
-
-SQLITE: Final = "sqlite:///"
 
 
 class OneRange(FileResponse):
     """A file, whole or one range of it; whoever asks for several gets the whole (RFC 9110 allows it)."""
 
     max_ranges = 1
-
-
-def beside_the_database(settings: Settings) -> Path:
-    """Give the packages' folder: beside SQLite's file, else beside cloud.toml."""
-    if settings.database_url.startswith(SQLITE):
-        return Path(settings.database_url.removeprefix(SQLITE)).parent / "packages"
-    return settings.folder / "packages"
 
 
 def install(app: FastAPI, packages: Packages, keys: Mapping[Address, bytes]) -> None:

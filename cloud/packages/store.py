@@ -9,9 +9,19 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from cloud.config import Settings
+
+SQLITE: Final = "sqlite:///"
 PIECE: Final = 1 << 20
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def beside_the_database(settings: Settings) -> Path:
+    """Give the packages' folder: beside SQLite's file, else beside cloud.toml."""
+    if settings.database_url.startswith(SQLITE):
+        return Path(settings.database_url.removeprefix(SQLITE)).parent / "packages"
+    return settings.folder / "packages"
 
 
 class Packages:

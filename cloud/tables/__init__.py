@@ -32,6 +32,7 @@ from cloud.tables.marts import (
     tag_minute,
 )
 from cloud.tables.oversight import alert, audit_entry, tally
+from cloud.tables.packages import offer
 from cloud.tables.present import alarm, inventory, job_order, product, work_unit
 from cloud.tables.records import (
     alarm_change,
@@ -76,6 +77,7 @@ __all__ = [
     "mart_stop",
     "mart_version",
     "metadata",
+    "offer",
     "product",
     "production",
     "production_defect",
