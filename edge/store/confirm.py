@@ -58,8 +58,21 @@ def take(
 def _is_foreign(connection: apsw.Connection, mark: Watermark, lane: Lane | None) -> bool:
     if lane is None or mark.stored > lane.last:
         return mark.stored > 0
-    link = link_at(connection, lane, mark.stored) if mark.link and mark.stored else b""
-    return bool(link) and link.hex() != mark.link
+    if not mark.link or not mark.stored:
+        return False
+    link = link_at(connection, lane, mark.stored)
+    # A chunk of the cloud's ends there; where none of ours does it was never ours.
+    return link.hex() != mark.link if link else _cuts(connection, lane, mark.stored)
+
+
+def _cuts(connection: apsw.Connection, lane: Lane, seq: int) -> bool:
+    """Tell whether a number lies within a chunk, not at its end."""
+    row = connection.execute(
+        "SELECT first + count - 1 FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first <= ? "
+        "ORDER BY first DESC LIMIT 1",
+        (lane.ord, lane.stream, seq),
+    ).fetchone()
+    return row is not None and int(row[0]) > seq
 
 
 def confirm(connection: apsw.Connection, inc: str, lane: Lane, mark: Watermark, ring: Ring | None) -> None:
