@@ -26,7 +26,7 @@ from edge.store.rows import DigestError, StoredChunk
 from edge.store.shed import Ballast, Quotas, expire
 from edge.store.tally import Hours, ended, hour_of, tally
 from edge.store.turning import cut_short, end_hours, turned
-from edge.store.witness import keep_witnesses
+from edge.store.witness import take_witnesses
 from sync import failpoint
 from sync.clock import Clock
 from sync.effects import Backlog
@@ -341,7 +341,7 @@ class Outbox:
             put_aside(self.connection, self.books, rejected, at=at, reason="rejected")
             foreign[:] = take(self.connection, self.books, watermarks, self.ring, at)
             self.behind = True
-            keep_witnesses(self.connection, witnessed)
+            foreign.extend(take_witnesses(self.connection, self.books, witnessed))
             rows.seal(self.connection, self.books, touched)
 
         failpoint.reach("edge.before_apply")

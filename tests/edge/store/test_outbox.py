@@ -195,13 +195,26 @@ def test_every_chunk_names_the_link_before_it_also_across_what_was_shed():
 
 def test_countersignatures_are_kept_the_newest_of_a_lane_and_all_of_the_audit():
     box = outbox()
+    commit(box, tags=dictionary())
+    for i in range(3):
+        commit(box, [Audited(at=i, actor="a", action="b")], [batch(1)])
     for i in range(3):
         seen = [
-            Witness(inc=box.incarnation, stream=stream, seq=i + 1, link="aa" * 32, at=i, signature="bb" * 64)
+            Witness(inc=box.incarnation, stream=stream, seq=c.first, link=c.link.hex(), at=i, signature="bb" * 64)
             for stream in (Stream.AUDIT, Stream.FACT)
+            for c in [lane(box, box.incarnation, stream)[i]]
         ]
-        box.apply([], witnessed=seen)
+        assert box.apply([], witnessed=seen) == []
     assert [(one.stream, one.seq) for one in witnesses(box.connection)] == [(1, 1), (1, 2), (1, 3), (3, 3)]
+
+
+def test_a_countersignature_of_another_chain_is_not_kept_and_tells_of_a_copy():
+    box = outbox()
+    commit(box, [state(1)])
+    other = Witness(inc=box.incarnation, stream=2, seq=1, link="aa" * 32, at=1, signature="bb" * 64)
+    beyond = Witness(inc=box.incarnation, stream=2, seq=9, link="aa" * 32, at=1, signature="bb" * 64)
+    assert [(m.stream, m.stored) for m in box.apply([], witnessed=[other, beyond])] == [(2, 1), (2, 9)]
+    assert witnesses(box.connection) == []
 
 
 # --- hours ---
