@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from edge.flow import Flow
-from edge.uplink import UplinkState
+from edge.link_state import UplinkState
 
 
 class Health:

@@ -7,13 +7,14 @@ import contextlib
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
 import msgspec
 
 from edge.cloud_key import CHECKPOINT, CloudKey
+from edge.link_state import UplinkState, UplinkVitals, enter, full_jitter
 from edge.store import Store, StoredChunk
 from sync import failpoint
 from sync.chain import statement
@@ -22,7 +23,6 @@ from sync.cursor import Cursor
 from sync.effects import (
     Apply,
     AskHoldings,
-    Counters,
     Effect,
     Fetch,
     FetchAgain,
@@ -57,56 +57,9 @@ from sync.transport import Message, NobodyListensError, QuotaError, Transport, T
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.25
-BACKOFF_S: Final = 1.0
-MAX_BACKOFF_S: Final = 120.0
 STEADY_NS: Final = 30_000_000_000
 MAX_NAMED: Final = 128
 """Incarnations in one resume, if they fit a frame."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UplinkVitals:
-    """What the heartbeat says beside the store's numbers."""
-
-    disk_free_bytes: int
-    data_at: int | None
-    """Newest source time among good readings, ns."""
-    sources: Mapping[str, str]
-    """Source → connected, connecting or down."""
-
-
-@dataclass(slots=True)
-class UplinkState:
-    """How the uplink is, for the page and for metrics."""
-
-    state: str = "offline"
-    """offline (no broker), connecting, waiting for the cloud, resuming, streaming."""
-    since: int = 0
-    """Wall clock when it became so, ns."""
-    why: str = ""
-    """What to check, when it is not streaming."""
-    last_receipt_at: int | None = None
-    """Wall clock of the last receipt, ns."""
-    attempts: int = 0
-    """Connections tried."""
-    connects: int = 0
-    """Connections that came about."""
-    foreign: int = 0
-    """Messages that were no frame of our cloud: wrong seal, wrong form, kept by the broker."""
-    unknown: int = 0
-    """Frames of our cloud of a kind this version does not know: the cloud is newer."""
-    unproven: int = 0
-    """Countersignatures that the kept key did not make; not kept."""
-    in_flight: int = 0
-    protocol: int = 0
-    """Of the newest session; 0 before the first."""
-    identity: str = "ok"
-    """conflict: the cloud hears another box with this identity."""
-    cloud_key: str = ""
-    """The key the cloud countersigns with, hex, as its newest challenge said."""
-    cloud_key_changed: bool = False
-    """It is not the one that was kept at the first session."""
-    counters: Counters = field(default_factory=Counters)
 
 
 async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixing two up does not type-check
@@ -137,7 +90,7 @@ async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixi
     waits = full_jitter()
     while True:
         wait_s, session = 0.0, None
-        _enter(seen, "connecting", seen.why, clock)
+        enter(seen, "connecting", seen.why, clock)
         seen.attempts += 1
         try:
             async with connect() as transport:
@@ -169,18 +122,10 @@ async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixi
         except* TransportError as errors:
             error = _first(errors)
             wait_s = error.wait_s if isinstance(error, TransportError) else 0.0
-            _enter(seen, "offline", str(error), clock)
+            enter(seen, "offline", str(error), clock)
         if session is not None and session.steady:
             waits = full_jitter()
         await clock.sleep(max(next(waits), wait_s * random.uniform(1, 1.5)))  # noqa: S311 - spreading, not a secret
-
-
-def full_jitter(first_s: float = BACKOFF_S, longest_s: float = MAX_BACKOFF_S) -> Iterator[float]:
-    """Give waits anywhere below a limit that doubles: a hall of gateways that lost its broker must not come back at once."""
-    limit = first_s
-    while True:
-        yield random.uniform(0, limit)  # noqa: S311 - spreading, not a secret
-        limit = min(longest_s, limit * 2)
 
 
 def _first(errors: BaseExceptionGroup[TransportError]) -> BaseException:
@@ -188,22 +133,6 @@ def _first(errors: BaseExceptionGroup[TransportError]) -> BaseException:
     while isinstance(one, BaseExceptionGroup):
         one = cast("BaseExceptionGroup[BaseException]", one).exceptions[0]
     return one
-
-
-def _enter(seen: UplinkState, state: str, why: str, clock: Clock) -> None:
-    """Note a change of state, and say in the log what a person would want to know: once gone, once back."""
-    if seen.state == state and seen.why == why:
-        return
-    was = seen.state
-    if state == "offline" and why != seen.why:
-        log.warning("uplink down: why=%s; judging goes on, facts wait on disk", why)
-    elif state == "waiting for the cloud" and why and why != seen.why:
-        log.warning("uplink waits: why=%s", why)
-    elif state == "streaming" and was != state:
-        log.info("uplink streaming: connects=%d", seen.connects)
-    if was != state:
-        seen.since = clock.now()
-    seen.state, seen.why = state, why
 
 
 @dataclass(slots=True, kw_only=True)
@@ -340,7 +269,7 @@ class _Session:
         if seen.identity != cursor.identity:
             log.warning("identity: was=%s now=%s", seen.identity, cursor.identity)
             seen.identity = cursor.identity
-        _enter(seen, cursor.state.value, cursor.why, self.clock)
+        enter(seen, cursor.state.value, cursor.why, self.clock)
 
     async def _say(self, frame: Hello | Resume) -> None:
         await self._publish("ctl", frame)

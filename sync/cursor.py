@@ -35,8 +35,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-import msgspec
-
 from sync.effects import (
     Apply,
     AskHoldings,
@@ -47,10 +45,10 @@ from sync.effects import (
     FetchAgain,
     HangUp,
     Piece,
-    Say,
     Send,
     State,
     Turn,
+    carrying,
 )
 from sync.facts import Stream
 from sync.frames import (
@@ -63,20 +61,17 @@ from sync.frames import (
     Loss,
     Receipt,
     Reincarnate,
-    Resume,
     Stale,
     UpFrame,
     Wanted,
-    Watermark,
     Welcome,
 )
+from sync.handshake import Handshake
 from sync.patience import HELLOS_AFTER_SILENCE, LINK_TIMEOUT, Patience
-from sync.sending import FIRST_TIMEOUT, SECOND, Lane, Sending
+from sync.sending import FIRST_TIMEOUT, SECOND, Sending
 
 STOPPED_WAIT: Final = 60 * SECOND
 LONGEST_DELAY: Final = 300 * SECOND
-TURN_RECORDS: Final = 20_000
-TURN_AGE: Final = 60 * SECOND
 _OUTRUN: Final = "the cloud has records under our numbers that we never made: a copy of this box makes them"
 
 
@@ -95,7 +90,6 @@ class Cursor:
         backlog_bytes_s: int | None = None,
     ) -> None:
         self.state = State.OFFLINE
-        self.nonce = ""
         self.why = ""
         """Why there is no session, as far as the cloud said."""
         self.protocol = PROTOCOLS[0]
@@ -105,23 +99,21 @@ class Cursor:
         self.identity = "ok"
         """conflict: the cloud hears another box with this identity."""
         self.counters = counters or Counters()
-        self._hello_frame = Hello(session="", inc=inc, software=software, box=box, public_key=public_key)
-        self._token = token
-        self._session = ""
+        hello = Hello(session="", inc=inc, software=software, box=box, public_key=public_key)
+        self._handshake = Handshake(hello, token)
         self._sending = Sending(backlog_bytes_s)
-        self._lanes = self._sending.lanes
-        self._asking: AskHoldings | None = None
-        self._resumed = False
-        self._turned = False
-        self._after, self._named_upto, self._named_all = 0, 0, True
-        """Closed incarnations up to this order were named before, up to that one now; and whether that is all."""
         self._number = 0
         self._patience = Patience()
 
     @property
     def inc(self) -> str:
         """The present incarnation, as far as the session knows."""
-        return self._hello_frame.inc
+        return self._handshake.inc
+
+    @property
+    def nonce(self) -> str:
+        """Of the session; empty while the cloud has given none."""
+        return self._handshake.nonce
 
     @property
     def due(self) -> int | None:
@@ -149,17 +141,18 @@ class Cursor:
         """A sealed frame of the cloud came."""
         self._patience.sign_of_life(now)
         match self.state, frame:
-            case State.HELLO_SENT, Challenge() if frame.session == self._session:
+            case State.HELLO_SENT, Challenge() if frame.session == self._handshake.session:
                 return self._challenged(frame, now)
-            case State.HELLO_SENT, Stale() if frame.nonce in {"", self._session}:
+            case State.HELLO_SENT, Stale() if frame.nonce in {"", self._handshake.session}:
                 self.why = frame.why  # the cloud will not have our hello; the wait for the next one is running
                 return []
-            case State.RESUME_SENT, Welcome() if frame.nonce == self.nonce and self._resumed:
+            case State.RESUME_SENT, Welcome() if frame.nonce == self.nonce and self._handshake.resumed:
                 return self._welcomed(frame, now, wall)
             case State.STREAMING, Receipt() if frame.nonce == self.nonce and frame.number > self._number:
                 return self._receipt(frame, now, wall)
             case State.STREAMING, Wanted() if frame.nonce == self.nonce:
-                return self._wanted(frame, now)
+                self.counters.ignored += not self._sending.want(frame)
+                return self._pump(now)
             case State.STREAMING, Reincarnate() if frame.nonce == self.nonce and frame.inc == self.inc:
                 return self._turn(frame.why, forked=True)
             case ((State.ADMITTED | State.RESUME_SENT | State.STREAMING), Stale()) if frame.nonce in {"", self.nonce}:
@@ -181,34 +174,20 @@ class Cursor:
 
         complete: there is nothing beyond it. backlog: of the present incarnation's readings; None: not known.
         """
-        if asked != self._asking:
-            return []  # asked in an earlier session
-        self._asking = None
-        if backlog is not None and not self._turned and (backlog.records > TURN_RECORDS or backlog.age > TURN_AGE):
-            # A lane is strictly in order: what is read now would wait behind all this. Once per challenge, or a store
-            # that cannot help would never be resumed.
-            self._turned = True
+        if not self._handshake.answered(asked):
+            return []
+        if self._handshake.far_behind(backlog):
             return self._turn("what is read now does not wait behind the backlog")
-        for one in incarnations:
-            for stream, held in one.streams.items():
-                here = [first for first, _ in held.held] + [loss.first for loss in held.losses]
-                floor = min(here, default=held.last + 1) - 1
-                self._lanes[one.inc, int(stream)] = Lane(one.ord, one.inc, int(stream), one.closed, held.last, floor)
-        closed = [one.ord for one in incarnations if one.closed and one.ord > self._after]
-        self._named_upto = max(closed, default=self._after)
-        self._named_all = (
-            complete or not closed
-        )  # a part that names nothing new is the last one, or we would ask for ever
+        self._sending.name(incarnations)
         self._patience.deadline = now + FIRST_TIMEOUT
-        self._resumed = True
-        return [Say(Resume(nonce=self.nonce, incarnations=list(incarnations), complete=self._named_all))]
+        return [self._handshake.resume(incarnations, complete)]
 
     def turned(self, inc: str, now: int, wall: int) -> list[Effect]:
         """The store has begun a new incarnation, because we asked for it or on its own."""
         if inc == self.inc and self.state is not State.TURNING:
             return []
-        resuming = self.state is State.TURNING and not self._resumed
-        self._hello_frame = msgspec.structs.replace(self._hello_frame, inc=inc)
+        resuming = self.state is State.TURNING and not self._handshake.resumed
+        self._handshake.turned(inc)
         self.counters.turns += 1
         if self.state is State.OFFLINE:
             return []
@@ -219,29 +198,17 @@ class Cursor:
         if asked != self._sending.asked:
             return []  # asked in an earlier session: what is sent belongs to this one
         self._sending.asked = None
-        lane = self._lanes.get((asked.inc, asked.stream))
+        lane = self._sending.lanes.get((asked.inc, asked.stream))
         if self.state is not State.STREAMING or lane is None:
             return []
         lane.last = max(lane.last, last)
         if asked.after != lane.sent:  # sent again from the watermark meanwhile
             return self._pump(now)
-        effects: list[Effect] = []
-        if piece is not None or losses:
-            end = lane.last if piece is None else piece.first + piece.count - 1
-            told = Batch(
-                nonce=self.nonce,
-                inc=lane.inc,
-                stream=lane.stream,
-                first=lane.sent + 1,
-                count=0,
-                last=lane.last,
-                losses=list(losses),
-            )
-            effects.append(self._send(told, piece))
-            self._sending.sent(lane, end, 0 if piece is None else len(piece.body), now)
-        else:
+        if piece is None and not losses:
             lane.sent = lane.last  # nothing there and nothing lost: the store knows what the cloud will say
-        return effects + self._pump(now)
+            return self._pump(now)
+        told = self._sending.batch(lane, piece, losses, self.nonce, now)
+        return [self._send(told, piece), *self._pump(now)]
 
     def found(self, asked: FetchAgain, piece: Piece | None, now: int) -> list[Effect]:
         """The store's answer to what is wanted: the first chunk that has any of it, or none."""
@@ -250,35 +217,13 @@ class Cursor:
         self._sending.asked = None
         if self.state is not State.STREAMING:
             return []
-        lane = self._lanes.get((asked.inc, asked.stream))
-        reach = asked.last if piece is None else piece.first - 1
-        gone = [Loss(asked.first, reach, "gone")] if reach >= asked.first else []
-        end = asked.last if piece is None else piece.first + piece.count - 1
-        last = max(asked.last, end, 0 if lane is None else lane.last)
-        told = Batch(
-            nonce=self.nonce,
-            inc=asked.inc,
-            stream=asked.stream,
-            first=asked.first,
-            count=0,
-            last=last,
-            losses=gone,
-            again=True,
-        )
-        self._sending.bucket.take(0 if piece is None else len(piece.body))
-        self._sending.sent_again(asked, end, now)
+        told = self._sending.batch_again(asked, piece, self.nonce, now)
         return [self._send(told, piece), *self._pump(now)]
 
     def grown(self, last: Mapping[int, int], now: int) -> list[Effect]:
         """The present incarnation has more: stream → newest number."""
-        for stream, number in last.items():
-            key = (self.inc, stream)
-            if key not in self._lanes and self.state is State.STREAMING:
-                newest = max((lane.ord for lane in self._lanes.values()), default=0)
-                present = next((lane.ord for lane in self._lanes.values() if lane.inc == self.inc), newest + 1)
-                self._lanes[key] = Lane(present, self.inc, stream, closed=False, last=number)
-            elif key in self._lanes:
-                self._lanes[key].last = max(self._lanes[key].last, number)
+        if self.state is State.STREAMING:
+            self._sending.grow(self.inc, last)
         return self._pump(now)
 
     def unheard(self, now: int) -> list[Effect]:
@@ -304,23 +249,17 @@ class Cursor:
     def posting(self, now: int, frame: UpFrame) -> None:
         """A message is handed to the link; `posted` follows when the broker has it. Without these only silence counts."""
         self._patience.posting(now)
-        if (lane := self._lane(frame)) is not None:
+        if (lane := self._sending.lane_of(frame, self.nonce)) is not None:
             lane.posting += 1
 
     def posted(self, now: int, frame: UpFrame) -> None:
         """The broker has taken one."""
         self._patience.posted(now)
-        if (lane := self._lane(frame)) is not None:
+        if (lane := self._sending.lane_of(frame, self.nonce)) is not None:
             lane.posting -= 1
             # On a slow line the time-out begins when the chunk is through: sent again before, it would be slower still.
             # A heartbeat's passage says nothing about chunks.
             lane.due = max(lane.due, now + lane.timeout)
-
-    def _lane(self, frame: UpFrame) -> Lane | None:
-        """Give the lane a batch of this session belongs to."""
-        if not isinstance(frame, Batch) or frame.nonce != self.nonce or frame.again:
-            return None
-        return self._lanes.get((frame.inc, frame.stream))
 
     def tick(self, now: int, wall: int) -> list[Effect]:
         """Time has passed; call it a few times a second."""
@@ -346,7 +285,8 @@ class Cursor:
         if frame.protocol not in PROTOCOLS:
             self.why = f"the cloud speaks protocol {frame.protocol}, this gateway {PROTOCOLS}; update one of them"
             return []
-        self.nonce, self.protocol, self.cloud_key = frame.nonce, frame.protocol, frame.public_key
+        self._handshake.nonce = frame.nonce
+        self.protocol, self.cloud_key = frame.protocol, frame.public_key
         self._patience.answered()
         if frame.delay_ms <= 0:
             return self._ask(now)
@@ -357,25 +297,18 @@ class Cursor:
     def _ask(self, now: int) -> list[Effect]:
         self.state = State.RESUME_SENT
         self._patience.deadline = now + FIRST_TIMEOUT
-        self._asking = AskHoldings(self.nonce, self._after)
-        return [self._asking]
+        return [self._handshake.ask()]
 
     def _welcomed(self, frame: Welcome, now: int, wall: int) -> list[Effect]:
-        if self._outrun(frame.watermarks):
+        if self._sending.outrun(self.inc, frame.watermarks):
             return self._turn(_OUTRUN, forked=True)
-        known = {(mark.inc, mark.stream): mark for mark in frame.watermarks}
-        marks: list[Watermark] = []
-        for key, lane in self._lanes.items():
-            mark = known.get(key) or Watermark(inc=lane.inc, stream=lane.stream, stored=0, safe=0)
-            lane.stored = lane.sent = mark.stored
-            lane.safe = mark.safe
-            marks.append(mark)
+        marks = self._sending.begin(frame.watermarks)
         self.state, self.why, self.identity = State.STREAMING, "", frame.identity
         self._sending.open(frame.window)
         self._patience.deadline = now + STOPPED_WAIT
         # The store must have these before anything is fetched: it may turn a latent loss into a declared one.
         effects: list[Effect] = [Apply(marks, welcome=True)]
-        readings = self._lanes.get((self.inc, Stream.FACT))
+        readings = self._sending.lanes.get((self.inc, Stream.FACT))
         if readings is not None and readings.stored < readings.floor:
             # What the readings that follow are read with (their tag dictionary) may be among what neither side has now.
             # A new incarnation begins with it, and goes before what was left behind.
@@ -387,11 +320,11 @@ class Cursor:
         self.counters.receipts += 1
         self.counters.rejected += len(frame.rejected)
         marks = frame.watermarks
-        if any(mark.stored < lane.stored for mark in marks if (lane := self._lanes.get((mark.inc, mark.stream)))):
+        if self._sending.set_back(marks):
             # None of it is applied: the next welcome says where that cloud really is.
             self.why = "the cloud has less than it had: restored from a backup"
             return self._begin(now, wall)
-        if self._outrun(marks):
+        if self._sending.outrun(self.inc, marks):
             return self._turn(_OUTRUN, forked=True)
         progress, resent = self._sending.confirm(marks, now)
         self.counters.resent += resent
@@ -406,27 +339,13 @@ class Cursor:
 
     def _next_part(self, now: int, wall: int) -> list[Effect]:
         """Go on; when there are more incarnations than were named, and those named are all there, name the next ones."""
-        if self._named_all or any(lane.stored < lane.last for lane in self._lanes.values() if lane.closed):
+        if self._handshake.named_all or not self._sending.left_behind_is_there():
             return self._pump(now)
-        after = self._named_upto
-        effects = self._begin(now, wall)
-        self._after = after
-        return effects
-
-    def _wanted(self, frame: Wanted, now: int) -> list[Effect]:
-        if not self._sending.want(frame):
-            self.counters.ignored += 1
-        return self._pump(now)
+        self._patience.begin()
+        self._handshake.from_the_next()
+        return self._hello(now, wall)
 
     # --- doing ---
-
-    def _outrun(self, marks: Sequence[Watermark]) -> bool:
-        """Tell whether the cloud has more of the present incarnation than was ever made here.
-
-        Then another copy of this process makes it. Nothing is applied: what we have under these numbers is not there.
-        """
-        lanes = ((mark, self._lanes.get((mark.inc, mark.stream))) for mark in marks if mark.inc == self.inc)
-        return any(lane is not None and mark.stored > lane.last for mark, lane in lanes)
 
     def _turn(self, why: str, *, forked: bool = False) -> list[Effect]:
         self.state, self.why = State.TURNING, why
@@ -435,7 +354,7 @@ class Cursor:
     def _begin(self, now: int, wall: int) -> list[Effect]:
         """Say hello as often as it takes: the cloud answered, or there is a new link."""
         self._patience.begin()
-        self._after = 0
+        self._handshake.from_the_first()
         return self._hello(now, wall)
 
     def _hello(self, now: int, wall: int) -> list[Effect]:
@@ -445,14 +364,12 @@ class Cursor:
         self._reset()
         self.counters.hellos += 1
         self.state = State.HELLO_SENT
-        self._session = self._token()
-        return [Say(msgspec.structs.replace(self._hello_frame, session=self._session, wall=wall))]
+        return [self._handshake.hello(wall)]
 
     def _reset(self) -> None:
         """Forget the session: nothing that was asked or sent in it counts in the next."""
         self._sending.reset()
-        self._asking, self._resumed, self._turned = None, False, False
-        self.nonce = ""
+        self._handshake.reset()
         self._number = 0
 
     def _tick_streaming(self, now: int, wall: int) -> list[Effect]:
@@ -477,20 +394,7 @@ class Cursor:
         wanted = self._sending.next(now)
         return [] if wanted is None else [wanted]
 
-    def _send(self, frame: Batch, piece: Piece | None) -> Send:
-        """Send a chunk in a frame that says everything else."""
-        self.counters.chunks += 1
-        self.counters.again += frame.again
-        if piece is None:
-            return Send(frame, b"")
-        self.counters.records += piece.count
-        self.counters.bytes += len(piece.body)
-        chained = self.protocol > 1  # an older cloud does not know what to do with it
-        frame = msgspec.structs.replace(
-            frame,
-            first=piece.first,
-            count=piece.count,
-            digest=piece.digest.hex(),
-            before=piece.before.hex() if chained else "",
-        )
-        return Send(frame, piece.body, piece.link if chained else b"")
+    def _send(self, told: Batch, piece: Piece | None) -> Send:
+        self.counters.count(told, piece)
+        # An older cloud does not know what to do with a chain.
+        return Send(told, b"") if piece is None else carrying(told, piece, chained=self.protocol > 1)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
+
 from sync.frames import Batch, Hello, Rejection, Resume, Watermark, Witness
 
 
@@ -110,6 +112,18 @@ class Piece:
     """Its own."""
 
 
+def carrying(frame: Batch, piece: Piece, *, chained: bool) -> Send:
+    """Put a chunk into a frame that says everything else."""
+    told = msgspec.structs.replace(
+        frame,
+        first=piece.first,
+        count=piece.count,
+        digest=piece.digest.hex(),
+        before=piece.before.hex() if chained else "",
+    )
+    return Send(told, piece.body, piece.link if chained else b"")
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """What the present incarnation's readings have that the cloud has not confirmed."""
@@ -137,3 +151,11 @@ class Counters:
     hellos: int = 0
     turns: int = 0
     """New incarnations within the process."""
+
+    def count(self, frame: Batch, piece: Piece | None) -> None:
+        """Count a batch that goes out."""
+        self.chunks += 1
+        self.again += frame.again
+        if piece is not None:
+            self.records += piece.count
+            self.bytes += len(piece.body)

@@ -7,13 +7,13 @@ ones left behind, oldest first; then what the cloud has asked for again. A lane 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from sync.effects import Fetch, FetchAgain
+from sync.effects import Fetch, FetchAgain, Piece
 from sync.facts import Stream
-from sync.frames import Wanted, Watermark
+from sync.frames import Batch, Incarnation, Loss, UpFrame, Wanted, Watermark
 
 SECOND: Final = 1_000_000_000
 FIRST_TIMEOUT: Final = 5 * SECOND
@@ -134,14 +134,90 @@ class Sending:
     def in_flight(self) -> int:
         return sum(len(lane.in_flight) for lane in self.lanes.values()) + (self._again is not None)
 
-    def sent(self, lane: Lane, end: int, size: int, now: int) -> None:
-        """Note that a batch up to `end` with a body of `size` bytes goes out."""
-        lane.sent = end
+    # --- what there is ---
+
+    def name(self, incarnations: Sequence[Incarnation]) -> None:
+        """Take what the store holds."""
+        for one in incarnations:
+            for stream, held in one.streams.items():
+                here = [first for first, _ in held.held] + [loss.first for loss in held.losses]
+                floor = min(here, default=held.last + 1) - 1
+                self.lanes[one.inc, int(stream)] = Lane(one.ord, one.inc, int(stream), one.closed, held.last, floor)
+
+    def begin(self, marks: Sequence[Watermark]) -> list[Watermark]:
+        """Go on after the welcome's watermarks; gives one for each lane, 0 for those that the cloud does not know."""
+        known = {(mark.inc, mark.stream): mark for mark in marks}
+        told: list[Watermark] = []
+        for key, lane in self.lanes.items():
+            mark = known.get(key) or Watermark(inc=lane.inc, stream=lane.stream, stored=0, safe=0)
+            lane.stored = lane.sent = mark.stored
+            lane.safe = mark.safe
+            told.append(mark)
+        return told
+
+    def grow(self, inc: str, last: Mapping[int, int]) -> None:
+        """Note how far the present incarnation is: stream → newest number."""
+        for stream, number in last.items():
+            lane = self.lanes.get((inc, stream))
+            if lane is None:
+                newest = max((lane.ord for lane in self.lanes.values()), default=0)
+                present = next((lane.ord for lane in self.lanes.values() if lane.inc == inc), newest + 1)
+                self.lanes[inc, stream] = Lane(present, inc, stream, closed=False, last=number)
+            else:
+                lane.last = max(lane.last, number)
+
+    def lane_of(self, frame: UpFrame, nonce: str) -> Lane | None:
+        """Give the lane a batch of this session belongs to."""
+        if not isinstance(frame, Batch) or frame.nonce != nonce or frame.again:
+            return None
+        return self.lanes.get((frame.inc, frame.stream))
+
+    def left_behind_is_there(self) -> bool:
+        """Tell whether the cloud has all that earlier incarnations made, as far as they were named."""
+        return all(lane.stored >= lane.last for lane in self.lanes.values() if lane.closed)
+
+    # --- what goes ---
+
+    def batch(self, lane: Lane, piece: Piece | None, losses: Sequence[Loss], nonce: str, now: int) -> Batch:
+        """Give the frame, but for the chunk's own words, of what goes next in a lane: a chunk, or losses to its end."""
+        told = Batch(
+            nonce=nonce,
+            inc=lane.inc,
+            stream=lane.stream,
+            first=lane.sent + 1,
+            count=0,
+            last=lane.last,
+            losses=list(losses),
+        )
+        lane.sent = lane.last if piece is None else piece.first + piece.count - 1
         if not lane.in_flight:
             lane.due = now + lane.timeout
-        lane.in_flight.append(end)
-        if lane.backlog():
-            self.bucket.take(size)
+        lane.in_flight.append(lane.sent)
+        if lane.backlog() and piece is not None:
+            self.bucket.take(len(piece.body))
+        return told
+
+    def batch_again(self, asked: FetchAgain, piece: Piece | None, nonce: str, now: int) -> Batch:
+        """Give the frame of what goes on request; the rest of what was asked for is next."""
+        lane = self.lanes.get((asked.inc, asked.stream))
+        reach = asked.last if piece is None else piece.first - 1
+        gone = [Loss(asked.first, reach, "gone")] if reach >= asked.first else []
+        end = asked.last if piece is None else piece.first + piece.count - 1
+        # One in flight: no receipt counts them, the next one that names the lane (or a while) makes room for another.
+        self._again, self._again_until = (asked.inc, asked.stream), now + AGAIN_WAIT
+        if end < asked.last:
+            self._wants.appendleft(FetchAgain(asked.inc, asked.stream, end + 1, asked.last))
+        self.bucket.take(0 if piece is None else len(piece.body))
+        return Batch(
+            nonce=nonce,
+            inc=asked.inc,
+            stream=asked.stream,
+            first=asked.first,
+            count=0,
+            last=max(asked.last, end, 0 if lane is None else lane.last),
+            losses=gone,
+            again=True,
+        )
 
     def next(self, now: int) -> Fetch | FetchAgain | None:
         """Give what to ask the store for; None while it is asked already, nothing is there, or there is no room."""
@@ -160,6 +236,19 @@ class Sending:
         return self.asked
 
     # --- what comes back ---
+
+    def outrun(self, inc: str, marks: Sequence[Watermark]) -> bool:
+        """Tell whether the cloud has more of the present incarnation than was ever made here.
+
+        Then another copy of this process makes it. Nothing may be applied: what we have under these numbers is not there.
+        """
+        lanes = ((mark, self.lanes.get((mark.inc, mark.stream))) for mark in marks if mark.inc == inc)
+        return any(lane is not None and mark.stored > lane.last for mark, lane in lanes)
+
+    def set_back(self, marks: Sequence[Watermark]) -> bool:
+        """Tell whether the cloud has less than it had within this session."""
+        lanes = ((mark, self.lanes.get((mark.inc, mark.stream))) for mark in marks)
+        return any(lane is not None and mark.stored < lane.stored for mark, lane in lanes)
 
     def confirm(self, marks: Sequence[Watermark], now: int) -> tuple[bool, int]:
         """Take a receipt's watermarks, none of which goes back: (whether there was progress, chunks to be sent again)."""
@@ -228,13 +317,6 @@ class Sending:
             return False
         self._wants.append(want)
         return True
-
-    def sent_again(self, asked: FetchAgain, end: int, now: int) -> None:
-        """A batch up to `end` was sent on request; the rest of what was asked for is next."""
-        # One in flight: no receipt counts them, the next one that names the lane (or a while) makes room for another.
-        self._again, self._again_until = (asked.inc, asked.stream), now + AGAIN_WAIT
-        if end < asked.last:
-            self._wants.appendleft(FetchAgain(asked.inc, asked.stream, end + 1, asked.last))
 
     def due(self) -> int | None:
         """When time alone changes something, monotonic ns; None: never."""

@@ -66,7 +66,7 @@ class Line:
             case Say(Resume() as resume):
                 self.resumes += 1
                 self.largest = max(self.largest, len(seal(resume, b"k")))
-                self.most_lanes = max(self.most_lanes, len(self.cursor._lanes))
+                self.most_lanes = max(self.most_lanes, len(self.cursor._sending.lanes))
                 marks = [self.mark(one.inc, int(s)) for one in resume.incarnations for s in one.streams]
                 self.hear(Welcome(nonce=resume.nonce, watermarks=marks, window=16))
             case Fetch():

@@ -84,7 +84,7 @@ HELLO, ASK, TAKE, TURN, AGAIN = "hello", "ask", "take", "turn", "again"
 FRAMES: dict[str, tuple[Callable[[Cursor], DownFrame], dict[str, list[str]]]] = {
     # What comes in, and what follows where; in every other state it is ignored and counted.
     "a challenge": (
-        lambda cursor: Challenge(session=cursor._session, nonce=NONCE, protocol=2, wall=0),
+        lambda cursor: Challenge(session=cursor._handshake.session, nonce=NONCE, protocol=2, wall=0),
         {"hello sent": [ASK]},
     ),
     "a challenge of another session": (lambda _: Challenge(session="e" * 16, nonce=NONCE, protocol=2, wall=0), {}),
@@ -200,7 +200,7 @@ def test_nobody_is_made_to_wait_for_days():
 
 def test_a_cloud_that_speaks_nothing_in_common_is_said():
     cursor = hello_sent()
-    frame = Challenge(session=cursor._session, nonce=NONCE, protocol=7, wall=0)
+    frame = Challenge(session=cursor._handshake.session, nonce=NONCE, protocol=7, wall=0)
     assert cursor.received(frame, 0, 0) == []
     assert "update one of them" in cursor.why
     assert cursor.state is State.HELLO_SENT
