@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,7 @@ from edge.uplink import UplinkState, UplinkVitals, run_uplink
 from sync.clock import Clock, WallClock
 from sync.facts import Audited, Fact, Stream
 from sync.farewell import farewell
+from sync.frames import Offer
 from sync.logs import log_to_stderr
 from sync.mqtt import Mqtt
 from sync.settings import ConfigError
@@ -139,7 +140,12 @@ async def _run(site: Site) -> None:
 
             parts.append(asyncio.create_task(watch(site, store, clock), name="certificates"))
         if uplink is not None:
-            parts.append(asyncio.create_task(_send(site, store, flow, uplink, keeping), name="uplink"))
+            from edge.deliveries import deliveries_of  # an HTTP client is loaded only where there is a cloud
+
+            deliveries = deliveries_of(site, store, clock, lambda: keeping.offset_ms)
+            parts.append(asyncio.create_task(deliveries.run(), name="packages"))
+            sending = _send(site, store, flow, uplink, keeping, deliveries.offered)
+            parts.append(asyncio.create_task(sending, name="uplink"))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         notify_systemd("READY=1")
         await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -197,17 +203,18 @@ async def _watch(flow: Flow, uplink: UplinkState | None) -> None:
         await flow.clock.sleep(0.2)
 
 
-async def _send(site: Site, store: Store, flow: Flow, state: UplinkState, keeping: Timekeeping) -> None:
+async def _send(  # noqa: PLR0917 - each is a different kind of thing; mixing two up does not type-check
+    site: Site,
+    store: Store,
+    flow: Flow,
+    state: UplinkState,
+    keeping: Timekeeping,
+    on_offer: Callable[[Offer], None],
+) -> None:
     """Keep the uplink: one MQTT connection after another, for ever."""
     uplink = site.file.uplink
     if uplink is None:
         return
-    ca = None if uplink.ca is None else str(site.folder / uplink.ca)
-
-    certificate = None
-    if uplink.certificate is not None and uplink.private_key is not None:
-        certificate = (site.folder / uplink.certificate, uplink.private_key.path(site.folder))
-
     takeovers = Takeovers()
 
     def connect() -> Mqtt:
@@ -218,8 +225,8 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState, keepin
             subscriptions=[site.address.down(what) for what in ("ctl", "ack", "cmd")],
             will=(site.address.up("state"), farewell(key, site.address, store.incarnation)),
             tls=uplink.tls,
-            ca=ca,
-            certificate=certificate,
+            ca=None if site.uplink_ca is None else str(site.uplink_ca),
+            certificate=site.uplink_certificate,
             takeovers=takeovers,
         )
 
@@ -245,6 +252,7 @@ async def _send(site: Site, store: Store, flow: Flow, state: UplinkState, keepin
         box=box_id(),
         signer=store.signer,
         on_offset=keeping.compared,
+        on_offer=on_offer,
         backlog_bytes_s=None if uplink.backlog_kb_s is None else uplink.backlog_kb_s * 1024,
     )
 

@@ -101,6 +101,12 @@ class Page(Model):
     port: Port = 8090
 
 
+Https = Annotated[
+    str, Field(pattern=r"^(https://[A-Za-z0-9.\-\[\]:]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)/?$")
+]
+"""An address without a path; plain http for this machine's own tests only."""
+
+
 class Uplink(Model):
     """The broker. Without this table the gateway keeps everything and sends nothing."""
 
@@ -116,6 +122,9 @@ class Uplink(Model):
     key: Credential
     """The gateway's key, shared with the cloud at enrolment; seals every frame."""
     heartbeat_s: Annotated[float, Field(ge=0.2, le=60)] = 5.0
+    packages: Https | None = None
+    """The cloud's HTTPS, where offered packages are fetched (https://cloud.plant.example:8443); refused if left out.
+    CA and certificate are the ones above."""
     backlog_kb_s: Annotated[int, Field(ge=1)] | None = None
     """Kilobytes (1,024) a second that readings of earlier starts may take after an outage; as fast as it goes if left out."""
 

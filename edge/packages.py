@@ -41,6 +41,10 @@ class PackageError(Exception):
     """A package did not arrive; the message says why and what to check. Asking again goes on where it ended."""
 
 
+class UnreachableError(PackageError):
+    """It was given up for now, for reasons that pass: the network, a busy server."""
+
+
 class _TryAgainError(Exception):
     """One attempt is over, the next one may go better."""
 
@@ -139,7 +143,7 @@ class PackageFolder:
                     why or repr(why),
                 )
                 await self._clock.sleep(least + random.uniform(wait / 2, wait))  # noqa: S311 - spreading, not a secret
-        raise PackageError(
+        raise (PackageError if spoilt == 2 else UnreachableError)(
             f"package {digest[:12]} from {url}: given up at {_size(part) or 0} of {size} bytes: {why or repr(why)}; "
             "check the network and the cloud; asking again goes on from here"
         )

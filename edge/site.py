@@ -44,6 +44,20 @@ class Site:
         gateway = self.file.gateway
         return Address(gateway.tenant, gateway.site, gateway.id)
 
+    @property
+    def uplink_ca(self) -> Path | None:
+        """The CA of broker and cloud; None for the machine's own."""
+        uplink = self.file.uplink
+        return None if uplink is None or uplink.ca is None else self.folder / uplink.ca
+
+    @property
+    def uplink_certificate(self) -> tuple[Path, Path] | None:
+        """Our certificate and its key, for brokers and clouds that ask for one."""
+        uplink = self.file.uplink
+        if uplink is None or uplink.certificate is None or uplink.private_key is None:
+            return None
+        return self.folder / uplink.certificate, uplink.private_key.path(self.folder)
+
 
 def load(path: Path) -> Site:
     """Load and check a site file with its books, rules and credentials. Raises ConfigError with every fault."""
