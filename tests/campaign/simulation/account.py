@@ -136,9 +136,21 @@ class Account:
                     continue
                 if piece in waiting:
                     raise Violation(f"I-1 {self._named(piece)} waits for ever: neither stored nor declared")
+                if piece in living and self._protocol_1_cannot_tell(piece):
+                    continue
                 if piece in living:
                     raise Violation(f"I-1 silent loss: {self._named(piece)} is nowhere any more")
                 self._destroyed(piece, lost)
+
+    def _protocol_1_cannot_tell(self, piece: Piece) -> bool:
+        """Without links nobody can tell a resumed image's records from those that were stored under their numbers."""
+        world = self._s.world
+        if not world.faults["memory_image"] or not (world.plan.has("old_gateway") or world.plan.has("old_cloud")):
+            return False
+        lane = (piece.address, piece.inc, piece.stream)
+        again = all(len(self._s.truth.rows[*lane, seq]) > 1 for seq in range(piece.first, piece.last + 1))
+        world.faults["protocol_1_blind"] += piece.count if again else 0
+        return again
 
     def _named(self, piece: Piece) -> str:
         return f"{piece.box} {piece.inc[:6]}/{piece.stream}/{piece.first}–{piece.last}"
@@ -241,7 +253,8 @@ class Account:
         for box in s.boxes:
             if box.gone:
                 continue
-            links = {(p.inc, p.stream, p.last): p.link for p in box.read.pieces}
+            aside = {bytes(mark) for (mark,) in box.disk.execute("SELECT digest FROM aside")}
+            links = {(p.inc, p.stream, p.last): p.link for p in box.read.pieces if p.digest not in aside}
             for inc, stream, seq, link, at, signature in box.disk.execute(
                 "SELECT inc, stream, seq, link, at, signature FROM witness"
             ):

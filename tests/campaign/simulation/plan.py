@@ -150,6 +150,8 @@ def make(
     return Plan(**{name: getattr(plan, name) for name in Plan.__slots__ if name != "faults"}, faults=tuple(faults))
 
 
+CHATTY: Final = {"nobody_listens", "window_zero", "database_down", "up_cut", "down_cut"}
+"""While these hold a gateway speaks every few seconds: a day of it costs time and shows nothing new."""
 RARE: Final = {"edge_restore", "memory_image", "clone", "replaced", "cloud_restore", "person", "reshard", "wanted"}
 
 
@@ -163,6 +165,8 @@ def _schedule(plan: Plan, kind: str) -> Iterator[Fault]:
         until = at
         if kind in WINDOWS:
             shortest, longest = 0.5 * S, max(2 * S, plan.horizon / 4)
+            if kind in CHATTY:
+                longest = min(longest, 900 * S)
             until = min(plan.horizon, at + int(math.exp(chance.uniform(math.log(shortest), math.log(longest)))))
         everywhere = kind in WINDOWS and chance.random() < 0.3
         where = plan.gateways if everywhere else chance.randrange(plan.gateways)
