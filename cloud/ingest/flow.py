@@ -85,6 +85,8 @@ class Flow:
         )
         self._said: dict[str, None] = {}
         self._inbox = FairQueue()
+        self._several = True
+        """Whether the last transaction had company."""
         self._something = asyncio.Event()
         self._outbox: asyncio.Queue[Say] = asyncio.Queue(OUTBOX)
         self._database_broken = False
@@ -193,12 +195,16 @@ class Flow:
         await asyncio.sleep(1.0)
 
     async def _gather(self) -> list[Item]:
-        """Give what is waiting, and what comes within a moment: small transactions are dear."""
+        """Give what is waiting, and what comes within a moment: small transactions are dear.
+
+        Nobody is waited for while they come one at a time: a gateway with one chunk on its way would wait for itself.
+        """
+        wait_s = GATHER_S if self._several else 0.0
         items: list[Item] = []
         weight, deadline = 0, 0.0
         while weight < MAX_RECORDS_AT_ONCE and len(items) < MAX_ITEMS_AT_ONCE:
             if (item := self._inbox.take()) is not None:
-                deadline = deadline or time.monotonic() + GATHER_S
+                deadline = deadline or time.monotonic() + wait_s
                 items.append(item)
                 weight += records(item)
                 continue
@@ -211,6 +217,7 @@ class Flow:
                     await self._something.wait()
             except TimeoutError:
                 break
+        self._several = len(items) > 1
         return items
 
     async def _one_by_one(self, items: Sequence[Item]) -> None:
