@@ -336,6 +336,34 @@ def test_what_was_forgotten_before_it_was_safe_is_lost_with_its_times_when_the_c
     books(again(box, clock))
 
 
+def test_losses_and_notes_go_once_the_clouds_backup_has_passed_them_and_then_the_incarnation_is_done():
+    clock = Hands()
+    box = outbox(clock, quota=300_000)
+    commit(box, tags=dictionary())
+    for i in range(60):
+        commit(box, readings=[batch(500, noise=True, start=i)])
+        if i == 20:
+            box.apply([mark(box, Stream.FACT, box.last[Stream.FACT], 1)])
+    inc, last = box.incarnation, box.last[Stream.FACT]
+    box.turn("ab" * 16)
+    tables = ("chunk", "loss", "latent", "dictionary")
+
+    def left() -> list[int]:
+        counted = [box.connection.execute(f"SELECT count(*) FROM {table} WHERE ord = 1").fetchone() for table in tables]
+        return [count for (count,) in counted]
+
+    assert all(left()[:3])
+    box.apply([mark(box, Stream.FACT, last, last - 1, inc=inc)])
+    assert left()[0] > 0
+    assert inc in [one.inc for one in box.holdings()[0]]
+    books(box)
+    box.apply([mark(box, Stream.FACT, last, last, inc=inc)])
+    assert left() == [0, 0, 0, 0]
+    assert inc not in [one.inc for one in box.holdings()[0]]
+    assert box.books.sealed_produced == last
+    assert box.books.sealed_lost > 0
+
+
 def test_a_cloud_set_back_gets_from_the_ring_what_the_outbox_has_forgotten(tmp_path: Path):
     ring = Ring(tmp_path / "ring", MB)
     box = outbox(ring=ring)
