@@ -340,7 +340,7 @@ def test_losses_and_notes_go_once_the_clouds_backup_has_passed_them_and_then_the
     clock = Hands()
     box = outbox(clock, quota=300_000)
     commit(box, tags=dictionary())
-    for i in range(60):
+    for i in range(120):
         commit(box, readings=[batch(500, noise=True, start=i)])
         if i == 20:
             box.apply([mark(box, Stream.FACT, box.last[Stream.FACT], 1)])
