@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import platform
@@ -17,11 +18,17 @@ from bench.table import Row, show
 
 SUBJECTS = ("opcua", "modbus", "judgment", "store", "ingest", "gateway", "recovery", "receipt", "drain", "end_to_end")
 """Modules of this folder with `run() -> list[Row]`, in the order they run."""
+ALONE = ("broker",)
+"""Others, which run only when they are named."""
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "subject", nargs="*", choices=(*SUBJECTS, *ALONE, []), metavar="NAME", help=", ".join((*SUBJECTS, *ALONE))
+    )
     rows: list[Row] = []
-    for subject in sys.argv[1:] or SUBJECTS:
+    for subject in parser.parse_args().subject or SUBJECTS:
         began = time.monotonic()
         try:
             found = importlib.import_module(f"bench.{subject}").run()
