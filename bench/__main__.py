@@ -24,11 +24,12 @@ ALONE = ("broker",)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "subject", nargs="*", choices=(*SUBJECTS, *ALONE, []), metavar="NAME", help=", ".join((*SUBJECTS, *ALONE))
-    )
+    parser.add_argument("subject", nargs="*", metavar="NAME", help=", ".join((*SUBJECTS, *ALONE)))
+    subjects = parser.parse_args().subject or SUBJECTS
+    if unknown := set(subjects) - {*SUBJECTS, *ALONE}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join((*SUBJECTS, *ALONE))}")
     rows: list[Row] = []
-    for subject in parser.parse_args().subject or SUBJECTS:
+    for subject in subjects:
         began = time.monotonic()
         try:
             found = importlib.import_module(f"bench.{subject}").run()
