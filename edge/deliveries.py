@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT: Final = "packages"
 OPEN: Final = 32
 """Offers that may wait; the cloud says further ones again later."""
-ANSWERED: Final = 256
+ANSWERED: Final = 64
 """Answers remembered, so that an offer said again is not answered again."""
 MOST: Final = 16
 """Packages kept, and their bytes, parts on their way included."""
@@ -113,6 +113,8 @@ class Deliveries:
         self._room = None if isinstance(packages, str) else _Room(packages.folder, most, most_bytes)
         self._again_s = again_s
         self._news = asyncio.Event()
+        self._waits_for: dict[_Open, str] = {}
+        """Why an open one is not here yet."""
         try:
             kept = msgspec.json.decode(store.checkpoint(CHECKPOINT) or b"{}", type=_Kept)
         except msgspec.DecodeError:
@@ -142,6 +144,7 @@ class Deliveries:
                 why = await self._see_through(one)
             except UnreachableError as error:
                 log.warning("package waits: %s", error)
+                self._waits_for[one] = f"; before: {error}"
                 self._open.remove(one)
                 self._open.append(one)
                 await self._clock.sleep(self._again_s)
@@ -158,7 +161,7 @@ class Deliveries:
                 await self._make_room(room, one)
                 await packages.fetch(f"{self._url}/packages/{one.digest}", one.digest, one.size)
         except TimeoutError:
-            return "it expired before it was here"
+            return f"it expired before it was here{self._waits_for.get(one, '')}"
         except UnreachableError:
             raise
         except PackageError as error:
@@ -186,6 +189,7 @@ class Deliveries:
 
     async def _answer(self, one: _Open, why: str) -> None:
         self._open.remove(one)
+        self._waits_for.pop(one, None)
         self._answered = [*self._answered, one][-ANSWERED:]
         detail = {"size": one.size, "expires": one.expires} | ({"why": why} if why else {})
         fact = self._audited("package.refused" if why else "package.received", one.digest, detail)

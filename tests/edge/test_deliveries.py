@@ -23,6 +23,7 @@ from sync.facts import Audited, Stream
 from sync.frames import Offer
 from tests.edge.stores import store_in, until
 from tests.edge.test_packages import GATEWAY, KEY, QUICK, Cloud, Rationed, ca, cloud, package  # noqa: F401
+from tests.servers import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 DAY = 86_400 * 10**9
@@ -126,6 +127,17 @@ async def test_a_package_that_expires_while_it_is_fetched_is_given_up(store: Sto
             deliveries.offered(offer(digest, len(content), ends_in=2 * 10**9))
             assert [(a, d) for a, d, _ in await answers(store, 1)] == [("package.refused", digest)]
     assert digest not in there(tmp_path)
+
+
+async def test_one_that_never_could_be_fetched_says_why_when_it_expires(store: Store, tmp_path: Path, cloud: Cloud):
+    digest, content = package(cloud, tmp_path, 1000)
+    async with running(store, folder(tmp_path, cloud, attempts=1), f"https://localhost:{free_port()}") as deliveries:
+        deliveries.offered(offer(digest, len(content), ends_in=10**9))
+        ((action, _, why),) = await answers(store, 1)
+    assert action == "package.refused"
+    assert why.startswith("it expired before it was here; before: ")
+    assert "given up at 0 of 1000 bytes" in why
+    assert "check the network" in why
 
 
 async def test_a_wrong_size_is_refused(cloud: Cloud, store: Store, tmp_path: Path):
