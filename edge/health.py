@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,6 +14,8 @@ from prometheus_client.registry import Collector
 
 from edge.flow import Flow
 from edge.link_state import UplinkState
+from edge.store import StoreCounts
+from sync.timing import UNSET_BEFORE_NS
 
 
 class Health:
@@ -42,6 +45,7 @@ class Health:
                 "oldest_age_s": None if counts.oldest_at is None else max(0.0, (now - counts.oldest_at) / 1e9),
                 "autonomy_hours": counts.autonomy_hours,
                 "blocked": counts.blocked,
+                "ring_bytes": counts.ring_bytes,
                 "commit_p99_ms": counts.commit_p99_ms,
             },
             "sources": [
@@ -56,10 +60,27 @@ class Health:
                 }
                 for source in flow.sources.values()
             ],
+            "warnings": [{"kind": kind, "text": text} for kind, text in self._warnings(counts, now)],
             "lines": [self._line(work_unit) for work_unit in flow.pipelines],
             "judged_total": flow.judged,
             "judged_while_offline": flow.judged_offline,
         }
+
+    def _warnings(self, counts: StoreCounts, now: int) -> Iterator[tuple[str, str]]:
+        """Give what a person must look at: (kind, the sentence), gravest first."""
+        if counts.blocked is not None:
+            yield "blocked", counts.blocked
+        for subject, why in sorted(counts.alarms.items()):
+            yield subject.partition(".")[0], why
+        if now < UNSET_BEFORE_NS:
+            yield "clock", "the clock was never set: times are dated right once it is; check the time service"
+        if self.uplink is not None and self.uplink.identity != "ok":
+            yield (
+                "identity",
+                "another box speaks with this gateway's identity; the cloud keeps both apart until one is chosen",
+            )
+        if self.uplink is not None and self.uplink.cloud_key_changed:
+            yield "cloud_key", "the cloud signs with another key than before; ask who changed it"
 
     def _uplink(self, now: int) -> dict[str, Any]:
         if self.uplink is None:

@@ -67,8 +67,8 @@ class StoreCounts:
     """Of the last 1,024 commits, from call to disk; readings wait a moment for company."""
     blocked: str | None = None
     """Why nothing can be committed at present."""
-    alarms: tuple[str, ...] = ()
-    """What a person must look at, with what to do."""
+    alarms: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Subject (lane.audit, log …) → what a person must look at, with what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Totals:
     ring_bytes: int = 0
     written: Mapping[Stream, int] = field(default_factory=dict[Stream, int])
     """Bytes since the start."""
-    alarms: tuple[str, ...] = ()
+    alarms: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True)
@@ -173,7 +173,7 @@ class Summing:
             used_bytes=disk.used(),
             ring_bytes=0 if outbox.ring is None else outbox.ring.size,
             written=dict(outbox.written),
-            alarms=tuple(disk.alarms.values()),
+            alarms=dict(disk.alarms),
         )
         for lane in mine:
             self._sums[lane.stream].add(lane, -1)

@@ -1,6 +1,6 @@
 """A box without a battery starts in 1970: it judges at once, and when its clock is set nothing is lost or left undated.
 
-The gateways' wall clock is libfaketime's (monotonic time stays real); the plant's and the cloud's are right.
+The plant's clock and the cloud's are right.
 """
 
 from __future__ import annotations
@@ -17,29 +17,9 @@ from sync.timing import UNSET_BEFORE_NS
 from tests.scenarios.hall import LINES, Hall
 from tests.scenarios.test_promise import pass_time, prove
 from tests.servers import Broker, wait_until
+from tests.wrong_clock import WrongClock
 
 pytestmark = pytest.mark.timeout(180)
-
-FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-
-
-class WrongClock:
-    """The wall clock of the processes started with `environment`."""
-
-    def __init__(self, folder: Path) -> None:
-        assert FAKETIME is not None, "libfaketime is missing; run tests/install_parts.sh"
-        self._file = folder / "clock"
-        self.environment = {
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def off_by(self, seconds: float) -> None:
-        draft = self._file.with_suffix(".new")
-        draft.write_text(f"{seconds:+.0f}s\n")
-        draft.replace(self._file)
 
 
 @pytest.fixture

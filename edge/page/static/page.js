@@ -87,6 +87,19 @@ function showUplink() {
   put(byId("incarnation"), `${words.incarnation} ${status.incarnation.slice(0, 8)}`);
 }
 
+function showWarnings() {
+  const list = byId("warnings");
+  list.hidden = status.warnings.length === 0;
+  const items = status.warnings.map(({ kind, text }) => {
+    const item = document.createElement("li");
+    item.lang = words.warning[kind] ? language : "en";
+    item.textContent = words.warning[kind] ?? text;
+    item.title = text;
+    return item;
+  });
+  if (items.map((item) => item.textContent).join() !== [...list.children].map((item) => item.textContent).join()) list.replaceChildren(...items);
+}
+
 function showLine(node, line) {
   const [area, center, unit] = line.work_unit.split("/");
   put(node.querySelector(".where"), `${area} / ${center}`);
@@ -167,6 +180,7 @@ function show() {
   document.title = `${status.gateway} · Triflow`;
   put(byId("clock"), time(status.now));
   showUplink();
+  showWarnings();
   list(
     byId("lines"),
     status.lines,

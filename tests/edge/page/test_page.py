@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.servers import free_port, listens, process, wait_until
+from tests.wrong_clock import WrongClock
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -81,7 +84,7 @@ critical_high = 70
 
 
 @contextlib.contextmanager
-def press(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def press(folder: Path, env: dict[str, str] | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a gateway with a simulated press that is always too hot, and a cloud that never answers."""
     port, log = free_port(), folder / "gateway.log"
     (folder / "credentials").mkdir()
@@ -89,7 +92,7 @@ def press(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     (folder / "site.toml").write_text(SITE.format(page=port, nobody=free_port()))
     (folder / "press.toml").write_text(BOOK)
     (folder / "press.rules.toml").write_text(RULES)
-    with process("triflow", "edge", "run", str(folder / "site.toml"), log=log) as running:
+    with process("triflow", "edge", "run", str(folder / "site.toml"), log=log, env=env) as running:
         wait_until(lambda: _up(running, port, log), "the gateway's page answers", 30)
         home = f"http://127.0.0.1:{port}"
         wait_until(lambda: httpx.get(f"{home}/api/status").json()["judged_while_offline"] > 0, "it judges alone", 30)
@@ -161,6 +164,24 @@ async def test_the_page_speaks_the_gateways_language_until_another_is_chosen(gat
     sizes = await page.locator("button").evaluate_all("(all) => all.map((b) => b.getBoundingClientRect().height)")
     assert min(sizes) >= 48  # touched with gloves
     await context.close()
+
+
+async def test_what_a_person_must_look_at_stands_on_top_and_goes_when_it_is_well(
+    tmp_path: Path, browser: Browser
+) -> None:
+    clock = WrongClock(tmp_path)
+    clock.off_by(60 - time.time())
+    with press(tmp_path, env={**os.environ, **clock.environment}) as (home, _):
+        page = await browser.new_page()
+        await live(page, f"{home}/?lang=en")
+        await expect(page.locator("#warnings li")).to_have_text(
+            ["The clock was never set. Judging goes on, and times are put right once it is."]
+        )
+        await page.locator("#language").click()
+        await expect(page.locator("#warnings li")).to_contain_text("시계가 한 번도 맞춰지지 않았습니다.")
+        clock.off_by(0)
+        await expect(page.locator("#warnings")).to_be_hidden(timeout=15_000)
+        await page.close()
 
 
 async def test_a_gateway_that_is_gone_is_said_and_its_last_figures_stay(tmp_path: Path, browser: Browser) -> None:
