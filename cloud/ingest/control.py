@@ -53,7 +53,7 @@ def resume(tx: Transaction, item: Item, frame: Resume) -> None:
         ),
     )
     answer.welcome, answer.identity = True, presence.identity
-    if item.protocol >= 2 and not presence.conflict:  # two boxes, one identity: nothing is ordered of either
+    if item.protocol >= 2 and _one_box(tx, gateway, owner):
         answer.offers += offers.hand_out(connection, address, tx.now_ms, anew=True)
 
 
@@ -82,7 +82,6 @@ def heartbeat(tx: Transaction, item: Item, frame: Heartbeat) -> None:
                     (number, int(name), address.tenant, holdings.last),
                 )
     row = connection.one("select identity from gateway where id=?", (gateway,))
-    conflict = row is not None and row[0] == "conflict"
     connection.execute(
         "update gateway set last_seen_ms=?, gone_ms=null, clock_offset_ms=?, waiting=?, waiting_bytes=?,"
         " oldest_at=?, disk_free_bytes=?, autonomy_hours=?, data_at=?, sources=?, holdings=?, holdings_ms=?"
@@ -97,7 +96,7 @@ def heartbeat(tx: Transaction, item: Item, frame: Heartbeat) -> None:
             frame.autonomy_hours,
             frame.data_at,
             msgspec.json.encode(frame.sources).decode(),
-            _holdings(tx, gateway, frame.holdings, merge=conflict),
+            _holdings(tx, gateway, frame.holdings, merge=row is not None and row[0] == "conflict"),
             tx.now_ms,
             gateway,
         ),
@@ -106,8 +105,20 @@ def heartbeat(tx: Transaction, item: Item, frame: Heartbeat) -> None:
     _bring_up_to_date(tx, item, {number: inc for inc, number in numbers.items()})
     answer = tx.done.answer(item.caller)
     answer.wanted += wanted.hand_out(connection, gateway, tx.now_ms)
-    if item.protocol >= 2 and not conflict:
+    if item.protocol >= 2 and _one_box(tx, gateway, frame.inc):
         answer.offers += offers.hand_out(connection, address, tx.now_ms)
+
+
+def _one_box(tx: Transaction, gateway: int, inc: str) -> bool:
+    """Tell whether this start speaks for its gateway alone: of two boxes with one identity nothing is ordered."""
+    return bool(
+        tx.one(
+            "select 1 from incarnation i join gateway g on g.id=i.gateway"
+            " where g.id=? and i.inc=? and g.identity='ok' and not i.discarded",
+            gateway,
+            inc,
+        )
+    )
 
 
 def _reconcile(tx: Transaction, item: Item, one: Incarnation, *, roll_back: bool) -> None:

@@ -22,6 +22,7 @@ from cloud.database import Database
 from cloud.ingest import orders
 from cloud.ingest.door import OFFER_S, Door, Say
 from cloud.ingest.items import Committed, Item
+from cloud.ingest.presence import keep
 from cloud.packages import offers
 from cloud.packages.offers import AGAIN_MS, AT_ONCE, Package
 from cloud.packages.store import Packages, beside_the_database
@@ -85,6 +86,26 @@ async def test_a_gateway_of_protocol_1_is_never_offered_anything(hall: Hall):
     assert answer(await resumed(hall, start, 1)).offers == []
     assert answer(await beat(hall, start, 1)).offers == []
     assert await hall.rows("select sent_ms from offer") == [(None,)]
+
+
+async def test_while_two_boxes_are_one_gateway_neither_is_offered_anything(hall: Hall):
+    async def come(start: Start, *others: Start, box: str) -> Committed:
+        item = Item(start.address, start.resume(*others), inc=start.inc, box=box, protocol=2)
+        return await hall.do(item)
+
+    original = Start()
+    await come(original, box="a" * 32)
+    copy = Start(ord=2, previous=original.inc)
+    closed = Start(inc=original.inc, closed=True)
+    await come(copy, closed, box="b" * 32)
+    package = await offered(hall)
+    assert answer(await come(original, box="a" * 32)).offers == []
+    assert answer(await beat(hall, copy)).offers == []
+    ((number,),) = await hall.rows("select id from gateway")
+    await hall.database.write(lambda c: keep(c, number, "demo", original.inc, 1))
+    assert answer(await come(copy, closed, box="b" * 32)).offers == []
+    assert answer(await beat(hall, copy)).offers == [], "the box that was not kept is none"
+    assert answer(await beat(hall, original)).offers == [package]
 
 
 async def test_an_offer_that_expired_is_not_said(hall: Hall):
