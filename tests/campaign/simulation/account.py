@@ -13,7 +13,7 @@ from sync.timing import UNSET_BEFORE_NS
 from tests.campaign.simulation.installation import signer
 from tests.campaign.simulation.ranges import covers, merged
 from tests.campaign.simulation.truth import Piece
-from tests.campaign.simulation.world import Violation
+from tests.campaign.simulation.world import ViolationError
 
 if TYPE_CHECKING:
     from tests.campaign.simulation.simulate import Simulation
@@ -60,7 +60,7 @@ class Account:
         for key, (_, digest) in digests.items():
             piece = next((one for one in self._s.truth.pieces.get(key, []) if one.digest == digest), None)
             if piece is None:
-                raise Violation(f"I-3 stored, and never committed on a gateway: {key}")
+                raise ViolationError(f"I-3 stored, and never committed on a gateway: {key}")
             for offset in range(piece.count):
                 expected[*key[:3], piece.first + offset] = (piece, offset)
         for name, inc, stream, seq, body in cloud.rows(
@@ -74,19 +74,19 @@ class Account:
             self._row((name, inc, stream, seq), expected, (tag, at, value))
         if expected:
             place = min(expected)
-            raise Violation(f"I-1 {len(expected)} records of stored chunks have no row, the first at {place}")
+            raise ViolationError(f"I-1 {len(expected)} records of stored chunks have no row, the first at {place}")
 
     def _row(self, place: tuple[str, str, int, int], expected: dict[Any, tuple[Piece, int]], content: Any) -> None:
         found = expected.pop(place, None)
         if found is None:
-            raise Violation(f"I-2 a row of no stored chunk, or two of one record: {place}")
+            raise ViolationError(f"I-2 a row of no stored chunk, or two of one record: {place}")
         piece, offset = found
         if self._content(piece, offset) != content:
-            raise Violation(f"I-3 the row at {place} is not what was committed")
+            raise ViolationError(f"I-3 the row at {place} is not what was committed")
         uid = piece.uids[offset]
         if uid is not None:
             if uid in self._seen:
-                raise Violation(f"I-2 record {uid} stands at {self._seen[uid]} and at {place}")
+                raise ViolationError(f"I-2 record {uid} stands at {self._seen[uid]} and at {place}")
             self._seen[uid] = place
         self._rows.add((*place, piece.digest))
 
@@ -135,22 +135,10 @@ class Account:
                         self._really_lost(piece, reasons[lane], piece in waiting)
                     continue
                 if piece in waiting:
-                    raise Violation(f"I-1 {self._named(piece)} waits for ever: neither stored nor declared")
-                if piece in living and self._protocol_1_cannot_tell(piece):
-                    continue
+                    raise ViolationError(f"I-1 {self._named(piece)} waits for ever: neither stored nor declared")
                 if piece in living:
-                    raise Violation(f"I-1 silent loss: {self._named(piece)} is nowhere any more")
+                    raise ViolationError(f"I-1 silent loss: {self._named(piece)} is nowhere any more")
                 self._destroyed(piece, lost)
-
-    def _protocol_1_cannot_tell(self, piece: Piece) -> bool:
-        """Without links nobody can tell a resumed image's records from those that were stored under their numbers."""
-        world = self._s.world
-        if not world.faults["memory_image"] or not (world.plan.has("old_gateway") or world.plan.has("old_cloud")):
-            return False
-        lane = (piece.address, piece.inc, piece.stream)
-        again = all(len(self._s.truth.rows[*lane, seq]) > 1 for seq in range(piece.first, piece.last + 1))
-        world.faults["protocol_1_blind"] += piece.count if again else 0
-        return again
 
     def _named(self, piece: Piece) -> str:
         return f"{piece.box} {piece.inc[:6]}/{piece.stream}/{piece.first}–{piece.last}"
@@ -158,19 +146,19 @@ class Account:
     def _explain(self, reason: str, where: Any) -> None:
         kinds = EXPLAINED.get(reason)
         if kinds is None or not any(self._s.world.faults[kind] for kind in kinds):
-            raise Violation(f"I-1 a loss that nothing explains: {reason} {where}")
+            raise ViolationError(f"I-1 a loss that nothing explains: {reason} {where}")
 
     def _not_twice(self, piece: Piece, lost: list[tuple[int, int]]) -> None:
         for seq in range(piece.first, piece.last + 1):
             if covers(lost, seq, seq):
-                raise Violation(f"I-7 {self._named(piece)} is stored, and {seq} is declared lost as well")
+                raise ViolationError(f"I-7 {self._named(piece)} is stored, and {seq} is declared lost as well")
 
     def _really_lost(self, piece: Piece, reasons: list[tuple[int, int, str]], waits: bool) -> None:
         if self._s.world.faults["cloud_restore"] and not waits:
             return  # a backup from before what a gateway had forgotten, rightly by what it knew
         said = {reason for first, last, reason in reasons if first <= piece.last and last >= piece.first}
         if not said & OURS_TO_LOSE and not (said == {"gone"} and self._s.world.faults["person"]):
-            raise Violation(
+            raise ViolationError(
                 f"I-7 {self._named(piece)} is declared {said}, and its gateway never lost it (held: {waits})"
             )
 
@@ -183,7 +171,9 @@ class Account:
                 continue
             if any((*lane, seq, other.digest) in self._rows for other, _ in self._s.truth.rows[*lane, seq]):
                 continue  # a resumed memory image used its number again
-            raise Violation(f"I-1 {self._named(piece)} was announced, went with its disk, and {seq} is not declared")
+            raise ViolationError(
+                f"I-1 {self._named(piece)} was announced, went with its disk, and {seq} is not declared"
+            )
         self._s.world.faults["unannounced"] += piece.count
 
     def _apart(self) -> set[bytes]:
@@ -210,7 +200,9 @@ class Account:
             ):
                 piece = by_place.get((inc, stream, first, bytes(mark)))
                 if piece is None:
-                    raise Violation(f"I-3 {box.name} holds {inc[:6]}/{stream}/{first}, which was not committed on it")
+                    raise ViolationError(
+                        f"I-3 {box.name} holds {inc[:6]}/{stream}/{first}, which was not committed on it"
+                    )
                 waiting.add(piece)
         return waiting, living
 
@@ -230,19 +222,19 @@ class Account:
             piece = next(one for one in s.truth.pieces[here] if one.digest == digest)
             if not before:
                 if not old:
-                    raise Violation(f"I-14 {here} was stored without its place in the chain")
+                    raise ViolationError(f"I-14 {here} was stored without its place in the chain")
                 known = end = None
                 continue
             if link != follow(before, digest) or link != piece.link:
-                raise Violation(f"I-14 the chain does not hold at {here}")
+                raise ViolationError(f"I-14 the chain does not hold at {here}")
             if end == (inc, stream, first - 1) and before != known:
-                raise Violation(f"I-14 {here} does not follow the chunk before it")
+                raise ViolationError(f"I-14 {here} does not follow the chunk before it")
             known, end = link, (inc, stream, first + count - 1)
             if sample and signature and key:
                 sample -= 1
                 said = statement(name, (inc, stream), first + count - 1, link)
                 if not genuine(bytes.fromhex(key), said, signature):
-                    raise Violation(f"I-15 the gateway did not sign {here}")
+                    raise ViolationError(f"I-15 the gateway did not sign {here}")
         self._witnesses()
 
     def _witnesses(self) -> None:
@@ -259,14 +251,14 @@ class Account:
                 "SELECT inc, stream, seq, link, at, signature FROM witness"
             ):
                 if (inc, stream, seq) in links and links[inc, stream, seq].hex() != link:
-                    raise Violation(
+                    raise ViolationError(
                         f"I-15 {box.name} has a countersignature for another chain: {inc[:6]}/{stream}/{seq}"
                     )
                 if sample:
                     sample -= 1
                     said = statement(str(box.address), (inc, stream), seq, bytes.fromhex(link), at)
                     if not genuine(public, said, bytes.fromhex(signature)):
-                        raise Violation(
+                        raise ViolationError(
                             f"I-15 {box.name} keeps a countersignature that is none: {inc[:6]}/{stream}/{seq}"
                         )
 
@@ -285,7 +277,7 @@ class Account:
             (dated * 60_000_000_000,),
         )
         if json.dumps(kept) != json.dumps(made):
-            raise Violation("I-2 the sums of readings are not those of their rows")
+            raise ViolationError("I-2 the sums of readings are not those of their rows")
 
 
 _NAMED: Final = "g.tenant||'/'||g.site||'/'||g.name, i.inc"

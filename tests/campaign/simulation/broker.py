@@ -56,6 +56,10 @@ class Broker:
     def connect(self, link: Link) -> bool:
         """Take a client in; another one of the same client id is thrown out. False when there is no way."""
         weather = self._weather
+        late = self._world.plan.has("late_line") and self._world.now < self._world.plan.horizon // 3
+        if link.address is not None and late:
+            self._world.count("late_line")
+            return False
         if self._world.now < self.down_until or any(
             weather.holds(kind, link.where) for kind in ("link_down", "up_cut", "down_cut") if link.address is not None
         ):

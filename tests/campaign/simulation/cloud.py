@@ -105,8 +105,12 @@ class Worker:
             self._commit(items)
         except DataError:
             self.ingest.forget()
-            for item in items:
-                self._alone(item)
+            try:
+                for item in items:
+                    self._alone(item)
+            except DatabaseError as error:
+                self.ingest.forget()
+                self.cloud.world.say(f"cloud-{self.number}", f"cannot store: {error}")
         except DatabaseError as error:
             self.ingest.forget()
             self.cloud.world.say(f"cloud-{self.number}", f"cannot store: {error}")
@@ -315,12 +319,16 @@ class Cloud:
         self.world.say("person", f"wants {address.gateway} {inc[:6]}/{stream}/{span}")
         return True
 
-    def give_up(self, where: int) -> bool:
-        """Close the orphans of a gateway on a person's word; tells whether there were any."""
+    def give_up(self, where: int, *, hasty: bool = False) -> bool:
+        """Close the orphans of a gateway on a person's word, or, hastily, whatever is not complete; tells whether any were."""
         address = ADDRESSES[where]
+        which = (
+            "exists (select 1 from ingest_stream s where s.inc=i.id and s.stored<s.last)"
+            if hasty
+            else "i.suspect_ms is not null"
+        )
         rows = self.rows(
-            "select i.inc from incarnation i join gateway g on g.id=i.gateway where i.suspect_ms is not null and g.name=?"
-            " order by i.id",
+            f"select i.inc from incarnation i join gateway g on g.id=i.gateway where {which} and g.name=? order by i.id",
             (address.gateway,),
         )
         for (inc,) in rows:

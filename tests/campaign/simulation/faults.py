@@ -127,7 +127,7 @@ class Faults:
             box.kill()
         else:  # both run, until a person ends one of them
             twin = self._s.add_box(box.where, f"{box.name}~")
-            twin.old = box.old
+            twin.old, twin.signer = box.old, box.signer
             self._s.twins.append((box, twin))
             box = twin
         box.resume(image)
@@ -142,7 +142,7 @@ class Faults:
             chosen = box.snapshots[-1]
             source = chosen.disk, chosen.read
         twin = self._s.add_box(box.where, f"{box.name}'")
-        twin.old = box.old
+        twin.old, twin.signer = box.old, box.signer
         twin.dictionary = box.dictionary
         twin.set_disk(*source)
         self.world.say(twin.name, f"is a clone of {box.name}")
@@ -227,5 +227,5 @@ class Faults:
             self.world.count("wanted")
 
     def _person(self, fault: Fault) -> None:
-        if self._s.cloud.give_up(fault.where):
+        if self._s.cloud.give_up(fault.where, hasty=True):
             self.world.count("person")

@@ -28,7 +28,7 @@ from tests.campaign.simulation.plan import MS, S
 from tests.campaign.simulation.truth import Read, Truth
 from tests.campaign.simulation.uplink import Session
 from tests.campaign.simulation.weather import Weather
-from tests.campaign.simulation.world import Clock, Violation, World
+from tests.campaign.simulation.world import Clock, ViolationError, World
 
 QUOTA: Final = 64 << 20
 PAGE: Final = 4096
@@ -59,6 +59,8 @@ class Box:
         self.clock = Clock(world, started=world.now)
         self.old = world.plan.has("old_gateway") and world.chance("old").random() < 0.7
         self.disk = opened(made.edge)
+        self.disks = 0
+        """Counts how often another disk took the place of the one before."""
         self.read = Read()
         self.outbox: Outbox
         self.session: Session | None = None
@@ -69,7 +71,7 @@ class Box:
         """Counts processes: what belongs to an earlier one is dropped."""
         self.snapshots: list[Snapshot] = []
         self.dictionary = 0
-        self.signer = signer(self.address.gateway if name.endswith(("'", "~")) else name)
+        self.signer = signer(name)
         self.box_id = hashlib.sha256(name.encode()).hexdigest()[:32]
         self.least_quota = 0
         """A quota below this cannot be kept: there is nothing left that may be shed."""
@@ -118,7 +120,7 @@ class Box:
             self.broker.leave(self.session.link)
             self.session = None
         if self.disk.in_transaction:
-            raise Violation(f"{self.name}: a transaction was left open")
+            raise ViolationError(f"{self.name}: a transaction was left open")
 
     def restart_later(self, most: int = 10 * S) -> None:
         self.world.after(self.world.chance(f"restart/{self.name}").randrange(50 * MS, most), self.start)
@@ -132,6 +134,7 @@ class Box:
             del self.snapshots[self.world.chance("keep").randrange(3)]
 
     def set_disk(self, content: bytes, read: Read) -> None:
+        self.disks += 1
         self.disk.close()
         self.disk = opened(content)
         self.read = read.copy()
@@ -236,7 +239,7 @@ class Box:
         self._known_dictionary = self._known_dictionary or dictionary is not None
         found = self.read_back()
         if found != uids:
-            raise Violation(f"I-1 {self.name}: committed {sorted(uids)}, on disk {sorted(found)}")
+            raise ViolationError(f"I-1 {self.name}: committed {sorted(uids)}, on disk {sorted(found)}")
         last = " ".join(f"{int(s)}:{n}" for s, n in sorted(self.outbox.last.items()))
         self.world.say(self.name, f"committed {len(uids)} → {last}")
         if self.session is not None:
@@ -275,6 +278,7 @@ class Box:
     def resume(self, image: Snapshot) -> None:
         """Go on from an image: the same incarnation, the same numbers; only the connection is a new one."""
         self.disk.close()
+        self.disks += 1
         disk, outbox, known_dictionary = image.process
         self.disk, self.outbox, self.read = disk, outbox, image.read.copy()
         self._known_dictionary = known_dictionary

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tests.campaign.simulation.account import Account
 from tests.campaign.simulation.gateway import PAGE, Box
 from tests.campaign.simulation.ranges import covers, holes, merged
-from tests.campaign.simulation.world import Violation
+from tests.campaign.simulation.world import ViolationError
 
 if TYPE_CHECKING:
     from tests.campaign.simulation.simulate import Simulation
@@ -39,7 +39,7 @@ class Oracle:
     # --- while it runs ---
 
     def glance(self) -> None:
-        """Check what must hold at every instant. Raises Violation."""
+        """Check what must hold at every instant. Raises ViolationError."""
         self._cloud()
         for box in self._s.boxes:
             if box.alive:
@@ -58,13 +58,13 @@ class Oracle:
         for key, was in self._chunks.items():
             now = found.get(key)
             if now is None:
-                raise Violation(f"I-4 a stored chunk is gone: {key}")
+                raise ViolationError(f"I-4 a stored chunk is gone: {key}")
             if now != was:
-                raise Violation(f"I-4 a stored chunk was written over: {key}")
+                raise ViolationError(f"I-4 a stored chunk was written over: {key}")
         for key in found.keys() - self._chunks.keys():
             pieces = self._s.truth.pieces.get(key, [])
             if not any(piece.digest == found[key][1] and piece.count == found[key][0] for piece in pieces):
-                raise Violation(f"I-3 stored, and never committed on a gateway: {key}")
+                raise ViolationError(f"I-3 stored, and never committed on a gateway: {key}")
         self._chunks = found
         if self._s.world.plan.safe == "stored":
             cloud.backed_up |= found.keys()
@@ -78,11 +78,11 @@ class Oracle:
             if stored < self._stored.get(place, 0) and not covers(
                 self._taken_back.get(place, []), stored + 1, stored + 1
             ):
-                raise Violation(f"I-5 the watermark of {place} went from {self._stored[place]} back to {stored}")
+                raise ViolationError(f"I-5 the watermark of {place} went from {self._stored[place]} back to {stored}")
             self._stored[place] = stored
             missing = holes(1, stored, merged(ranges.get(place, [])))
             if missing:
-                raise Violation(
+                raise ViolationError(
                     f"I-5 the watermark of {place} is {stored}, and {missing} is neither stored nor declared"
                 )
         self._taken_back = {place: merged(those) for place, those in ours.items()}
@@ -90,14 +90,14 @@ class Oracle:
     def _box(self, box: Box) -> None:
         disk = box.outbox.disk
         if disk.used() > disk._quota_bytes + SLACK_PAGES * PAGE and disk._quota_bytes > box.least_quota:
-            raise Violation(f"I-11 {box.name} uses {disk.used()} bytes of a quota of {disk._quota_bytes}")
+            raise ViolationError(f"I-11 {box.name} uses {disk.used()} bytes of a quota of {disk._quota_bytes}")
         highest, held = 0, dict[tuple[str, int, int], int]()
         for id_, inc, stream, first, count in box.disk.execute(_HELD):
             held[inc, stream, first] = first + count - 1
             highest = max(highest, id_)
-        key, before, was = self._held.get(box.name, (0, 0, {}))
-        self._held[box.name] = (id(box.disk), highest, held)
-        if key != id(box.disk):
+        key, _, was = self._held.get(box.name, (-1, 0, {}))
+        self._held[box.name] = (box.disks, highest, held)
+        if key != box.disks:
             return
         address = str(box.address)
         excused = None
@@ -107,7 +107,7 @@ class Oracle:
             excused = excused if excused is not None else self._excuses(box)
             inc, stream, first = place
             if not covers(excused.get((inc, stream), []), first, last):
-                raise Violation(
+                raise ViolationError(
                     f"I-8 {box.name} forgot {inc[:6]}/{stream}/{first}–{last}, which no backup has and no loss tells"
                 )
 
@@ -128,7 +128,7 @@ class Oracle:
     # --- at the end ---
 
     def final(self) -> None:
-        """Check everything once all is told. Raises Violation."""
+        """Check everything once all is told. Raises ViolationError."""
         self.glance()
         account = Account(self._s)
         account.rows()

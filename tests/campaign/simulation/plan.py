@@ -62,6 +62,7 @@ SETTINGS: Final = {
     "old_gateway": "a gateway of protocol 1",
     "old_cloud": "a cloud of protocol 1",
     "old_backup": "a person restores an older backup of the cloud than the last verified one",
+    "late_line": "gateways run for a third of the time before their line is connected",
     "many_starts": "so many starts offline that a resume cannot name them all",
 }
 """Kinds that hold for the whole seed."""
@@ -123,12 +124,20 @@ def draws(seed: int, name: str) -> random.Random:
 def make(
     seed: int, *, without: frozenset[str] = frozenset(), shorter: float = 1.0, only: frozenset[str] = frozenset()
 ) -> Plan:
-    """Give the plan of a seed; `without`, `only` and `shorter` are for shrinking a failure and for mutants."""
+    """Give the plan of a seed.
+
+    without, shorter: fault kinds that are left out, and how much of the horizon is run, to make a failure small. only:
+    kinds that are on in any case and come four times as often, to show what a broken variant breaks.
+    """
     chance = draws(seed, "plan")
     kinds = {kind for kind in KINDS if draws(seed, f"swarm/{kind}").random() < SWARM_P}
     if only:
         kinds |= only
     kinds -= without
+    if kinds & {"old_gateway", "old_cloud"}:
+        kinds.discard(
+            "memory_image"
+        )  # protocol 1 has no links: nobody could tell a copy's records from the stored ones
     horizon_s = math.exp(chance.uniform(math.log(60), math.log(4 * 3600)))
     if chance.random() < 0.05:
         horizon_s = chance.uniform(1, 5) * 86_400
@@ -146,7 +155,7 @@ def make(
         safe="backup" if chance.random() < 0.75 else "stored",
         heartbeat=max(5 * S, horizon // 60),
     )
-    faults = sorted(fault for kind in sorted(kinds) for fault in _schedule(plan, kind))
+    faults = sorted(fault for kind in sorted(kinds) for fault in _schedule(plan, kind, 4 if kind in only else 1))
     return Plan(**{name: getattr(plan, name) for name in Plan.__slots__ if name != "faults"}, faults=tuple(faults))
 
 
@@ -155,12 +164,12 @@ CHATTY: Final = {"nobody_listens", "window_zero", "database_down", "up_cut", "do
 RARE: Final = {"edge_restore", "memory_image", "clone", "replaced", "cloud_restore", "person", "reshard", "wanted"}
 
 
-def _schedule(plan: Plan, kind: str) -> Iterator[Fault]:
+def _schedule(plan: Plan, kind: str, often: int) -> Iterator[Fault]:
     if kind in SETTINGS:
         return
     chance = draws(plan.seed, f"schedule/{kind}")
     times = 1 + (chance.random() < 0.4) if kind in RARE else chance.choice((1, 1, 2, 3, 5))
-    for _ in range(times):
+    for _ in range(times * often):
         at = int(plan.horizon * chance.uniform(0.05, 0.9))
         until = at
         if kind in WINDOWS:

@@ -20,7 +20,7 @@ from tests.campaign.simulation.oracle import Oracle
 from tests.campaign.simulation.plan import Plan, S
 from tests.campaign.simulation.truth import Truth
 from tests.campaign.simulation.weather import Weather
-from tests.campaign.simulation.world import EPOCH, Violation, World
+from tests.campaign.simulation.world import EPOCH, ViolationError, World
 
 CHECK_EVERY: Final = 64
 QUIET_EVERY: Final = 2 * S
@@ -109,7 +109,7 @@ class Simulation:
             self.cloud.settle()
             self._drain()
             self.oracle.final()
-        except Violation as violation:
+        except ViolationError as violation:
             self.violations.append(str(violation))
         except Exception as error:  # noqa: BLE001 - whatever the product raises in here is a finding
             where = traceback.extract_tb(error.__traceback__)[-1]
@@ -180,11 +180,11 @@ class Simulation:
         self._quiet = False
         while not self._quiet:
             if not world.step():
-                raise Violation("I-10 nothing happens any more, and it is not quiet")
+                raise ViolationError("I-10 nothing happens any more, and it is not quiet")
             if world.events % CHECK_EVERY == 0:
                 self.oracle.glance()
             if world.events > self.most_events:
-                raise Violation(f"I-10 {self.most_events} events and no end: something turns in a circle")
+                raise ViolationError(f"I-10 {self.most_events} events and no end: something turns in a circle")
 
     def _meet_again(self) -> None:
         """Have a person decide between boxes of one identity, and everybody resume once more.
@@ -209,7 +209,9 @@ class Simulation:
             self._quiet = True
             self.world.say("world", "is quiet")
         elif self.world.now > self._healed_at + self.world.plan.bound:
-            raise Violation(f"I-10 not quiet {self.world.plan.bound / S:.0f} s after the healing: {'; '.join(missing)}")
+            raise ViolationError(
+                f"I-10 not quiet {self.world.plan.bound / S:.0f} s after the healing: {'; '.join(missing)}"
+            )
         else:
             self.world.after(QUIET_EVERY, self._ask_for_quiet)
 

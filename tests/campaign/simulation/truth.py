@@ -26,7 +26,7 @@ from sync.facts import (
     TagEntry,
 )
 from sync.reading import Readings
-from tests.campaign.simulation.world import Violation, World
+from tests.campaign.simulation.world import ViolationError, World
 
 LINE: Final = "bottling/line-1/filler"
 TAGS: Final = 3
@@ -170,14 +170,14 @@ class Truth:
         inc, stream, first, count = place
         name = f"{address} {inc[:8]}/{stream}/{first}"
         if hashlib.sha256(body).digest() != mark:
-            raise Violation(f"I-3 {name}: committed with a digest that is not its body's")
+            raise ViolationError(f"I-3 {name}: committed with a digest that is not its body's")
         if any(one.digest == mark and one in at.pieces for one in self.pieces.get((address, inc, stream, first), [])):
             return  # the cloud was set back, and what was kept comes back into the outbox
         last, before = at.lanes.get((inc, stream), (0, genesis(inc, stream)))
         if first <= last:
-            raise Violation(f"I-9 {name}: numbers used twice on one disk, {last} was the last")
+            raise ViolationError(f"I-9 {name}: numbers used twice on one disk, {last} was the last")
         if first != last + 1:
-            raise Violation(f"I-1 {name}: numbers left out, {last} was the last")
+            raise ViolationError(f"I-1 {name}: numbers left out, {last} was the last")
         link = follow(before, mark)
         at.lanes[inc, stream] = (first + count - 1, link)
         uids = tuple(self._records(at, body, count, name))
@@ -190,7 +190,7 @@ class Truth:
             self.rows.setdefault((address, inc, stream, seq), []).append((piece, uid))
             if uid is not None:
                 if uid in self.where:
-                    raise Violation(f"I-2 {name}: record {uid} committed twice")
+                    raise ViolationError(f"I-2 {name}: record {uid} committed twice")
                 self.where[uid] = [(piece, seq)]
                 found.add(uid)
 
@@ -202,7 +202,7 @@ class Truth:
         for fact, raw in decoded:
             if isinstance(fact, Audited):
                 if at.audit is not None and fact.previous != at.audit:
-                    raise Violation(f"I-14 {name}: an audit record does not name the one before it")
+                    raise ViolationError(f"I-14 {name}: an audit record does not name the one before it")
                 at.audit = hashlib.sha256(raw).hexdigest()
             uids.append(number_of(fact))
         return uids

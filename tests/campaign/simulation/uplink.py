@@ -23,7 +23,7 @@ from tests.campaign.simulation.cloud import brief
 from tests.campaign.simulation.installation import KEY
 from tests.campaign.simulation.older import as_protocol_1
 from tests.campaign.simulation.plan import MS
-from tests.campaign.simulation.world import Violation
+from tests.campaign.simulation.world import ViolationError
 
 if TYPE_CHECKING:
     from tests.campaign.simulation.gateway import Box
@@ -65,7 +65,7 @@ class Session:
             return
         if self.box.old:
             if isinstance(frame, Wanted | Reincarnate) and frame.nonce == self.cursor.nonce:
-                raise Violation(f"a gateway of protocol 1 is sent a {type(frame).__name__}, which it cannot read")
+                raise ViolationError(f"a gateway of protocol 1 is sent a {type(frame).__name__}, which it cannot read")
             frame = as_protocol_1(frame)
         self.world.say(self.box.name, f"← {brief(frame)}")
         clock = self.box.clock

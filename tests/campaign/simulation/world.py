@@ -19,7 +19,7 @@ TAIL: Final = 40
 """Lines of the trace that a failure shows."""
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """The promise is broken: what, where, and when in virtual time."""
 
 

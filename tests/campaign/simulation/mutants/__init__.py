@@ -41,7 +41,8 @@ def run(*, count: int, seed: int, state: Path | None, log: Callable[[str], None]
         budget = LONG * (count - 1) or MOST_SEEDS
         if mutant.survives and count <= 1:
             budget = SURVIVORS_SEEDS
-        tried, seeds, example = _try(mutant, seed, budget, FIRST_CATCHES if count <= 1 else budget, faults)
+        enough = FIRST_CATCHES if count <= 1 else budget
+        tried, seeds, example = _try(mutant, seed, budget, enough, faults, violations)
         trials += tried
         line = f"{mutant.__name__}: {seeds} of {tried} seeds ({mutant.sentence})"
         log(f"{line}{': ' + example if example else ''}")
@@ -65,7 +66,9 @@ def run(*, count: int, seed: int, state: Path | None, log: Callable[[str], None]
     )
 
 
-def _try(mutant: type[Mutant], first: int, budget: int, enough: int, faults: Counter[str]) -> tuple[int, int, str]:
+def _try(
+    mutant: type[Mutant], first: int, budget: int, enough: int, faults: Counter[str], violations: list[str]
+) -> tuple[int, int, str]:
     """Give (seeds run, seeds that caught it, what the first one said)."""
     seeds, example = 0, ""
     for tried in range(budget):
@@ -74,7 +77,11 @@ def _try(mutant: type[Mutant], first: int, budget: int, enough: int, faults: Cou
         said = outcome.violations[0] if outcome.violations else ""
         if said.startswith(OURS):
             raise TypeError(f"{mutant.__name__} no longer fits the product, seed {outcome.seed}: {said}")
-        if said:
+        if said and (right := mutant.control(outcome.seed)).violations:
+            violations.append(
+                f"seed {outcome.seed} with the kinds of {mutant.__name__}, nothing broken: {right.violations[0]}"
+            )
+        elif said:
             seeds += 1
             example = example or f"seed {outcome.seed}: {said}"
             if seeds >= enough:

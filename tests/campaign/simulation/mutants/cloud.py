@@ -184,7 +184,7 @@ class StoresTwice(Mutant):
 
 class LostStaysLost(Mutant):
     sentence = "a row that comes after its loss was declared does not shrink it"
-    kinds = frozenset({"clone", "person", "edge_restore", "link_down"})
+    kinds = frozenset({"person", "window_zero"})
 
     @classmethod
     def patches(cls) -> Iterator[tuple[Any, str, Any]]:

@@ -75,8 +75,12 @@ class FixedEpochUnnoticed(FixedEpoch):
         yield from super().patches()
         yield control, "_forked", lambda _tx, _address, _one: ""
         yield chunks.Chunks, "_reincarnate", lambda _self, _item, _frame, _why: None
-        yield Cursor, "_outrun", lambda _self, _marks: False
-        yield Cursor, "forked", lambda _self: []
+        right = Cursor._turn
+
+        def turn(self: Cursor, why: str, *, forked: bool = False) -> Any:
+            return [] if forked else right(self, why)
+
+        yield Cursor, "_turn", turn
 
 
 class _Loose(Simulation):
@@ -193,7 +197,7 @@ class NoSession(Mutant):
 
 class TurnWithoutDictionary(Mutant):
     sentence = "a new incarnation within the process does not begin with the tag dictionary"
-    kinds = frozenset({"turn", "link_down"})
+    kinds = frozenset({"turn", "late_line"})
 
     class _Box(Box):
         def turn(self, why: str, forked: bool = False) -> None:
@@ -229,6 +233,7 @@ class NeverAgain(Mutant):
     @classmethod
     def patches(cls) -> Iterator[tuple[Any, str, Any]]:
         yield sending.Sending, "rewind", staticmethod(lambda _lane: 0)
+        yield sending.Sending, "resend_late", lambda _self, _now: 0
 
 
 class HoldsNothingOld(Mutant):

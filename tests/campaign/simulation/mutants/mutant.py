@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
-from tests.campaign.simulation.plan import make
+from tests.campaign.simulation.plan import KINDS, Plan, make
 from tests.campaign.simulation.simulate import Outcome, Simulation, simulate
 
 MOST_EVENTS: Final = 15_000
@@ -42,12 +42,22 @@ class Mutant:
             yield
 
     @classmethod
+    def plan(cls, seed: int) -> Plan:
+        """Give what a seed does to this variant: every other one has nothing but its own kinds of faults."""
+        others = frozenset(KINDS) - cls.kinds if seed % 2 else frozenset[str]()
+        return make(seed, only=cls.kinds, without=cls.without | others)
+
+    @classmethod
     def outcome(cls, seed: int) -> Outcome:
         """Run one seed with the rule broken."""
-        plan = make(seed, only=cls.kinds, without=cls.without)
         kind = type("Impatient", (cls.simulation,), {"most_events": MOST_EVENTS})
         with cls.applied():
-            return simulate(plan, kind=kind)
+            return simulate(cls.plan(seed), kind=kind)
+
+    @classmethod
+    def control(cls, seed: int) -> Outcome:
+        """Run the same seed with nothing broken: who fails there, too, has not been caught by it."""
+        return simulate(cls.plan(seed))
 
 
 def simulation(*, box: Any = None, cloud: Any = None) -> type[Simulation]:
