@@ -29,9 +29,8 @@ PICTURES: Final = (
     ("hall-dark-ko.png", "dashboard", "/", "ko", "dark", 1440, 1060),
     ("line.png", "dashboard", f"{LINE}?range=24h", "en", "light", 1440, 1500),
     ("gateways.png", "dashboard", "/gateways", "en", "light", 1440, 1100),
-    ("completeness.png", "dashboard", "/completeness", "en", "light", 1440, 900),
+    ("completeness.png", "dashboard", "/completeness", "en", "light", 1440, 740),
     ("completeness-dark-ko.png", "dashboard", "/completeness", "ko", "dark", 1440, 900),
-    ("audit.png", "dashboard", "/audit", "en", "light", 1440, 900),
     ("hall-phone-ko.png", "dashboard", "/", "ko", "light", 390, 844),
     ("gateway-page.png", "gateway", "/", "en", "light", 1280, 800),
 )

@@ -67,7 +67,9 @@ def test_a_page_has_every_setting_with_its_default(page: str, heading: str, mode
             assert said[name] != "must be there", name
 
 
-@pytest.mark.parametrize("page", [*PAGES, DOCS / "operator.md", DOCS / "broker.md", ROOT / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [*PAGES, DOCS / "operator.md", DOCS / "broker.md", ROOT / "README.md"], ids=lambda page: page.name
+)
 def test_links_between_documents_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         if "://" not in target:
