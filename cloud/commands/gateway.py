@@ -28,7 +28,10 @@ def close(settings: Settings, address: Address, inc: str) -> str:
 
 
 def show(settings: Settings, address: Address) -> list[str]:
-    """Give the lines that say who speaks for a gateway and what happened to it. Raises DatabaseError."""
+    """Give the lines that say who speaks for a gateway and what happened to it. Raises OrderError and DatabaseError."""
+    if address not in settings.keys:
+        known = ", ".join(sorted(map(str, settings.keys))) or "none"
+        raise orders.OrderError(f"{address} is not enrolled; [[gateway]] in cloud.toml names {known}")
     path = file_of(settings)
     if path is not None and not path.exists():
         raise DatabaseError(f"there is no database {path}")
