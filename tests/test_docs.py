@@ -17,7 +17,7 @@ from sync.settings import Log
 from tests.servers import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = [*sorted((DOCS / "drivers").glob("*.md")), DOCS / "integrator.md"]
+PAGES = [*sorted((DOCS / "drivers").glob("*.md")), DOCS / "integrator.md", DOCS / "store-and-sync.md"]
 TABLES: dict[str, TypeAdapter[Any]] = {
     "gateway": TypeAdapter(Gateway), "page": TypeAdapter(Page), "uplink": TypeAdapter(Uplink), "log": TypeAdapter(Log),
     "connection": TypeAdapter(list[Connection]), "line": TypeAdapter(list[Line]), "tag": TypeAdapter(list[TagSpec]),
@@ -68,7 +68,9 @@ def test_a_page_has_every_setting_with_its_default(page: str, heading: str, mode
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, DOCS / "operator.md", DOCS / "broker.md", ROOT / "README.md"], ids=lambda page: page.name
+    "page",
+    [*PAGES, DOCS / "operator.md", DOCS / "broker.md", DOCS / "reliability.md", ROOT / "README.md"],
+    ids=lambda page: page.name,
 )
 def test_links_between_documents_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
