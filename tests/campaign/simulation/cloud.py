@@ -222,7 +222,7 @@ class Cloud:
         self.world.say(
             f"cloud-{worker.number}",
             f"committed {len(items)}: {done.chunks} chunks, {done.records} records, {done.duplicates} known,"
-            f" {done.early} early, lost {done.lost}, conflicts {len(done.conflicts)}, dead {len(done.dead_letters)}",
+            f" {done.early} early, lost {done.lost}, conflicts {done.conflicts}, dead {done.dead_letters}",
         )
         for item in items:
             address = str(item.address)

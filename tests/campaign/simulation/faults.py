@@ -227,5 +227,6 @@ class Faults:
             self.world.count("wanted")
 
     def _person(self, fault: Fault) -> None:
-        if self._s.cloud.give_up(fault.where, hasty=True):
+        away = all(box.session is None for box in self._s.boxes if box.where == fault.where)
+        if self._s.cloud.give_up(fault.where, hasty=away):  # nobody gives up what is speaking
             self.world.count("person")

@@ -119,6 +119,9 @@ class Oracle:
         for name, inc, stream, first, last, _ in self._s.cloud.rows(_LOSSES):
             if name == str(box.address):
                 found.setdefault((inc, stream), []).append((first, last))
+        for name, inc, stream, first, last in self._s.cloud.rows(_APART):
+            if name == str(box.address):
+                found.setdefault((inc, stream), []).append((first, last))
         if self._s.world.faults["disk_pressure"]:
             for name, inc, stream, stored, _ in self._s.cloud.rows(_STREAMS):
                 if name == str(box.address):
@@ -142,6 +145,10 @@ _JOINED: Final = "join incarnation i on i.id=x.inc join gateway g on g.id=i.gate
 _CHUNKS: Final = f"select {_NAMED}, x.stream, x.first, x.count, x.digest from ingest_chunk x {_JOINED}"
 _LOSSES: Final = f"select {_NAMED}, x.stream, x.first, x.last, x.declared_by from loss x {_JOINED}"
 _STREAMS: Final = f"select {_NAMED}, x.stream, x.stored, x.last from ingest_stream x {_JOINED}"
+_APART: Final = (
+    f"select {_NAMED}, x.stream, x.first, x.first+x.count-1 from conflict x {_JOINED}"
+    f" union all select {_NAMED}, x.stream, x.first, x.first+x.count-1 from dead_letter x {_JOINED}"
+)
 _HELD: Final = "SELECT c.id, i.inc, c.stream, c.first, c.count FROM chunk c JOIN incarnation i USING (ord)"
 _DROPPED: Final = (
     "SELECT i.inc, l.stream, l.first, l.last FROM loss l JOIN incarnation i USING (ord) "

@@ -184,7 +184,7 @@ class StoresTwice(Mutant):
 
 class LostStaysLost(Mutant):
     sentence = "a row that comes after its loss was declared does not shrink it"
-    kinds = frozenset({"person", "window_zero"})
+    kinds = frozenset({"person", "window_zero", "link_down"})
 
     @classmethod
     def patches(cls) -> Iterator[tuple[Any, str, Any]]:
