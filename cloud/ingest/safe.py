@@ -10,8 +10,12 @@ from dataclasses import dataclass
 
 from cloud.database import Connection
 
-Mark = tuple[str, str, str, str, int, int]
-"""(tenant, site, gateway, incarnation, stream, everything up to here): names, because row numbers differ between databases."""
+Mark = tuple[str, str, str, str, int, int, int]
+"""(tenant, site, gateway, incarnation, stream, records that were taken back from their losses, everything up to here).
+
+Names, because row numbers differ between databases. A loss may be taken back after the backup was made: then the backup
+holds the declaration and not the records, and its watermark says nothing about them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,13 @@ class Verified:
 def watermarks(connection: Connection) -> list[Mark]:
     """Give how far every stream is in this database: a backup, or the snapshot one is made of."""
     rows = connection.execute(
-        "select g.tenant, g.site, g.name, i.inc, s.stream, s.stored from ingest_stream s join incarnation i on i.id=s.inc"
+        "select g.tenant, g.site, g.name, i.inc, s.stream, s.corrected, s.stored from ingest_stream s join incarnation i on i.id=s.inc"
         " join gateway g on g.id=i.gateway order by s.inc, s.stream"
     )
-    return [(tenant, site, name, inc, stream, stored) for tenant, site, name, inc, stream, stored in rows]
+    return [
+        (tenant, site, name, inc, stream, corrected, stored)
+        for tenant, site, name, inc, stream, corrected, stored in rows
+    ]
 
 
 def raise_safe(connection: Connection, verified: Verified, now_ms: int) -> int:
@@ -43,12 +50,13 @@ def raise_safe(connection: Connection, verified: Verified, now_ms: int) -> int:
         )
     }
     moved = 0
-    for tenant, site, name, inc, stream, stored in verified.marks:
+    for tenant, site, name, inc, stream, corrected, stored in verified.marks:
         if (number := rows.get((tenant, site, name, inc))) is not None:
             moved += len(
                 connection.execute(
-                    "update ingest_stream set safe=? where inc=? and stream=? and safe<? and stored>=? returning inc",
-                    (stored, number, stream, stored, stored),
+                    "update ingest_stream set safe=? where inc=? and stream=? and safe<? and stored>=? and corrected=?"
+                    " returning inc",
+                    (stored, number, stream, stored, stored, corrected),
                 )
             )
     connection.execute(

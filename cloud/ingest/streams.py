@@ -146,6 +146,7 @@ class Streams:
     def found(self, stream: Stream, first: int, last: int) -> None:
         """Take back that these were lost: they are here."""
         self._shrink(stream, first, last, lambda _: True)
+        stream.safe = min(stream.safe, first - 1)  # the backup holds the declaration, not the records
         stream.corrected += last - first + 1
         self._done.corrected += last - first + 1
         stream.changed = True
@@ -156,12 +157,23 @@ class Streams:
         So a clone of a disk that was started cannot make the original forget what it has not sent.
         """
         before = stream.position.stored
-        opened = [at for first, last in held if (at := self._shrink(stream, first, last, _by_the_cloud))]
+        spans = list(held)
+        back = sum(self._lost_by_the_cloud(stream, first, last) for first, last in spans)
+        opened = [at for first, last in spans if (at := self._shrink(stream, first, last, _by_the_cloud))]
         if opened:
             stored = min(before, *(at - 1 for at in opened))
             stream.position = Position(stored, stream.position.last, self._ahead(stream.key, stored))
             stream.safe = min(stream.safe, stored)  # the backup holds the declaration, not the records
+            stream.corrected += back  # … and so does one that is being verified just now (`cloud.ingest.safe`)
             stream.changed = True
+
+    def _lost_by_the_cloud(self, stream: Stream, first: int, last: int) -> int:
+        """Count the records of a range that the cloud itself declared lost, because nobody held them."""
+        return sum(
+            min(end, last) - max(begin, first) + 1
+            for begin, end, reason, _, _, who in self._losses(stream, first, last)
+            if _by_the_cloud((reason, who))
+        )
 
     def _losses(self, stream: Stream, first: int, last: int) -> list[tuple[int, int, str, int, int, str]]:
         rows = self._connection.execute(

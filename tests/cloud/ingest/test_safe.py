@@ -6,7 +6,7 @@ import pytest
 
 from cloud.config import Settings
 from cloud.database import Database
-from cloud.ingest import safe
+from cloud.ingest import orphans, safe
 from cloud.ingest.items import Committed
 from cloud.plant import Plants
 from tests.cloud.gateway import S, Start, state
@@ -65,9 +65,24 @@ async def test_a_backup_noted_twice_or_late_changes_nothing(guarded: Hall) -> No
     assert await guarded.database.write(lambda c: safe.raise_safe(c, late, 3)) == 0
     assert await guarded.rows("select safe from ingest_stream") == [(6,)]
     # It may hold more than we have now: then the database was restored meanwhile, and it is not ours to believe.
-    beyond = [(*early[0][:-1], 99), ("demo", "seoul", "gw-9", "0" * 32, 2, 5)]
+    beyond = [(*early[0][:-1], 99), ("demo", "seoul", "gw-9", "0" * 32, 2, 0, 5)]
     foreign = safe.Verified(5, "/backups/5.db", "5" * 64, 9, beyond)
     assert await guarded.database.write(lambda c: safe.raise_safe(c, foreign, 5)) == 0
+
+
+async def test_a_backup_that_holds_a_loss_makes_nothing_safe_that_came_after_all(guarded: Hall) -> None:
+    start = Start()
+    chunk = start.facts(*(state(NOW, "EXECUTE"),) * 3)
+    await guarded.resume(start)
+    await guarded.database.write(
+        lambda c: orphans.close(c, start.address, start.inc, by="somebody in a hurry", now_ms=1)
+    )
+    early = await guarded.database.read(safe.watermarks)
+    await guarded.resume(start)
+    await guarded.store(start, chunk)
+    verified = safe.Verified(1, "/backups/1.db", "1" * 64, 9, early)
+    assert await guarded.database.write(lambda c: safe.raise_safe(c, verified, 3)) == 0
+    assert await guarded.rows("select stored, safe, corrected from ingest_stream") == [(3, 0, 3)]
 
 
 async def test_what_is_stored_is_safe_where_that_was_chosen(hall: Hall) -> None:
