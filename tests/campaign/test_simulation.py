@@ -25,6 +25,11 @@ def test_a_dozen_seeds_hold_every_invariant():
     assert set(KINDS) <= set(result.faults)
 
 
+@pytest.mark.parametrize("seed", [5, 20, 24, 40, 45, 65, 110, 229, 735])
+def test_a_seed_that_once_failed_holds(seed: int):
+    assert not simulate(make(seed)).violations
+
+
 def test_the_same_seed_leaves_the_same_trace_and_another_seed_another():
     one, two = (simulate(make(41), keep=True) for _ in range(2))
     assert one.tail == two.tail
