@@ -203,13 +203,15 @@ async def test_kill_9_at_any_point_costs_at_most_what_was_not_on_disk_yet(cloud:
         async with Rationed(cloud.port, random.randrange(1_500_000, 3_000_000), cuts=False) as way:
             child = await fetcher(way.port)
             await way.still.wait()
+            part = edge / f"{digest}.part"
+            async with asyncio.timeout(30):
+                while not part.exists() or part.stat().st_size <= seen:
+                    await asyncio.sleep(0.02)
             child.kill()
             await child.wait()
             assert not (edge / digest).exists()
-            have = (edge / f"{digest}.part").stat().st_size
-            assert have >= seen
-            seen = have
-    assert seen > 0
+            assert part.stat().st_size > seen
+            seen = part.stat().st_size
     child = await fetcher(cloud.port)
     assert await child.wait() == 0
     assert (edge / digest).read_bytes() == content
