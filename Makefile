@@ -13,7 +13,7 @@ demo: $(VENV)/.demo  ## the whole system on the simulated plant, dashboard at ht
 
 test: $(VENV)/.dev lint  ## all checks and all tests, against real servers
 	bash tests/install_parts.sh
-	$(BIN)/pytest -n 3 --dist loadfile  # they wait more than they compute; what shares a server stays in one process
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder  # they wait more than they compute; what shares a server stays in one process
 	$(BIN)/python -m tests.campaign --short
 
 lint: $(VENV)/.dev

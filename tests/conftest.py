@@ -24,6 +24,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("triflow")
 
 
+LONGEST = ("tests/scenarios", "tests/campaign", "tests/demo", "tests/cloud/test_workers.py", "tests/edge/store")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left with it at the end."""
+    items.sort(
+        key=lambda item: next((i for i, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
+    )
+
+
 @pytest.fixture(autouse=True)
 def seed(request: pytest.FixtureRequest) -> int:
     """Seed `random` per test and say the seed when the test fails; TRIFLOW_SEED repeats it."""
