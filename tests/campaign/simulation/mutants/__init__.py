@@ -17,8 +17,8 @@ from tests.campaign.simulation.mutants import cloud, edge
 from tests.campaign.simulation.mutants.mutant import Mutant
 
 MUTANTS: Final[tuple[type[Mutant], ...]] = (*edge.ALL, *cloud.ALL)
-FIRST_CATCHES: Final = 2
-"""The short form goes on until so many seeds have caught a variant, …"""
+FIRST_CATCHES: Final = 1
+"""The short form goes on until so many seeds have caught a variant …"""
 MOST_SEEDS: Final = 120
 """… or so many were tried."""
 SURVIVORS_SEEDS: Final = 10
