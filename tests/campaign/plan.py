@@ -29,7 +29,7 @@ ENGINES: Final = (
     # The one that mostly waits (for processes to start, for queues to drain) begins, the hungry ones run beside it.
     Engine(name="stack kills", module="tests.campaign.kill.stack", short=30, long=1_000, block=16, cores=0.9, seed=40_000, limit_s=2_400),
     Engine(name="simulation", module="tests.campaign.simulation", short=2_000, long=100_000, block=250, cores=1.0, seed=1, limit_s=1_800),
-    Engine(name="mutants", module="tests.campaign.simulation.mutants", short=1, long=1, block=1, cores=1.0, seed=1, limit_s=3_600),
+    Engine(name="mutants", module="tests.campaign.simulation.mutants", short=1, long=2, block=2, cores=1.0, seed=1, limit_s=10_800),
     Engine(name="images", module="tests.campaign.images", short=10_000, long=200_000, block=2_500, cores=1.0, seed=1, limit_s=900),
     Engine(name="store kills", module="tests.campaign.kill.store", short=2_000, long=20_000, block=1_000, cores=1.0, seed=1, limit_s=900),
     Engine(name="power", module="tests.campaign.power", short=50, long=2_000, block=50, cores=0.6, seed=1, limit_s=900),
