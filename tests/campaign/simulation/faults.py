@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from cloud.ingest.door import SESSIONS
 from tests.campaign.simulation.broker import Link
 from tests.campaign.simulation.gateway import Box, Snapshot
 from tests.campaign.simulation.plan import WINDOWS, Fault, S
@@ -136,6 +137,10 @@ class Faults:
         box = self._one(fault)
         if box is None or not box.alive or len(self._s.boxes) > 8:
             return
+        plan = self.world.plan
+        together = sum(other.where == box.where and not other.gone for other in self._s.boxes)
+        if together >= SESSIONS and (plan.has("old_gateway") or plan.has("old_cloud")):
+            return  # known limit: a ninth box of one identity under protocol 1 and all of them say hello without end
         self.world.count("clone")
         source = box.disk.serialize("main"), box.read
         if box.snapshots and fault.strength < 0.5:
