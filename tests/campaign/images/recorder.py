@@ -135,6 +135,7 @@ class Recorder:
     def deleted(self, name: str, *, folder: bool) -> None:
         self._files.pop(name, None)
         self.ops.append(Op("unlink", name=name))
+        self._forget_the_dead()
         if folder and self._honest(""):
             self.ops.append(Op("folder"))
 
@@ -184,6 +185,12 @@ class Recorder:
                 self.ops.append(Op("rename", number, name, to))
             case _:
                 pass
+        self._forget_the_dead()
+
+    def _forget_the_dead(self) -> None:
+        """Let go of the inodes of files that have no name any more: the disk gives their numbers to others."""
+        alive = set(self._files.values())
+        self._by_inode = {inode: number for inode, number in self._by_inode.items() if number in alive}
 
     def look(self, skip: str = "") -> None:
         """See what changed in files that SQLite does not write."""

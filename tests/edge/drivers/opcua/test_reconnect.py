@@ -224,9 +224,9 @@ async def test_a_link_that_breaks_for_a_moment_loses_nothing(plants, make) -> No
         for index in range(TAGS):
             values = [value for connection in watch.connections for i, value, _ in connection if i == index]
             steps = {round(b - a, 6) for a, b in itertools.pairwise(values)}
-            # 0: what did not change was read once more. 2: a server that samples by a timer skips one when it is busy;
-            # what a link of a tenth of a second takes along is more than that.
-            assert steps <= ({0.0, 1.0} if make == "asyncua" else {0.0, 1.0, 2.0})
+            # 0: what did not change was read once more. 2 to 4: a server that samples by a timer skips some when it is
+            # busy; what a link of a tenth of a second takes along is more than that.
+            assert steps <= ({0.0, 1.0} if make == "asyncua" else {0.0, 1.0, 2.0, 3.0, 4.0})
 
 
 @BOTH
