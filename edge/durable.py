@@ -19,7 +19,7 @@ def put(path: Path, content: bytes, mode: int = 0o644) -> None:
             file.flush()
             os.fsync(descriptor)
         new.replace(path)
-    except BaseException:
+    except BaseException:  # interrupted too: no draft is left behind; it goes on up
         new.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

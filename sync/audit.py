@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import json
 import sys
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from sync.testimony import Export, ExportError, Head, Lane, write
 from sync.verification import Report, verify
 
 GOOD, BAD, UNREADABLE = 0, 1, 2
-SIDES: Final = {"edge": "edge.commands.audit", "cloud": "cloud.commands.audit"}
-"""Side → its module with `open_log`; loaded only when it is asked for, since neither side is installed with the other."""
+SIDES: Final = ("edge", "cloud")
 SHOWN: Final = 20
 
 
@@ -40,16 +38,23 @@ class Log:
     lanes: Iterable[Lane]
 
 
-class _Side(Protocol):
-    def open_log(self, place: Path, address: str | None, *, every_stream: bool) -> AbstractContextManager[Log]: ...
+class Side(Protocol):
+    """One side's way to its own log."""
+
+    def open_log(self, place: Path, address: str | None, *, every_stream: bool) -> AbstractContextManager[Log]:
+        """Open the log of a folder or file; address: of one gateway. Raises LogError."""
+        ...
 
 
-def main(argv: list[str]) -> int:
-    """Do what the words say; gives the exit status."""
+def main(argv: list[str], load: Callable[[str], Side]) -> int:
+    """Do what the words say; gives the exit status.
+
+    load: gives a side by its name, only when it is asked for: neither is installed with the other.
+    """
     asked = _parser().parse_args(argv)
     try:
         pinned = [bytes.fromhex(key) for key in asked.cloud_key]
-        with _open(asked) as log:
+        with _open(asked, load) as log:
             if asked.command == "export":
                 return _export(log, asked.to)
             began = time.monotonic()
@@ -94,12 +99,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextlib.contextmanager
-def _open(asked: argparse.Namespace) -> Generator[Log]:
+def _open(asked: argparse.Namespace, load: Callable[[str], Side]) -> Generator[Log]:
     every = asked.streams == "all"
-    for side, module in SIDES.items():
+    for side in SIDES:
         if (place := getattr(asked, side)) is not None:
-            loaded = cast("_Side", importlib.import_module(module))
-            with loaded.open_log(place, asked.gateway, every_stream=every) as log:
+            with load(side).open_log(place, asked.gateway, every_stream=every) as log:
                 yield log
             return
     with asked.file.open("rb") as file:

@@ -129,7 +129,7 @@ class Mqtt(Transport):
                 self._takeovers.failed()
             self._close()
             raise
-        except BaseException:
+        except BaseException:  # cancelled too: the socket is not left open; it goes on up
             self._close()
             raise
         return self

@@ -96,7 +96,7 @@ def _of_sqlite(path: Path, folder: Path) -> tuple[Manifest, list[safe.Mark]]:
             copy.execute("pragma journal_mode=delete")
         marks, schema = check_sqlite(draft)
         return _finish(draft, "sqlite", made_ms, schema, marks), marks
-    except BaseException:
+    except BaseException:  # interrupted too: half a backup must not look like one; it goes on up
         draft.unlink(missing_ok=True)
         raise
 
@@ -131,7 +131,7 @@ def _of_postgresql(settings: Settings, folder: Path) -> tuple[Manifest, list[saf
         connection.rollback()
         check_dump(draft)
         return _finish(draft, "postgresql", made_ms, schema, marks), marks
-    except BaseException:
+    except BaseException:  # interrupted too: half a backup must not look like one; it goes on up
         draft.unlink(missing_ok=True)
         raise
     finally:

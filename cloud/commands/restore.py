@@ -80,7 +80,7 @@ def _into_sqlite(path: Path, backup: Path, made: Manifest) -> str:
         finally:
             connection.close()
         manifest.sync_to_disk(draft)
-    except BaseException:
+    except BaseException:  # interrupted too: nothing half restored stays; it goes on up
         draft.unlink(missing_ok=True)
         raise
     aside = _move_aside(path)

@@ -174,7 +174,7 @@ def connect(path: Path) -> apsw.Connection:
         raise StoreRefusedError(f"{path} cannot be opened ({error}); check its folder and its permissions") from error
     try:
         _configure(connection, path)
-    except BaseException as error:
+    except BaseException as error:  # whatever it is, the file is let go; it goes on up
         connection.close()
         if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
             raise DamagedError(str(error)) from error

@@ -192,7 +192,9 @@ class Writer:
             group, more = self._gather(item)
             try:
                 self._flush(group)
-            except BaseException as error:
+            except (
+                BaseException
+            ) as error:  # whatever it is, whoever waits hears of it; it goes on up and ends the thread
                 for waiting in group:
                     fail(waiting.done, StoreError(str(error)))
                 raise

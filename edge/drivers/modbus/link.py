@@ -96,7 +96,7 @@ class Link(asyncio.Protocol):
         try:
             if self._config.settle_ms:
                 await self._clock.sleep(self._config.settle_ms / 1000)
-        except BaseException:
+        except BaseException:  # cancelled too: the connection is not left open; it goes on up
             self._transport.abort()
             raise
         return self

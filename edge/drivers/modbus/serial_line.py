@@ -108,7 +108,7 @@ def open_line(serial: Serial, protocol: asyncio.Protocol) -> SerialLine:
     except termios.error as error:
         os.close(file)
         raise ValueError(f"{serial.device} is no serial line ({error.args[1]}); check serial.device") from error
-    except BaseException:
+    except BaseException:  # whatever it is, the device is let go; it goes on up
         os.close(file)
         raise
 

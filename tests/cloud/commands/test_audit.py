@@ -15,12 +15,12 @@ from cloud.ingest.items import Item
 from cloud.ingest.store import Ingest
 from cloud.ingest.witness import load_key
 from cloud.plant import Plants
-from sync import audit
 from sync import facts as f
 from sync.chain import statement
 from sync.signing import Signer
 from tests.cloud.conftest import write_cloud_toml
 from tests.cloud.gateway import Start
+from triflow import audit
 
 GATEWAY = Signer(bytes(range(32)))
 ADDRESS = "demo/seoul/gw-1"
@@ -76,7 +76,7 @@ async def starts(database: Database, plants: Plants, cloud_toml: Path) -> list[S
 
 
 def run(capsys, cloud_toml: Path, *words: str) -> tuple[int, dict]:
-    status = audit.main(["verify", "--json", "--cloud", str(cloud_toml), *words])
+    status = audit(["verify", "--json", "--cloud", str(cloud_toml), *words])
     said = capsys.readouterr()
     return status, json.loads(said.out) if said.out else {"error": said.err}
 
@@ -164,15 +164,15 @@ async def test_an_export_of_the_cloud_needs_no_cloud(
     starts: list[Start], database: Database, cloud_toml: Path, tmp_path: Path, capsys
 ) -> None:
     file = tmp_path / "log.jsonl"
-    assert audit.main(["export", "--cloud", str(cloud_toml), "--to", str(file)]) == 0
+    assert audit(["export", "--cloud", str(cloud_toml), "--to", str(file)]) == 0
     capsys.readouterr()
-    assert audit.main(["verify", str(file)]) == 0
+    assert audit(["verify", str(file)]) == 0
     assert "VALID" in capsys.readouterr().out
     lines = file.read_bytes().splitlines(keepends=True)
     row = next(i for i, line in enumerate(lines) if b'"is":"row"' in line and b'"seq":33,' in line)
     lines[row] = lines[row].replace(b"kim", b"lee", 1)
     file.write_bytes(b"".join(lines))
-    assert audit.main(["verify", str(file)]) == 1
+    assert audit(["verify", str(file)]) == 1
     assert f"first bad row: {ADDRESS}/1/audit/33: body" in capsys.readouterr().out
 
 

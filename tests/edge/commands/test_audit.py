@@ -15,13 +15,13 @@ import pytest
 
 from edge.cloud_key import CHECKPOINT
 from edge.store.ring import FOLDER
-from sync import audit
 from sync.chain import follow, statement
 from sync.chunk import decode, digest, encode_facts
 from sync.facts import Audited, Stream
 from sync.frames import Watermark, Witness
 from sync.signing import Signer
 from tests.edge.stores import store_in
+from triflow import audit
 
 ADDRESS = "demo/seoul/gw-1"
 CLOUD = Signer(bytes(range(32)))
@@ -68,7 +68,7 @@ def file_of(folder: Path) -> bytes:
 
 
 def run(capsys, *words: str) -> tuple[int, dict]:
-    status = audit.main(["verify", "--json", "--gateway", ADDRESS, *words])
+    status = audit(["verify", "--json", "--gateway", ADDRESS, *words])
     said = capsys.readouterr()
     return status, json.loads(said.out) if said.out else {"error": said.err}
 
@@ -85,7 +85,7 @@ async def test_a_log_of_two_lives_is_valid(folder: Path, capsys) -> None:
     assert (status, said["valid"], said["bad"]) == (0, True, [])
     assert said["records"] >= RECORDS
     assert said["countersigned"] == 4
-    assert audit.main(["verify", "--edge", str(folder), "--gateway", ADDRESS]) == 0
+    assert audit(["verify", "--edge", str(folder), "--gateway", ADDRESS]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("VALID")
     assert CLOUD.public_key.hex()[:16] in shown
@@ -132,7 +132,7 @@ async def test_what_a_hand_changes_in_the_file_is_named(folder: Path, capsys, st
     assert bad["seq"] in seqs, bad
     assert bad["field"] in fields, bad
     assert bad["lane"].startswith(f"{ADDRESS}/")
-    assert audit.main(["verify", "--edge", str(folder), "--gateway", ADDRESS]) == 1
+    assert audit(["verify", "--edge", str(folder), "--gateway", ADDRESS]) == 1
     assert f"first bad row: {bad['lane']}/{bad['seq']}" in capsys.readouterr().out
 
 
@@ -198,7 +198,7 @@ async def test_the_ring_is_part_of_the_log(tmp_path: Path, capsys) -> None:
 
 async def test_an_export_is_verified_without_its_gateway(folder: Path, tmp_path: Path, capsys) -> None:
     file = tmp_path / "log.jsonl"
-    assert audit.main(["export", "--edge", str(folder), "--gateway", ADDRESS, "--to", str(file)]) == 0
+    assert audit(["export", "--edge", str(folder), "--gateway", ADDRESS, "--to", str(file)]) == 0
     shutil.rmtree(folder)
     capsys.readouterr()
     status, said = run(capsys, str(file))
@@ -235,7 +235,7 @@ def test_what_cannot_be_read_is_said_and_is_no_verdict(tmp_path: Path, capsys, m
 
 
 async def test_whose_log_it_is_must_be_known(folder: Path, capsys) -> None:
-    assert audit.main(["verify", "--edge", str(folder)]) == 2
+    assert audit(["verify", "--edge", str(folder)]) == 2
     assert "--gateway" in capsys.readouterr().err
 
 

@@ -119,5 +119,6 @@ async def test_killed_at_any_moment_nothing_acknowledged_is_missing(tmp_path: Pa
     said = ""
     for _ in range(8):
         said += await life(tmp_path, random.uniform(0, 0.6))
+    assert said, "nothing was acknowledged in any of the lives"
     async with store_in(tmp_path, ring_bytes=1 << 20) as store:
         await account(store, tmp_path, said)
