@@ -104,8 +104,9 @@ def heartbeat(tx: Transaction, item: Item, frame: Heartbeat) -> None:
     Roll(connection, gateway, address.tenant, tx.now_ms).heard(list(numbers.values()))
     _bring_up_to_date(tx, item, {number: inc for inc, number in numbers.items()})
     answer = tx.done.answer(item.caller)
-    answer.wanted += wanted.hand_out(connection, gateway, tx.now_ms)
-    if item.protocol >= 2 and _one_box(tx, gateway, frame.inc):
+    alone = _one_box(tx, gateway, frame.inc)
+    answer.wanted += wanted.hand_out(connection, gateway, tx.now_ms, only=None if alone else numbers)
+    if item.protocol >= 2 and alone:
         answer.offers += offers.hand_out(connection, address, tx.now_ms)
 
 

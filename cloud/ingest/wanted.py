@@ -7,6 +7,7 @@ record: with the record itself, or by saying that it is gone.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Final
 
 from cloud.database import Connection
@@ -36,13 +37,17 @@ def ask(
     return int(number[0])
 
 
-def hand_out(connection: Connection, gateway: int, now_ms: int) -> list[Want]:
-    """Give what a gateway is to be asked for now, and note that it was."""
+def hand_out(connection: Connection, gateway: int, now_ms: int, *, only: Collection[str] | None = None) -> list[Want]:
+    """Give what a gateway is to be asked for now, and note that it was.
+
+    only: the incarnations that may be asked for; another box with the same identity would say that they are gone.
+    """
     rows = connection.execute(
         "select w.id, i.inc, w.stream, w.first, w.last, w.answered from wanted w join incarnation i on i.id=w.inc"
         " where i.gateway=? and w.done_ms is null and (w.sent_ms is null or w.sent_ms<?) order by w.id",
         (gateway, now_ms - AGAIN_MS),
     )
+    rows = [row for row in rows if only is None or row[1] in only]
     wants: list[Want] = []
     for number, inc, stream, first, last, answered in rows[:AT_ONCE]:
         connection.execute("update wanted set sent_ms=? where id=?", (now_ms, number))

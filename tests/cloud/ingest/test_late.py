@@ -81,6 +81,22 @@ def _refused(start: Start, chunk: tuple[Batch, bytes]):
     return Item(start.address, *chunk, refused="a table was too small then")
 
 
+async def test_of_two_boxes_with_one_identity_only_the_one_that_made_the_records_is_asked(hall: Hall) -> None:
+    original = Start()
+    await hall.resume(original)
+    original.facts(state(NOW, "EXECUTE"))
+    copy = Start(address=original.address, ord=2, previous=original.inc)
+    copy.facts(state(NOW, "EXECUTE"))
+    as_copied = Start(address=original.address, inc=original.inc, closed=True)
+    await hall.resume(copy, as_copied)
+    assert answer(await hall.resume(original)).identity == "conflict"
+    now = hall.clock.at // 1_000_000
+    await hall.database.write(lambda c: wanted.ask(c, original.address, original.inc, 2, (1, 1), by="kim", now_ms=now))
+    assert answer(await hall.store(copy, (copy.heartbeat(),))).wanted == [], "it would say that they are gone"
+    done = await hall.store(original, (original.heartbeat(),))
+    assert [(w.inc, w.first, w.last) for w in answer(done).wanted] == [(original.inc, 1, 1)]
+
+
 async def test_what_is_wanted_is_asked_for_until_it_is_answered(hall: Hall) -> None:
     start = Start()
     await hall.resume(start)
