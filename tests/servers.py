@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import signal
@@ -17,13 +18,19 @@ ROOT = Path(__file__).parent.parent
 
 
 def free_port() -> int:
-    """Give a TCP port of loopback that nobody listens on now.
+    """Give a TCP port of loopback that nobody listens on now, each once in a process.
 
     It lies below those that the kernel gives to outgoing connections (from 32768 on Linux): a client of another test
-    would take it before our server does. Each is given once in a process; other processes draw at random as well.
+    would take it before our server does. Every worker of a run draws from ports of its own: while a test holds its
+    server down, nobody else may sit down on its port.
     """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = 17_000 // workers
+    if len(_given) > share * 3 // 4:
+        _given.clear()  # a very long run: those of its beginning are free again
     while True:
-        port = secrets.randbelow(17_000) + 15_000
+        port = secrets.randbelow(share) + 15_000 + worker * share
         if port in _given:
             continue
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -71,6 +78,8 @@ class Broker:
             raise AssertionError("mosquitto is not installed; `bash tests/install_parts.sh` installs it")
         self._process = subprocess.Popen([program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
         wait_until(lambda: listens(self.port), f"mosquitto listens on {self.port}")
+        if self._process.poll() is not None:
+            raise AssertionError(f"mosquitto ended with {self._process.returncode}: who else listens on {self.port}?")
 
     @property
     def pid(self) -> int:
