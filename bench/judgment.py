@@ -10,7 +10,7 @@ from collections.abc import Callable
 import cel
 
 from bench.table import Row
-from edge.judgment import State, judge, judged
+from edge.judgment import State, gather, judge, judged
 from models.expression import Environment, Program, window_environment
 from models.expression_checker import check
 from models.expression_parser import parse
@@ -91,7 +91,7 @@ def _judging() -> Row:
     for number in range(2000):
         window = _window(number, names, draw)
         start, wall = time.thread_time(), time.perf_counter()
-        verdict = judge(ruleset, window, state=state)
+        verdict = judge(ruleset, gather(ruleset, window, memory=state))
         judged(verdict)
         times.append((time.thread_time() - start) * 1e3)
         walls.append((time.perf_counter() - wall) * 1e3)

@@ -15,7 +15,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from edge.judgment import State, dump, judge, judged, restore
+from edge.judgment import State, dump, gather, judge, judged, restore
 from edge.machine_time import MachineTime
 from edge.production import Production
 from edge.tags import Tag
@@ -210,7 +210,7 @@ class LinePipeline:
         self._start = end
         if self.ruleset is None:
             return
-        verdict = judge(self.ruleset, window, state=self._memory)
+        verdict = judge(self.ruleset, gather(self.ruleset, window, memory=self._memory))
         self._memory = verdict.state
         self.judged += 1
         self.last_verdict = judged(verdict)

@@ -12,6 +12,18 @@ from typing import Any, Final
 import msgspec
 
 from sync.fact import Context, Fact, Stream
+from sync.judgment import (
+    ActionDecided,
+    ActionEnded,
+    ApprovalAnswered,
+    CcpRecorded,
+    DriftMeasured,
+    FeedbackGiven,
+    ModeChanged,
+    ModelChanged,
+    Scored,
+    TrustChanged,
+)
 from sync.operations import (
     InventoryCounted,
     JobOrderPlanned,
@@ -59,6 +71,11 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     value: float | str | bool | None = None
     threshold: float | str | None = None
     unit: str | None = None
+    priority: int = 0
+    suppressed_by: str | None = None
+    """The check that made this one say nothing of its own."""
+    path: list[str] = []
+    """How it was reached: rows of a table, nodes of a tree, rules of a chart."""
 
 
 class Judged(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="verdict"):
@@ -91,6 +108,14 @@ class Judged(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="verdict")
     """Recommended actions: action_type, priority, ko, en."""
     needs_human: bool = False
     context: Context = Context()
+    form: int = 1
+    """Which meaning of judging: 1 kept too little to be repeated; from 2 on `inputs` hold all a verdict stood on."""
+    state: str = ""
+    """PackML name in force at the end of the window."""
+    ml: Scored | None = None
+    """The model's part; None when no model was asked."""
+    evidence: dict[str, Any] = {}
+    cached: bool = False
 
 
 class AlarmChanged(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="alarm"):
@@ -276,6 +301,15 @@ AnyFact = (
     | Audited
     | Tallied
     | ClockStepped
+    | FeedbackGiven
+    | ActionDecided
+    | ApprovalAnswered
+    | ActionEnded
+    | TrustChanged
+    | ModeChanged
+    | ModelChanged
+    | DriftMeasured
+    | CcpRecorded
     | HealthReported
 )
 
@@ -302,5 +336,14 @@ STREAM_OF: Final[dict[type[Fact], Stream]] = {
     Audited: Stream.AUDIT,
     Tallied: Stream.EVENT,
     ClockStepped: Stream.EVENT,
+    FeedbackGiven: Stream.EVENT,
+    ActionDecided: Stream.EVENT,
+    ApprovalAnswered: Stream.EVENT,
+    ActionEnded: Stream.EVENT,
+    TrustChanged: Stream.EVENT,
+    ModeChanged: Stream.EVENT,
+    ModelChanged: Stream.EVENT,
+    DriftMeasured: Stream.EVENT,
+    CcpRecorded: Stream.EVENT,
     HealthReported: Stream.DIAG,
 }

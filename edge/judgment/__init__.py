@@ -1,12 +1,26 @@
 """Judging a window, pure: no clock, no I/O, no memory of its own, so that the line, replay and back-tests run one code.
 
-`judge(ruleset, window, state=…)` gives a `Verdict`; `judged(verdict)` is its fact, `verdict.alarms` are the changes of
+`judge(ruleset, gather(ruleset, window, memory=…))` gives a `Verdict`; `judged(verdict)` is its fact, `verdict.alarms` are the changes of
 alarms, `verdict.state` goes into the next call and, by `dump`, into the checkpoint of the same transaction.
-Read `judge`, then `findings` (what each check says), `state` (hysteresis and delay), `confidence`, `explanation`.
+Read `given`, `judge`, then `findings` (what each check says), `state` (hysteresis and delay), `confidence`, `explanation`.
 """
 
 from edge.judgment.confidence import history
+from edge.judgment.given import Given, NotRepeatableError, gather, recalled
 from edge.judgment.judge import Decision, Verdict, judge, judged
 from edge.judgment.state import State, dump, restore
 
-__all__ = ["Decision", "State", "Verdict", "dump", "history", "judge", "judged", "restore"]
+__all__ = [
+    "Decision",
+    "Given",
+    "NotRepeatableError",
+    "State",
+    "Verdict",
+    "dump",
+    "gather",
+    "history",
+    "judge",
+    "judged",
+    "recalled",
+    "restore",
+]

@@ -5,16 +5,12 @@ confidence = min(1, 0.4·match + 0.3·quality + 0.3·history), rounded to three 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from edge.judgment.findings import Finding
-from models.ruleset import Ruleset
-from models.ruleset_inputs import tag_fault
-from models.window import TagWindow, Window
+from edge.judgment.given import UNRATED
 
-UNRATED: Final = 0.75
-"""History of a ruleset nobody has rated."""
 RATINGS_ENOUGH: Final = 10
 
 
@@ -50,26 +46,9 @@ def match_strength(findings: Sequence[Finding]) -> float:
     return min(0.90, 0.50 + 0.40 * passed)
 
 
-def needed_tags(ruleset: Ruleset, window: Window) -> list[str]:
-    """Give the tags a verdict rests on: those the tag book requires, and those the ruleset reads."""
-    return sorted({*window.required, *ruleset.tags})
-
-
-def input_fault(tag: TagWindow | None) -> str | None:
-    """Say why a tag is not a fully trusted input; None when it is present, good, fresh and in its range."""
-    fault = tag_fault(tag)
-    if fault is not None or tag is None:
-        return fault
-    if isinstance(tag.last, float | int) and (
-        (tag.low is not None and tag.last < tag.low) or (tag.high is not None and tag.last > tag.high)
-    ):
-        return "out_of_range"
-    return None if tag.quality == "good" else "uncertain"
-
-
-def quality(faults: dict[str, str], needed: Sequence[str]) -> float:
+def quality(faults: Mapping[str, str], needed: int) -> float:
     """Give the share of needed tags without a fault; 0.7 when nothing is needed."""
-    return 1 - len(faults) / len(needed) if needed else 0.7
+    return 1 - len(faults) / needed if needed else 0.7
 
 
 def confidence(match: float, input_quality: float, past: float) -> float:

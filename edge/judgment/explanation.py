@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from edge.judgment.findings import Finding
+from edge.judgment.given import Given
 from edge.judgment.wording import DECISION, LANGUAGES, WHY, number, symbol, tidy
 from models.ruleset import Limit, Table
-from models.window import Window
 
 OTHERS: Final = 3
 """Findings beside the main one that are named; the rest are counted."""
@@ -21,12 +21,8 @@ class Ground:
 
     decision: str
     findings: Sequence[Finding]
-    faults: Mapping[str, str]
-    """Tag → why it is no fully trusted input."""
-    required: Sequence[str]
-    """Those of them without which there is no verdict."""
     confidence: float
-    window: Window
+    given: Given
 
 
 def summary(ground: Ground) -> dict[str, str]:
@@ -37,18 +33,18 @@ def summary(ground: Ground) -> dict[str, str]:
     }
 
 
-def said(finding: Finding, window: Window, language: str) -> str:
+def said(finding: Finding, given: Given, language: str) -> str:
     """Give one finding as a sentence: its own message, or one made from its numbers."""
     template = finding.message[language] if finding.message is not None else _template(finding, language)
-    context = window.context
+    context = given.context
     return tidy(
         template.format(
             value=number(finding.value),
             threshold=number(finding.threshold),
             unit=symbol(finding.unit, language),
             title=finding.check.title[language],
-            work_unit=window.work_unit,
-            state=window.state,
+            work_unit=given.work_unit,
+            state=given.state,
             order=context.order or "–",
             product=context.product or "–",
             lot=context.lot or "–",
@@ -66,9 +62,9 @@ def cleared(finding: Finding, language: str) -> str:
     return tidy({"ko": f"{title}: 정상으로 돌아왔습니다{value}.", "en": f"{title}: back to normal{value}."}[language])
 
 
-def blind(faults: Mapping[str, str], required: Sequence[str], window: Window, language: str) -> str:
+def blind(given: Given, language: str) -> str:
     """Say that the line cannot be judged, and which inputs are to blame."""
-    told = _inputs({name: faults[name] for name in required}, window, language)
+    told = _inputs({name: given.faults[name] for name in given.blind}, given, language)
     if language == "ko":
         return f"필수 입력을 쓸 수 없어 판단할 수 없습니다: {told}."
     return f"The line cannot be judged, required inputs cannot be used: {told}."
@@ -77,8 +73,8 @@ def blind(faults: Mapping[str, str], required: Sequence[str], window: Window, la
 def _first(ground: Ground, language: str) -> str:
     decision, findings = ground.decision, ground.findings
     if decision == "unknown":
-        if ground.required:
-            return blind(ground.faults, ground.required, ground.window, language)
+        if ground.given.blind:
+            return blind(ground.given, language)
         causes = _causes(findings, language)
         return {"ko": f"어떤 검사도 판단할 수 없습니다: {causes}.", "en": f"No check could be made: {causes}."}[
             language
@@ -91,7 +87,7 @@ def _first(ground: Ground, language: str) -> str:
             return f"정상: 적용된 검사 {applied}건이 통과했습니다."
         return f"Normal: {applied} applied check{'s' if applied > 1 else ''} passed."
     main = next(finding for finding in findings if finding.level == decision)
-    return f"{DECISION[decision][language]}: {said(main, ground.window, language)}"
+    return f"{DECISION[decision][language]}: {said(main, ground.given, language)}"
 
 
 def _second(ground: Ground, language: str) -> list[str]:
@@ -104,9 +100,9 @@ def _second(ground: Ground, language: str) -> list[str]:
         more = len(others) - OTHERS
         rest = "" if more <= 0 else {"ko": f" 외 {more}건", "en": f" and {more} more"}[language]
         parts.append(f"{_ALSO[language]}: {named}{rest}")
-    doubtful = {name: why for name, why in ground.faults.items() if name not in ground.required}
+    doubtful = {name: why for name, why in ground.given.faults.items() if name not in ground.given.blind}
     if doubtful:
-        parts.append(f"{_DOUBTFUL[language]}: {_inputs(doubtful, ground.window, language)}")
+        parts.append(f"{_DOUBTFUL[language]}: {_inputs(doubtful, ground.given, language)}")
     elif ground.decision != "unknown" and (causes := _causes(ground.findings, language)):
         parts.append(f"{_UNKNOWN[language]}: {causes}")
     if not parts and ground.decision == "normal" and (near := _nearest(ground.findings)) is not None:
@@ -157,12 +153,12 @@ def _brief(finding: Finding, language: str) -> str:
     return f"{told} ({'한계' if language == 'ko' else 'limit'} {bound})"
 
 
-def _inputs(faults: Mapping[str, str], window: Window, language: str) -> str:
+def _inputs(faults: Mapping[str, str], given: Given, language: str) -> str:
     told: list[str] = []
     for name, why in list(faults.items())[: OTHERS + 2]:
         text = WHY[why][language]
-        if why == "stale" and name in window.tags:
-            seconds = number(float(window.tags[name].age_ns // 1_000_000_000))
+        if why == "stale" and name in given.ages:
+            seconds = number(float(given.ages[name] // 1_000_000_000))
             text += {"ko": f" {seconds}초", "en": f" for {seconds} s"}[language]
         told.append(f"{name} ({text})")
     more = len(faults) - len(told)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.judgment.state import NOTHING, Held, State, continued, step_limit, step_rule
+from edge.judgment.given import Given
+from edge.judgment.state import NOTHING, Held, continued, step_limit, step_rule
 from models.expression_checker import Value
 from models.expression_interpreter import Cause, Indeterminate, Result
-from models.ruleset import Action, AnyCheck, Limit, Outcome, Results, Rule, Ruleset, Side, Table, Texts
+from models.ruleset import Action, AnyCheck, Limit, Outcome, Rule, Ruleset, Side, Table, Texts
 from models.ruleset_file import Severity
-from models.window import Window
 
 Level = Literal["ok", "warning", "critical", "unknown"]
 
@@ -39,38 +40,36 @@ class Finding:
     held: Held = NOTHING
 
 
-def findings(ruleset: Ruleset, results: Results, window: Window, state: State) -> list[Finding]:
+def findings(ruleset: Ruleset, values: Sequence[Result], given: Given) -> list[Finding]:
     """Give every check's finding, in the order of the ruleset."""
-    return [_finding(check, results.values, window, state) for check in ruleset.checks]
+    return [_finding(check, values, given) for check in ruleset.checks]
 
 
-def _finding(check: AnyCheck, values: tuple[Result, ...], window: Window, state: State) -> Finding:
+def _finding(check: AnyCheck, values: Sequence[Result], given: Given) -> Finding:
     gate = True if check.gate_at is None else values[check.gate_at]
-    held = continued(state, check.name, window)
+    held = continued(given.memory, check.name, given.start)
     if isinstance(gate, Indeterminate):
         return Finding(check=check, level="unknown", causes=gate.causes, held=held)
     if not gate:
         return Finding(check=check, level="ok", applied=False)
-    unit = check.unit
-    if unit is None and check.unit_tag is not None and check.unit_tag in window.tags:
-        unit = window.tags[check.unit_tag].unit
+    unit = given.units.get(check.unit_tag) if check.unit is None and check.unit_tag is not None else check.unit
     value = None if check.value_at is None else values[check.value_at]
     match check:
         case Limit():
-            return _limit(check, value, unit, held, window)
+            return _limit(check, value, unit, held, given.end)
         case Rule():
-            return _rule(check, (values[check.when_at], value), unit, held, window)
+            return _rule(check, (values[check.when_at], value), unit, held, given.end)
         case Table():
             return _table(check, values[check.hit_at], value, unit)
 
 
-def _limit(limit: Limit, value: Result | None, unit: str | None, held: Held, window: Window) -> Finding:
+def _limit(limit: Limit, value: Result | None, unit: str | None, held: Held, end: int) -> Finding:
     if isinstance(value, Indeterminate):
         return Finding(check=limit, level="unknown", unit=unit, causes=value.causes, held=held)
     if not isinstance(value, float | int) or not math.isfinite(value):
         return Finding(check=limit, level="unknown", unit=unit, causes=(Cause("", "not_finite"),), held=held)
     number = float(value)
-    after = step_limit(limit, number, held, window)
+    after = step_limit(limit, number, held, end)
     if after.level is None:
         nearest = min(limit.thresholds, key=lambda threshold: abs(threshold.bound - number))
         return Finding(check=limit, level="ok", value=number, threshold=nearest.bound, unit=unit, held=after)
@@ -91,12 +90,12 @@ def _limit(limit: Limit, value: Result | None, unit: str | None, held: Held, win
     )
 
 
-def _rule(rule: Rule, results: tuple[Result, Result | None], unit: str | None, held: Held, window: Window) -> Finding:
+def _rule(rule: Rule, results: tuple[Result, Result | None], unit: str | None, held: Held, end: int) -> Finding:
     holds, value = results
     if isinstance(holds, Indeterminate):
         return Finding(check=rule, level="unknown", unit=unit, causes=holds.causes, held=held)
     shown = None if isinstance(value, Indeterminate) else value
-    after = step_rule(rule, bool(holds), held, window)
+    after = step_rule(rule, bool(holds), held, end)
     if after.level is None:
         return Finding(check=rule, level="ok", value=shown, threshold=rule.outcome.threshold, unit=unit, held=after)
     return _matched(rule, rule.outcome, shown, unit, after)

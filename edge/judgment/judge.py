@@ -5,22 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
-from edge.judgment.confidence import UNRATED, confidence, input_fault, match_strength, needed_tags, quality
+from edge.judgment.confidence import confidence, match_strength, quality
 from edge.judgment.explanation import Ground, blind, cleared, said, summary
 from edge.judgment.findings import Finding, findings
+from edge.judgment.given import FORM, Given, told
 from edge.judgment.state import NOTHING, State
 from edge.judgment.wording import LANGUAGES
 from models.expression_checker import Value
-from models.expression_interpreter import Cause
-from models.ruleset import Action, Results, Ruleset
+from models.ruleset import Action, Ruleset
 from models.ruleset_file import INPUTS_ALARM, Severity
-from models.ruleset_inputs import tag_fault
-from models.window import Window
-from sync.facts import AlarmChanged, Check, Context, Judged
+from sync.facts import AlarmChanged, Check, Judged
+from sync.judgment import Scored
 
 Decision = Literal["normal", "warning", "critical", "unknown"]
 
@@ -34,7 +33,9 @@ class Verdict:
 
     verdict_id: str
     ruleset: Ruleset
-    window: Window
+    given: Given
+    scored: Scored | None
+    """What the model said; None when none was asked."""
     decision: Decision
     status: str | None
     """Domain word of the deciding finding: HIGH_DEFECT."""
@@ -45,7 +46,7 @@ class Verdict:
     summary: dict[str, str]
     findings: tuple[Finding, ...]
     inputs: dict[str, Value | None]
-    """Every value the rules read; `<tag>.fault` where a tag was in doubt, `held.<check>` what was remembered."""
+    """All it stands on (`given.told`)."""
     components: dict[str, float]
     actions: tuple[dict[str, str], ...]
     needs_human: bool
@@ -55,70 +56,56 @@ class Verdict:
     """To hand in with the next window, and to checkpoint with this verdict."""
 
 
-def judge(
-    ruleset: Ruleset, window: Window, *, state: State | None = None, history_accuracy: float | None = None
-) -> Verdict:
-    """Judge one window.
+def judge(ruleset: Ruleset, given: Given, *, scored: Scored | None = None) -> Verdict:
+    """Judge what is given of one window.
 
-    state: what the previous window's verdict gave (None at the beginning). history_accuracy: 0..1, how often rated
-    verdicts of this ruleset were right (`confidence.history`); None = nobody has rated it.
-    A required tag that is missing, bad or stale makes the decision `unknown` whatever else was found; what was found
-    still sets the severity and raises its alarm.
+    scored: what the model said, where the policy asks one. A required tag that is missing, bad or stale makes the
+    decision `unknown` whatever else was found; what was found still sets the severity and raises its alarm.
     """
-    before = State() if state is None else state
-    results = ruleset.evaluate(window)
-    found = findings(ruleset, results, window, before)
-
-    needed = needed_tags(ruleset, window)
-    faults = {name: fault for name in needed if (fault := input_fault(window.tags.get(name))) is not None}
-    blinding = [name for name in window.required if tag_fault(window.tags[name]) is not None]
-
-    decision = _decision(found, blinding)
-    past = UNRATED if history_accuracy is None else history_accuracy
-    match, trust = match_strength(found), quality(faults, needed)
-    sure = 0.0 if decision == "unknown" else confidence(match, trust, past)
-    inputs = _inputs(ruleset, results, faults, before)
-    verdict_id = _verdict_id(ruleset, window, inputs)
+    inputs, known = given.inputs(ruleset)
+    found = findings(ruleset, ruleset.program.run(inputs, known=known), given)
+    decision = _decision(found, given.blind)
+    match, trust = match_strength(found), quality(given.faults, given.needed)
+    sure = 0.0 if decision == "unknown" else confidence(match, trust, given.history)
+    flat = told(given)
+    verdict_id = _verdict_id(ruleset, given, flat)
     severity = _severity(found, decision)
     deciding = next((f for f in found if f.matched and f.level == ("ok" if severity == "info" else severity)), None)
-    blinded = {} if not blinding else {lang: blind(faults, blinding, window, lang) for lang in LANGUAGES}
-    alarms, up = _alarms(found, blinded, before, window, verdict_id)
+    alarms, up = _alarms(found, given, verdict_id)
     return Verdict(
         verdict_id=verdict_id,
         ruleset=ruleset,
-        window=window,
+        given=given,
+        scored=scored,
         decision=decision,
         status=None if deciding is None else deciding.status,
         severity=severity,
         confidence=sure,
         source="rule" if any(f.applied and f.level != "unknown" for f in found) or decision != "unknown" else "none",
-        summary=summary(
-            Ground(decision=decision, findings=found, faults=faults, required=blinding, confidence=sure, window=window)
-        ),
+        summary=summary(Ground(decision=decision, findings=found, confidence=sure, given=given)),
         findings=tuple(found),
-        inputs=inputs,
+        inputs=flat,
         components={
             "rule_confidence": sure,
             "match": round(match, 4),
             "quality": round(trust, 4),
-            "history": round(past, 4),
+            "history": round(given.history, 4),
         },
         actions=_actions(found),
         needs_human=decision == "unknown",
         alarms=tuple(alarms),
-        state=State(at=window.end, held={f.check.name: f.held for f in found if f.held != NOTHING}, alarms=up),
+        state=State(at=given.end, held={f.check.name: f.held for f in found if f.held != NOTHING}, alarms=up),
     )
 
 
 def judged(verdict: Verdict) -> Judged:
     """Give the fact that tells a verdict."""
-    ruleset, window = verdict.ruleset, verdict.window
-    context = window.context
+    ruleset, given = verdict.ruleset, verdict.given
     return Judged(
-        at=window.end,
-        work_unit=window.work_unit,
+        at=given.end,
+        work_unit=given.work_unit,
         verdict_id=verdict.verdict_id,
-        start=window.start,
+        start=given.start,
         ruleset=ruleset.name,
         ruleset_version=ruleset.version,
         ruleset_hash=ruleset.hash,
@@ -138,9 +125,10 @@ def judged(verdict: Verdict) -> Judged:
         components=verdict.components,
         actions=list(verdict.actions),
         needs_human=verdict.needs_human,
-        context=Context(
-            order=context.order, product=context.product, lot=context.lot, shift=context.shift, stale=context.stale
-        ),
+        context=given.context,
+        form=FORM,
+        state=given.state,
+        ml=verdict.scored,
     )
 
 
@@ -165,28 +153,17 @@ def _severity(found: Sequence[Finding], decision: Decision) -> Severity:
     return "warning" if "warning" in levels or decision == "unknown" else "info"
 
 
-def _inputs(ruleset: Ruleset, results: Results, faults: dict[str, str], before: State) -> dict[str, Value | None]:
-    """Give everything the verdict depended on, by name in one order; None where there was no value."""
-    given: dict[str, Value | None] = {
-        name: None if isinstance(value, Cause) else value
-        for name, value in zip(ruleset.program.variables, results.inputs, strict=True)
-    }
-    given |= {f"{tag}.fault": why for tag, why in faults.items()}
-    given |= {f"held.{name}": msgspec.json.encode(held, order="sorted").decode() for name, held in before.held.items()}
-    return dict(sorted(given.items()))
-
-
-def _verdict_id(ruleset: Ruleset, window: Window, inputs: dict[str, Any]) -> str:
-    content = msgspec.json.encode([ruleset.hash, window.work_unit, window.start, window.end, inputs])
+def _verdict_id(ruleset: Ruleset, given: Given, inputs: dict[str, Value | None]) -> str:
+    content = msgspec.json.encode([ruleset.hash, given.work_unit, given.start, given.end, inputs])
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _alarms(
-    found: Sequence[Finding], blinded: dict[str, str], before: State, window: Window, verdict_id: str
-) -> tuple[list[AlarmChanged], dict[str, Severity]]:
+def _alarms(found: Sequence[Finding], given: Given, verdict_id: str) -> tuple[list[AlarmChanged], dict[str, Severity]]:
     """Give the changes, and which alarms are up now. What cannot be told leaves an alarm as it was."""
     changes: list[AlarmChanged] = []
     up: dict[str, Severity] = {}
+    before = given.memory
+    blinded = {language: blind(given, language) for language in LANGUAGES} if given.blind else {}
 
     def change(name: str, now: Severity | None, texts: dict[str, str]) -> None:
         was = before.alarms.get(name)
@@ -195,8 +172,8 @@ def _alarms(
         if now != was:
             changes.append(
                 AlarmChanged(
-                    at=window.end,
-                    work_unit=window.work_unit,
+                    at=given.end,
+                    work_unit=given.work_unit,
                     alarm=name,
                     active=now is not None,
                     severity=now or was or "info",
@@ -220,9 +197,7 @@ def _alarms(
                 )
             case level:
                 texts = (
-                    {}
-                    if before.alarms.get(name) == level
-                    else {lang: said(finding, window, lang) for lang in LANGUAGES}
+                    {} if before.alarms.get(name) == level else {lang: said(finding, given, lang) for lang in LANGUAGES}
                 )
                 change(name, level, texts)
     known = {finding.check.name for finding in found if finding.check.alarm} | {INPUTS_ALARM}

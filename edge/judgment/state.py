@@ -6,7 +6,6 @@ import msgspec
 
 from models.ruleset import Limit, Rule, Side
 from models.ruleset_file import Severity
-from models.window import Window
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,7 +41,7 @@ def restore(checkpoint: bytes | None) -> State:
     return State() if checkpoint is None else msgspec.json.decode(checkpoint, type=State)
 
 
-def step_limit(limit: Limit, value: float, held: Held, window: Window) -> Held:
+def step_limit(limit: Limit, value: float, held: Held, end: int) -> Held:
     """Advance a limit by one window: beyond for `delay_s` raises, back by more than the hysteresis lowers."""
     level: Severity | None = None
     side: Side | None = None
@@ -55,26 +54,26 @@ def step_limit(limit: Limit, value: float, held: Held, window: Window) -> Held:
             slack = limit.hysteresis if in_force and held.side == threshold.side else 0.0
             if not threshold.beyond(value, slack):
                 continue
-            since.setdefault(severity, held.since.get(severity, window.end))
-            if level is None and (in_force or window.end - since[severity] >= limit.delay_ns):
+            since.setdefault(severity, held.since.get(severity, end))
+            if level is None and (in_force or end - since[severity] >= limit.delay_ns):
                 level, side = severity, threshold.side
             break
     return Held(level=level, side=side, since=since)
 
 
-def step_rule(rule: Rule, holds: bool, held: Held, window: Window) -> Held:
+def step_rule(rule: Rule, holds: bool, held: Held, end: int) -> Held:
     """Advance a rule by one window: it must hold for `delay_s` before it counts."""
     if not holds:
         return NOTHING
     severity = rule.outcome.severity
-    since = held.since.get(severity, window.end)
-    in_force = held.level == severity or window.end - since >= rule.delay_ns
+    since = held.since.get(severity, end)
+    in_force = held.level == severity or end - since >= rule.delay_ns
     return Held(level=severity if in_force else None, since={severity: since})
 
 
-def continued(state: State, name: str, window: Window) -> Held:
+def continued(state: State, name: str, start: int) -> Held:
     """Give a check's memory; after a gap between windows nothing that was waiting goes on waiting."""
     held = state.held.get(name, NOTHING)
-    if window.start > state.at and held.since:
+    if start > state.at and held.since:
         return Held(level=held.level, side=held.side)
     return held

@@ -13,13 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.judgment import State, dump, history, judge, judged, restore
+from edge import judgment
+from edge.judgment import State, dump, gather, history, judged, restore
 from sync.facts import Context, Judged
 from tests.edge.judgment.conftest import EXAMPLE, S, ruleset, tag, window
 
 BAD = 0x8000_0000
 UNCERTAIN = 0x4000_0000
 FIVE_OF_HUNDRED = {"produced": 100, "good": 95, "scrap": 5}
+
+
+def judge(ruleset, seen, *, state=None, history_accuracy=None):
+    return judgment.judge(ruleset, gather(ruleset, seen, memory=state, history=history_accuracy))
 
 
 def test_five_defects_in_a_hundred_against_two_percent_is_a_high_defect(filler):
@@ -355,8 +360,9 @@ def test_another_process_gives_the_same_bytes(filler):
     program = (
         "import sys, msgspec; from tests.edge.judgment.conftest import EXAMPLE, TAGS, window;"
         "from models.expression import window_environment; from models.rulesets import load;"
-        "from edge.judgment import judge, judged;"
-        "v = judge(load(EXAMPLE, window_environment(TAGS)), window(oil=88.5, counts={'produced': 100, 'scrap': 5}));"
+        "from edge.judgment import gather, judge, judged;"
+        "r = load(EXAMPLE, window_environment(TAGS));"
+        "v = judge(r, gather(r, window(oil=88.5, counts={'produced': 100, 'scrap': 5})));"
         "sys.stdout.buffer.write(msgspec.json.encode([judged(v), list(v.alarms)]))"
     )
     verdict = judge(filler, window(oil=88.5, counts={"produced": 100, "scrap": 5}))
