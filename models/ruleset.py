@@ -12,6 +12,7 @@ from typing import Literal
 from models.expression_checker import Value
 from models.expression_compiler import Program
 from models.expression_interpreter import Cause, Result
+from models.policy import RULES_ALONE, PolicySettings
 from models.ruleset_file import Severity
 from models.ruleset_inputs import Reader
 from models.window import Window
@@ -116,6 +117,8 @@ class Ruleset:
     version: str
     title: Texts
     policy: str
+    settings: PolicySettings = RULES_ALONE
+    """How the rules' answer and a model's become one; `settings.policy` is `policy`."""
     hash: str
     """Hex SHA-256 of the form and the parsed content: spaces and comments do not change it."""
     checks: tuple[AnyCheck, ...]
