@@ -29,12 +29,18 @@ LATENT_ROWS: Final = 256
 
 
 def take(
-    connection: apsw.Connection, books: Books, watermarks: Sequence[Watermark], ring: Ring | None, at: int = 0
+    connection: apsw.Connection,
+    books: Books,
+    watermarks: Sequence[Watermark],
+    ring: Ring | None,
+    at: int = 0,
+    *,
+    step_bytes: int = STEP_BYTES,
 ) -> list[Watermark]:
     """Take watermarks; give those of the present incarnation that cannot be about what was made here, not taken.
 
     Of an earlier incarnation what is not confirmed is put aside first: the numbers may be a copy's that went on, and
-    then these records are nowhere else. After a restored backup they are only kept once more. at: wall clock, ns.
+    then these records are nowhere else. After a restored backup they are only kept once more. at: wall clock, ns. step_bytes: what may leave at once, of a lane.
     """
     starts = books.by_inc()
     foreign: list[Watermark] = []
@@ -51,7 +57,7 @@ def take(
                           "not confirmed is put aside", lane.ord, lane.stream.name.lower(), lane.stored, lane.last,
                           mark.stored)  # fmt: skip
                 disown(connection, start, lane, at)
-            confirm(connection, start.inc, lane, mark, ring)
+            confirm(connection, start.inc, lane, mark, ring, step_bytes=step_bytes)
     return foreign
 
 
@@ -75,7 +81,15 @@ def _cuts(connection: apsw.Connection, lane: Lane, seq: int) -> bool:
     return row is not None and int(row[0]) > seq
 
 
-def confirm(connection: apsw.Connection, inc: str, lane: Lane, mark: Watermark, ring: Ring | None) -> None:
+def confirm(
+    connection: apsw.Connection,
+    inc: str,
+    lane: Lane,
+    mark: Watermark,
+    ring: Ring | None,
+    *,
+    step_bytes: int = STEP_BYTES,
+) -> None:
     """Take a watermark of the cloud: forget what is safe, and know again what the cloud no longer has."""
     if mark.stored > lane.last:
         log.warning("the cloud says it has records we never made: lane=%s/%s stored=%d last=%d",
@@ -93,7 +107,7 @@ def confirm(connection: apsw.Connection, inc: str, lane: Lane, mark: Watermark, 
         lane.stored_bytes += confirmed
         age(connection, lane)
     settle(connection, lane)
-    forget(connection, inc, lane, ring)
+    forget(connection, inc, lane, ring, step_bytes=step_bytes)
     save_lane(connection, lane)
 
 
@@ -171,14 +185,14 @@ def settle(connection: apsw.Connection, lane: Lane) -> None:
         _drop_latent(connection, lane, row)
 
 
-def forget(connection: apsw.Connection, inc: str, lane: Lane, ring: Ring | None) -> None:
+def forget(connection: apsw.Connection, inc: str, lane: Lane, ring: Ring | None, step_bytes: int = STEP_BYTES) -> None:
     """Delete chunks that end at or below `safe`, oldest first and one step at most; they go into the ring."""
     lane.behind = False
     upto = _whole(connection, lane, lane.safe)
     if upto <= lane.floor:
         return
-    if bytes_between(connection, lane, lane.floor, upto) > STEP_BYTES:
-        upto, lane.behind = _step(connection, lane, upto), True
+    if bytes_between(connection, lane, lane.floor, upto) > step_bytes:
+        upto, lane.behind = _step(connection, lane, upto, step_bytes), True
     kept = ring is None or ring.append(
         "audit" if lane.stream is Stream.AUDIT else "data", _read(connection, inc, lane, upto)
     )
@@ -225,7 +239,7 @@ def _whole(connection: apsw.Connection, lane: Lane, upto: int) -> int:
     return upto
 
 
-def _step(connection: apsw.Connection, lane: Lane, upto: int) -> int:
+def _step(connection: apsw.Connection, lane: Lane, upto: int, step_bytes: int) -> int:
     size = 0
     for first, count, more in connection.execute(
         "SELECT first, count, bytes FROM chunk INDEXED BY chunk_place WHERE ord = ? AND stream = ? AND first > ? "
@@ -233,7 +247,7 @@ def _step(connection: apsw.Connection, lane: Lane, upto: int) -> int:
         (lane.ord, lane.stream, lane.floor),
     ):
         size += int(more)
-        if size >= STEP_BYTES:
+        if size >= step_bytes:
             return min(upto, int(first) + int(count) - 1)
     return upto
 

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import apsw
 
 from edge.store import file, rows
+from edge.store.confirm import STEP_BYTES
 from edge.store.file import StoreError
 from edge.store.lanes import Books
 from edge.store.ring import Ring
@@ -24,6 +25,8 @@ from sync.facts import Stream
 log = logging.getLogger(__name__)
 
 PAGE: Final = 4096
+STEP_BYTES_MIN: Final = 64 << 10
+"""Deleted in one transaction at least, however little room there is."""
 WAL_PAGES_MIN: Final = 250
 WAL_PAGES_MAX: Final = 4_000
 WAL_ALARM_BYTES: Final = 256 << 20
@@ -197,10 +200,19 @@ class Disk:
             return 1 << 62
         size = self._number("page_count") * PAGE
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        growth = shutil.disk_usage(self._path.parent).free
+        # New pages that stand in the log only will take their room once more, in the file: without it the log can
+        # never be copied, and nothing would free the disk again.
+        owed = max(0, size - self._path.stat().st_size)
+        growth = max(0, shutil.disk_usage(self._path.parent).free - owed)
         if limit != resource.RLIM_INFINITY:
             growth = min(growth, max(0, limit - size))
         return self._number("freelist_count") * PAGE + growth
+
+    def step_bytes(self) -> int:
+        """Give how much may be deleted in one transaction: what is deleted goes through the log, and the log needs room."""
+        if self._path is None:
+            return STEP_BYTES
+        return max(STEP_BYTES_MIN, min(STEP_BYTES, shutil.disk_usage(self._path.parent).free // 4))
 
     def _number(self, pragma: str) -> int:
         value = self.connection.pragma(pragma)

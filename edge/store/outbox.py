@@ -339,7 +339,7 @@ class Outbox:
             at = self._clock.now()
             # Before the watermark passes over them:
             put_aside(self.connection, self.books, rejected, at=at, reason="rejected")
-            foreign[:] = take(self.connection, self.books, watermarks, self.ring, at)
+            foreign[:] = take(self.connection, self.books, watermarks, self.ring, at, step_bytes=self.disk.step_bytes())
             self.behind = True
             foreign.extend(take_witnesses(self.connection, self.books, witnessed))
             rows.seal(self.connection, self.books, touched)
@@ -379,7 +379,7 @@ class Outbox:
         start = self.books.starts[lane.ord]
 
         def within() -> None:
-            forget(self.connection, start.inc, lane, self.ring)
+            forget(self.connection, start.inc, lane, self.ring, step_bytes=self.disk.step_bytes())
             rows.save_lane(self.connection, lane)
             rows.seal(self.connection, self.books, [start])
 

@@ -353,6 +353,9 @@ class Writer:
         self._publish()
         for job, result in zip(jobs, results, strict=True):
             settle(job.done, result)
+        while self._outbox.behind and not self._stuck:  # what is safe leaves in steps that the room allows
+            self._outbox.disk.checkpoint(truncate=True)
+            self._go_on_forgetting()
         return True
 
     # --- upkeep ---

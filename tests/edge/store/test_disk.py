@@ -172,10 +172,11 @@ async def test_with_nothing_left_to_shed_commits_wait_and_go_on_when_there_is_ro
 
 
 @needs_mount
-async def test_a_receipt_frees_a_full_disk(tmp_path: Path):
+@pytest.mark.parametrize("size", [20_000, 1_000], ids=["large records", "small records"])
+async def test_a_receipt_frees_a_full_disk(tmp_path: Path, size: int):
     with small_disk(tmp_path / "disk", 3) as folder:
         async with store_in(folder) as store:
-            working = asyncio.create_task(store_until_blocked(store), name="fill")
+            working = asyncio.create_task(store_until_blocked(store, size), name="fill")
             await until(lambda: store.counts().blocked, "it waits for room")
             last = store.last[Stream.AUDIT]
             await asyncio.wait_for(
@@ -187,9 +188,9 @@ async def test_a_receipt_frees_a_full_disk(tmp_path: Path):
             await asyncio.gather(working, return_exceptions=True)
 
 
-async def store_until_blocked(store) -> None:
+async def store_until_blocked(store, size: int) -> None:
     while True:
-        await store.commit(facts=[Audited(at=1, actor="a", action="b", detail={"x": os.urandom(20_000).hex()})])
+        await store.commit(facts=[Audited(at=1, actor="a", action="b", detail={"x": os.urandom(size).hex()})])
 
 
 def make_read_only(folder: Path) -> None:
