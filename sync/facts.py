@@ -21,6 +21,7 @@ from sync.judgment import (
     FeedbackGiven,
     ModeChanged,
     ModelChanged,
+    RulesetActivated,
     Scored,
     TrustChanged,
 )
@@ -310,6 +311,7 @@ AnyFact = (
     | ModelChanged
     | DriftMeasured
     | CcpRecorded
+    | RulesetActivated
     | HealthReported
 )
 
@@ -345,5 +347,6 @@ STREAM_OF: Final[dict[type[Fact], Stream]] = {
     ModelChanged: Stream.EVENT,
     DriftMeasured: Stream.EVENT,
     CcpRecorded: Stream.EVENT,
+    RulesetActivated: Stream.EVENT,
     HealthReported: Stream.DIAG,
 }

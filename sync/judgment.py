@@ -181,3 +181,18 @@ class CcpRecorded(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ccp"
     ruleset: str = ""
     ruleset_version: str = ""
     context: Context = Context()
+
+
+class RulesetActivated(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ruleset"):
+    """From now on this ruleset judges the work unit; with all that its verdicts need to be judged again elsewhere."""
+
+    ruleset: str
+    ruleset_version: str
+    ruleset_hash: str
+    names: str = ""
+    """Hex SHA-256 of what the line's rules may name (`edge.judgment.names`)."""
+    part: int = 1
+    parts: int = 1
+    """A large one comes in several facts of the same `at`."""
+    content: str = ""
+    """Base64 of this part of the zstd frame of JSON: {"document": the ruleset as parsed, "names": what it may name}."""
