@@ -42,12 +42,15 @@ def free_port() -> int:
 _given: set[int] = set()
 
 
-def wait_until(true: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    """Return as soon as `true()` is; fail the test with `what` after so many seconds. For processes we cannot await."""
+def wait_until(true: Callable[[], object], what: str | Callable[[], str], seconds: float = 20.0) -> None:
+    """Return as soon as `true()` is; fail the test with `what` after so many seconds. For processes we cannot await.
+
+    what: given as a function it is asked at the end, when there is more to say.
+    """
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what}")
+            raise AssertionError(f"not within {seconds} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.05)
 
 

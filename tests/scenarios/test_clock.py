@@ -93,7 +93,11 @@ def test_a_clock_that_jumps_by_years_loses_nothing_and_reorders_nothing(hall):
         before = {gateway: hall.judged(gateway) for gateway in LINES}
         clock.off_by(off_s)
         for gateway, judged in before.items():
-            wait_until(lambda g=gateway, b=judged: hall.judged(g) > b + 2, f"{gateway} judges on", 40)
+            wait_until(
+                lambda g=gateway, b=judged: hall.judged(g) > b + 2,
+                lambda g=gateway, o=off_s: f"{g} judges on, {o} s off\n{hall.log(g)}\n{hall.get(g, '/api/status')}",
+                40,
+            )
     prove(hall)
     audited = rows(hall, "select count(*) from fact where kind='audit' and body like '%clock.stepped%'")
     assert audited == [(6,)]

@@ -49,7 +49,9 @@ def prove(hall: Hall) -> None:
     for gateway, work_unit in LINES.items():
         wait_until(
             lambda g=gateway, w=work_unit: hall.made_in_cloud(w) == hall.truth,
-            f"every piece of {work_unit} is in the cloud: {hall.made_in_cloud(work_unit)} of {hall.truth}\n{hall.log(gateway)}\n{hall.log('cloud')}",
+            lambda g=gateway, w=work_unit: (
+                f"every piece of {w} is in the cloud: {hall.made_in_cloud(w)} of {hall.truth}\n{hall.log(g)}\n{hall.log('cloud')}"
+            ),
             60,
         )
         wait_until(
