@@ -88,6 +88,16 @@ _FUNCTIONS: Final[dict[str, tuple[int, int, frozenset[str], str]]] = {
     "int": (1, 1, NUMBERS, "int(number)"),
     "double": (1, 1, NUMBERS, "double(number)"),
     "math.abs": (1, 1, NUMBERS, "math.abs(number)"),
+    "math.sign": (1, 1, NUMBERS, "math.sign(number)"),
+    "math.floor": (1, 1, NUMBERS, "math.floor(number)"),
+    "math.ceil": (1, 1, NUMBERS, "math.ceil(number)"),
+    "math.round": (1, 1, NUMBERS, "math.round(number)"),
+    "math.trunc": (1, 1, NUMBERS, "math.trunc(number)"),
+    "math.sqrt": (1, 1, NUMBERS, "math.sqrt(number)"),
+    "math.ln": (1, 1, NUMBERS, "math.ln(number)"),
+    "math.log10": (1, 1, NUMBERS, "math.log10(number)"),
+    "math.exp": (1, 1, NUMBERS, "math.exp(number)"),
+    "math.pow": (2, 2, NUMBERS, "math.pow(base, exponent)"),
     "math.least": (1, 8, NUMBERS, "math.least(a, b, …)"),
     "math.greatest": (1, 8, NUMBERS, "math.greatest(a, b, …)"),
     "startsWith": (2, 2, frozenset({"string"}), 'text.startsWith("…")'),
@@ -105,6 +115,15 @@ _LEFT_OUT: Final = {
     "timestamp": "there is no clock here; use .age_s or window.duration_s",
     "now": "there is no clock here; use .age_s or window.duration_s",
     "abs": "write math.abs(number)",
+    "sqrt": "write math.sqrt(number)",
+    "log": "write math.ln(number) or math.log10(number)",
+    "math.log": "write math.ln(number) or math.log10(number)",
+    "exp": "write math.exp(number)",
+    "pow": "write math.pow(base, exponent)",
+    "round": "write math.round(number)",
+    "math.isFinite": "every number here is finite; has(name) tells whether there is one",
+    "math.isNaN": "no number here is NaN; has(name) tells whether there is one",
+    "math.isInf": "no number here is infinite; has(name) tells whether there is one",
     "min": "write math.least(a, b), or tag.min for the least of the window",
     "max": "write math.greatest(a, b), or tag.max for the greatest of the window",
 }
@@ -208,7 +227,7 @@ class _Checker:
         if result is None:
             self.blame(node.at, f"`? :` gives {yes.type} on one side and {no.type} on the other")
             return None
-        return Op("if", (condition, yes, no), result)
+        return Op("if", (condition, *_met((yes, no), result)), result)
 
     def _membership(self, node: Binary) -> Typed | None:
         left = self.typed(node.left)
@@ -222,6 +241,7 @@ class _Checker:
             if _common(left.type, item.type) is None:
                 self.blame(source.at, f"a {left.type} cannot be in a list with a {item.type}")
                 return None
+        items = [_exact(item) if left.type == "double" else item for item in items]
         return Op("in", (left, *items), "bool")
 
     def _binary(self, node: Binary) -> Typed | None:
@@ -235,6 +255,8 @@ class _Checker:
                 hint = "a text stands in quotes" if "string" in {left.type, right.type} else ""
                 self.blame(node.at, f"`{node.operator}` cannot compare {left.type} with {right.type}", hint)
                 return None
+            if both == "double":
+                left, right = _exact(left), _exact(right)
             return Op(_RELATION[node.operator], (left, right), "bool")
         name = _ARITHMETIC[node.operator]
         if both == "string" and name == "add":
@@ -245,7 +267,7 @@ class _Checker:
         if both == "double" and name == "mod":
             self.blame(node.at, "`%` works on whole numbers", "write int(x) % n")
             return None
-        return Op(name if both == "double" else f"i{name}", (left, right), both)
+        return Op(name if both == "double" else f"i{name}", _met((left, right), both), both)
 
     def _call(self, node: Call) -> Typed | None:
         if node.function not in _FUNCTIONS:
@@ -282,11 +304,36 @@ class _Checker:
 
 def _numeric(name: str) -> Callable[[tuple[Typed, ...]], Op]:
     """Make an operation whose result is double as soon as one argument is."""
-    return lambda a: Op(
-        name if any(x.type == "double" for x in a) else f"i{name}",
-        a,
-        "double" if any(x.type == "double" for x in a) else "int",
-    )
+
+    def build(arguments: tuple[Typed, ...]) -> Op:
+        if all(argument.type == "int" for argument in arguments):
+            return Op(f"i{name}", arguments, "int")
+        return Op(name, _met(arguments, "double"), "double")
+
+    return build
+
+
+def _real(name: str) -> Callable[[tuple[Typed, ...]], Op]:
+    """Make an operation on doubles."""
+    return lambda arguments: Op(name, _met(arguments, "double"), "double")
+
+
+def _met(arguments: tuple[Typed, ...], kind: ValueType) -> tuple[Typed, ...]:
+    """Make doubles of the ints that met one."""
+    if kind != "double":
+        return arguments
+    return tuple(argument if argument.type == "double" else _double(argument) for argument in arguments)
+
+
+def _double(number: Typed) -> Typed:
+    return Const(float(number.value), "double") if isinstance(number, Const) else Op("double", (number,), "double")
+
+
+def _exact(number: Typed) -> Typed:
+    """Make a double of an int constant that is one; int and double are compared by their exact values."""
+    if isinstance(number, Const) and number.type == "int" and int(float(number.value)) == number.value:
+        return _double(number)
+    return number
 
 
 _RESULT: Final[dict[str, Callable[[tuple[Typed, ...]], Op]]] = {
@@ -297,6 +344,10 @@ _RESULT: Final[dict[str, Callable[[tuple[Typed, ...]], Op]]] = {
     "endsWith": lambda a: Op("endsWith", a, "bool"),
     "contains": lambda a: Op("contains", a, "bool"),
     "math.abs": _numeric("abs"),
+    "math.sign": _numeric("sign"),
+    **{
+        f"math.{name}": _real(name) for name in ("floor", "ceil", "round", "trunc", "sqrt", "ln", "log10", "exp", "pow")
+    },
     "math.least": _numeric("least"),
     "math.greatest": _numeric("greatest"),
 }

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from models.expression_checker import Const, Op, Slot, Typed, Value
 from models.expression_interpreter import STRICT, Cause, Result, evaluate
+from models.expression_math import LARGEST, overflow
 
 _COMPARE: Final[dict[str, type[ast.cmpop]]] = {
     "eq": ast.Eq,
@@ -26,7 +27,6 @@ _ARITHMETIC: Final[dict[str, type[ast.operator]]] = {
     "sub": ast.Sub,
     "mul": ast.Mult,
     "div": ast.Div,
-    "concat": ast.Add,
 }
 
 Fused = Callable[[Sequence[Value]], tuple[Any, ...]]
@@ -40,14 +40,14 @@ class Program:
         self.variables = tuple(slots)
         """Names of the inputs, in the order in which their values must be given."""
         self.fused: Fused = _fuse(self.trees, len(slots))
-        """All values known → all results; ZeroDivisionError or OverflowError when one of them has none."""
+        """All values known → all results; ArithmeticError when one of them has none."""
 
     def run(self, inputs: Sequence[Value | Cause], *, known: bool) -> Sequence[Result]:
         """Give one result per expression. known: no input is a Cause."""
         if known:
             try:
                 return self.fused(inputs)  # pyright: ignore[reportArgumentType] (`known` says there is no Cause)
-            except (ZeroDivisionError, OverflowError):
+            except ArithmeticError:
                 pass  # one expression cannot be told; the interpreter finds which, and what the others say
         return [evaluate(tree, inputs) for tree in self.trees]
 
@@ -64,7 +64,8 @@ def _fuse(trees: Sequence[Typed], inputs: int) -> Fused:
     )
     function = ast.FunctionDef("fused", arguments, body, [], None)
     module = ast.fix_missing_locations(ast.Module([function], []))
-    namespace: dict[str, Any] = {"__builtins__": {}, **{f"f_{name}": call for name, call in STRICT.items()}}
+    namespace: dict[str, Any] = {"__builtins__": {}, "overflow": overflow}
+    namespace |= {f"f_{name}": call for name, call in STRICT.items()}
     code = compile(module, "<rules>", "exec")
     exec(code, namespace)  # noqa: S102 (built from the checked tree above: no text of a rule reaches Python)
     return namespace["fused"]
@@ -95,6 +96,18 @@ def _python(tree: Typed) -> ast.expr:
         case name if name in _COMPARE:
             return ast.Compare(arguments[0], [_COMPARE[name]()], [arguments[1]])
         case name if name in _ARITHMETIC:
-            return ast.BinOp(arguments[0], _ARITHMETIC[name](), arguments[1])
+            return _finite(ast.BinOp(arguments[0], _ARITHMETIC[name](), arguments[1]))
+        case "concat":
+            return ast.BinOp(arguments[0], ast.Add(), arguments[1])
         case name:
             return ast.Call(ast.Name(f"f_{name}", ast.Load()), arguments, [])
+
+
+def _finite(number: ast.expr) -> ast.expr:
+    """Build `(t if -LARGEST <= (t := number) <= LARGEST else overflow())`: what `expression_math.finite` does, inline.
+
+    One name for all is enough: an inner one is on Python's stack before an outer one is set.
+    """
+    bounds: list[ast.expr] = [ast.NamedExpr(ast.Name("t", ast.Store()), number), ast.Constant(LARGEST)]
+    test = ast.Compare(ast.Constant(-LARGEST), [ast.LtE(), ast.LtE()], bounds)
+    return ast.IfExp(test, ast.Name("t", ast.Load()), ast.Call(ast.Name("overflow", ast.Load()), [], []))

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from models import expression_math as real
 from models.expression_checker import Const, Op, Slot, Typed, Value
 
 Why = Literal[
-    "missing", "bad", "stale", "no_values", "unknown", "wrong_type", "zero_division", "overflow", "not_finite"
+    "missing", "bad", "stale", "no_values", "unknown", "wrong_type", "zero_division", "overflow", "not_finite", "domain"
 ]
 
 
@@ -89,22 +90,14 @@ def _iabs(number: int) -> int:
     return bounded(abs(number))
 
 
-def _least(*numbers: float) -> float:
-    return float(min(numbers))
-
-
-def _greatest(*numbers: float) -> float:
-    return float(max(numbers))
-
-
 STRICT: Final[dict[str, Callable[..., Any]]] = {
     "not": operator.not_,
     "neg": operator.neg,
     "ineg": _ineg,
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
+    "add": real.add,
+    "sub": real.subtract,
+    "mul": real.multiply,
+    "div": real.divide,
     "iadd": _bounded(operator.add),
     "isub": _bounded(operator.sub),
     "imul": _bounded(operator.mul),
@@ -127,16 +120,43 @@ STRICT: Final[dict[str, Callable[..., Any]]] = {
     "contains": operator.contains,
     "abs": abs,
     "iabs": _iabs,
-    "least": _least,
+    "least": min,
     "ileast": min,
-    "greatest": _greatest,
+    "greatest": max,
     "igreatest": max,
+    "sqrt": real.square_root,
+    "ln": real.natural_log,
+    "log10": real.decimal_log,
+    "exp": real.exponential,
+    "pow": real.power,
+    "floor": real.floor,
+    "ceil": real.ceil,
+    "trunc": real.trunc,
+    "round": real.rounded,
+    "sign": real.sign,
+    "isign": real.integer_sign,
 }
-"""Operations that need all their arguments. Python raises ZeroDivisionError and OverflowError; we say why."""
+"""Operations that need all their arguments; an ArithmeticError says that there is no value."""
+
+
+def why_none(error: ArithmeticError) -> Why:
+    """Say why an operation has no value."""
+    match error:
+        case ZeroDivisionError():
+            return "zero_division"
+        case real.DomainError():
+            return "domain"
+        case _:
+            return "overflow"
 
 
 def evaluate(tree: Typed, inputs: Sequence[Value | Cause]) -> Result:
     """Give the value of a tree, or Indeterminate. Never raises for anything the inputs may hold."""
+    while isinstance(tree, Op) and tree.name == "if":  # a table is a long chain of these: it needs no stack
+        chosen = evaluate(tree.arguments[0], inputs)
+        if isinstance(chosen, Indeterminate):
+            return chosen
+        tree = tree.arguments[1 if chosen else 2]
     match tree:
         case Const():
             return tree.value
@@ -145,11 +165,6 @@ def evaluate(tree: Typed, inputs: Sequence[Value | Cause]) -> Result:
             return Indeterminate((found,)) if isinstance(found, Cause) else found
         case Op(name="and" | "or" as name):
             return _absorbing(tree, inputs, absorbs=name == "or")
-        case Op(name="if", arguments=(condition, yes, no)):
-            chosen = evaluate(condition, inputs)
-            if isinstance(chosen, Indeterminate):
-                return chosen
-            return evaluate(yes if chosen else no, inputs)
         case Op(name="has", arguments=(Slot(index=index),)):
             return not isinstance(inputs[index], Cause)
         case Op():
@@ -181,10 +196,8 @@ def _strict(tree: Op, inputs: Sequence[Value | Cause]) -> Result:
         return _together(unknown)
     try:
         return STRICT[tree.name](*values)
-    except ZeroDivisionError:
-        return Indeterminate((Cause("", "zero_division"),))
-    except OverflowError:
-        return Indeterminate((Cause("", "overflow"),))
+    except ArithmeticError as error:
+        return Indeterminate((Cause("", why_none(error)),))
 
 
 def _together(unknown: list[Indeterminate]) -> Indeterminate:

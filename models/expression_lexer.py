@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -99,7 +100,7 @@ def tokens(text: str) -> list[Token]:
             case "int":
                 found.append(_integer(text, at, word, follows=text[match.end() : match.end() + 1]))
             case "double":
-                found.append(Token("double", word, at, float(word)))
+                found.append(Token("double", word, at, _double(text, at, word)))
             case "string":
                 found.append(Token("string", word, at, _decoded(text, at, word)))
             case "quoted":
@@ -111,6 +112,13 @@ def tokens(text: str) -> list[Token]:
         at = match.end()
     found.append(Token("end", "", len(text)))
     return found
+
+
+def _double(text: str, at: int, word: str) -> float:
+    value = float(word)
+    if math.isinf(value):
+        raise ExpressionError([fault(text, at, f"{word} is beyond the largest double", "at most 1.797e308")])
+    return value
 
 
 def _integer(text: str, at: int, word: str, *, follows: str) -> Token:
