@@ -13,6 +13,9 @@ from typing import cast
 PARTS = {
     "edge": ("edge.__main__", "edge", "run, check and look after one gateway"),
     "cloud": ("cloud.__main__", "cloud", "run and migrate the cloud service"),
+    "rules": ("edge.commands.rules", "edge", "check, test and explain rulesets; limits for control charts"),
+    "model": ("models.command", "edge", "verify, show, sign and pack model packages"),
+    "replay": ("edge.commands.replay", "edge", "judge again what was judged: as it was, what if, with other rules"),
     "audit": ("", "edge", "verify or export the audit log of a gateway, the cloud or a file"),
     "doctor": ("edge.commands.doctor", "edge", "find what is wrong with a site file and all it speaks to"),
     "demo": ("demo.__main__", "demo", "the simulated plant with everything running"),
@@ -20,7 +23,7 @@ PARTS = {
 
 
 def usage() -> str:
-    lines = [f"  triflow {name:<6} {what}" for name, (_, _, what) in PARTS.items()]
+    lines = [f"  triflow {name:<7} {what}" for name, (_, _, what) in PARTS.items()]
     return "\n".join(["usage: triflow PART …", "", *lines, "", "`triflow PART --help` says more."])
 
 
