@@ -22,7 +22,8 @@ BEHIND_ONE_FILE = {
     "sqlalchemy": ("edge/drivers/mes/sql", "cloud/"),
     "psycopg": ("cloud/",),
     "openpyxl": ("edge/commands/book",),
-    "cryptography": ("edge/drivers/opcua", "edge/commands/doctor", "sync/signing.py"),
+    "cryptography": ("edge/drivers/opcua", "edge/commands/doctor", "models/package/signature", "sync/signing.py"),
+    "onnxruntime": ("models/session",),
     "fastapi": ("cloud/",),
     "starlette": ("edge/page/", "cloud/"),
 }
