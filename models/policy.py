@@ -5,6 +5,7 @@ The arithmetic is `edge.judgment.policies`; here are only the words and the defa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -16,7 +17,7 @@ POLICIES: Final[tuple[Policy, ...]] = get_args(Policy)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
-    """Numbers are confidences, 0 to 1, unless their name says otherwise."""
+    """Numbers are confidences, 0 to 1, unless their name says otherwise; ValueError for others."""
 
     policy: Policy = "rule_only"
     safety_first: bool = True
@@ -38,6 +39,18 @@ class PolicySettings:
     """A model whose inputs drifted is only heard where the rules have no answer; else its confidence is lowered."""
     cache_s: float = 0.0
     """Seconds for which the same input may be answered from memory; 0 = never."""
+
+    def __post_init__(self) -> None:
+        for name in ("gate", "accept", "escalate", "escalated", "review"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} is {value}, not between 0 and 1")
+        for name in ("rule_weight", "ml_weight", "cache_s"):
+            if not 0 <= (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} is {value}, not a number from 0 on")
+        if not 0 < self.rule_weight + self.ml_weight < math.inf:
+            raise ValueError("the weights of rules and model are both 0; give one of them a weight")
+        if self.policy not in POLICIES:
+            raise ValueError(f"{self.policy!r} is no policy; there are {', '.join(POLICIES)}")
 
 
 RULES_ALONE: Final = PolicySettings()
