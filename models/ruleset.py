@@ -1,5 +1,7 @@
-"""A ruleset as it is evaluated: limits, rules and decision tables over one compiled program. `rulesets.load` makes one.
+"""A ruleset as it is evaluated: its checks over one compiled program. `rulesets.load` makes one.
 
+Limits, rules and decision tables are here; the other kinds of checks have files of their own (`ruleset_change`,
+`ruleset_tree`, `ruleset_composite`, `ruleset_chart`), and `ruleset_kinds` names them all.
 Judging with it is `edge.judgment`; nothing here knows time, hysteresis or confidence.
 """
 
@@ -7,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from models.expression_checker import Value
+from models.expression_checker import Typed, Value
 from models.expression_compiler import Program
 from models.expression_interpreter import Cause, Result
 from models.policy import RULES_ALONE, PolicySettings
+from models.ruleset_fault import RulesetWarning
 from models.ruleset_file import Severity
 from models.ruleset_inputs import Reader
 from models.window import Window
@@ -49,7 +52,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What limits, rules and tables share. Numbers named `…_at` are places in the program's results."""
+    """What all kinds of checks share. Numbers named `…_at` are places in the program's results."""
+
+    keeps_memory: ClassVar[bool] = False
+    """Whether its memory stays over windows in which `only_when` says that it does not apply."""
 
     name: str
     title: Texts
@@ -62,6 +68,10 @@ class Check:
     alarm: bool
     uses: tuple[str, ...]
     """Names of the inputs it depends on."""
+    priority: int = 0
+    """0 to 100: of findings of one severity the highest decides; of equals the first in the file."""
+    suppressed_by: tuple[str, ...] = ()
+    """Checks that silence this one while they match, in the order of the ruleset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +97,14 @@ class Limit(Check):
     confidence: float | None
     message: Texts | None
     actions: tuple[Action, ...]
+    ccp: bool = False
+    """A critical control point (HACCP): every window it applies in is recorded against its critical limits."""
+
+    @property
+    def critical_limits(self) -> tuple[float | None, float | None]:
+        """Lower and upper critical limit; None where there is none."""
+        found = {t.side: t.bound for t in self.thresholds if t.severity == "critical"}
+        return found.get("low"), found.get("high")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +118,17 @@ class Rule(Check):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table(Check):
-    """A decision table; the program gives the position of the first row that fits, -1 for none."""
+    """A decision table; the program gives the position of the row that answers, -1 for none."""
 
     hit_at: int
     rows: tuple[Outcome, ...]
+    conditions: tuple[Typed, ...]
+    """Of the rows, for the static checks."""
+    worst: bool = False
+    """Of all rows that fit the worst answers, instead of the first."""
 
 
-AnyCheck = Limit | Rule | Table
+AnyCheck = Check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,6 +149,17 @@ class Ruleset:
     """One per program variable."""
     tags: tuple[str, ...]
     """Tags it reads, in the order first named."""
+    model: str | None = None
+    """Name of the model its policy asks; None when it asks none."""
+    document: str = ""
+    """The parsed content as canonical JSON (keys sorted): what is hashed, and what `rulesets.load_document` reads."""
+    warnings: tuple[RulesetWarning, ...] = ()
+    """What is allowed in it and probably not meant."""
+
+    @property
+    def suppressing(self) -> bool:
+        """Whether any check can silence another."""
+        return any(check.suppressed_by for check in self.checks)
 
     def inputs(self, window: Window) -> tuple[list[Value | Cause], bool]:
         """Give the program's inputs over a window, and whether all of them are known."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import string
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from models.policy import RULES_ALONE, Policy, PolicySettings
 
 Severity = Literal["info", "warning", "critical"]
 ActionType = Literal["alert", "stop", "inspect", "ticket", "workflow", "continue"]
@@ -97,18 +99,62 @@ class ActionEntry(Model):
         return self
 
 
+class Weights(Model):
+    """How much the rules' confidence counts beside the model's; divided by their sum."""
+
+    rule: Annotated[float, Field(ge=0, allow_inf_nan=False)] = RULES_ALONE.rule_weight
+    ml: Annotated[float, Field(ge=0, allow_inf_nan=False)] = RULES_ALONE.ml_weight
+
+    @model_validator(mode="after")
+    def _something(self) -> Weights:
+        if self.rule + self.ml == 0:
+            raise ValueError("rule and ml are both 0; give one of them weight")
+        return self
+
+
 class Head(Model):
     """The table [ruleset]."""
 
     name: Name
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     title: Text | None = None
-    policy: Literal["rule_only"] = "rule_only"
-    """Policies with a model come with models."""
+    policy: Policy = "rule_only"
+    safety_first: bool = True
+    weights: Weights | None = None
+    gate: Confidence = RULES_ALONE.gate
+    accept: Confidence = RULES_ALONE.accept
+    escalate: Confidence = RULES_ALONE.escalate
+    escalated: Confidence = RULES_ALONE.escalated
+    review: Confidence = RULES_ALONE.review
+    drifted_aside: bool = RULES_ALONE.drifted_aside
+    cache_s: Seconds = RULES_ALONE.cache_s
+
+    def settings(self) -> PolicySettings:
+        """Give how the rules' answer and a model's become one."""
+        weights = self.weights or Weights()
+        return PolicySettings(
+            policy=self.policy,
+            safety_first=self.safety_first,
+            rule_weight=weights.rule,
+            ml_weight=weights.ml,
+            gate=self.gate,
+            accept=self.accept,
+            escalate=self.escalate,
+            escalated=self.escalated,
+            review=self.review,
+            drifted_aside=self.drifted_aside,
+            cache_s=self.cache_s,
+        )
+
+
+class ModelEntry(Model):
+    """The table [model]: whom the policy asks."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
 
 
 class Entry(Model):
-    """What limits, rules and tables share."""
+    """What all kinds of checks share."""
 
     name: Name
     title: Text | None = None
@@ -118,6 +164,11 @@ class Entry(Model):
     message: Message | None = None
     alarm: bool = True
     actions: Annotated[list[ActionEntry], Field(alias="action")] = []
+    priority: Annotated[int, Field(ge=0, le=100)] = 0
+    """Of findings of one severity the highest decides."""
+    suppressed_by: list[Name] = []
+    suppresses: list[Name] = []
+    """While the one matches, the other is recorded but neither decides nor alarms nor recommends."""
 
     @field_validator("name")
     @classmethod
@@ -142,6 +193,19 @@ class LimitEntry(Entry):
     hysteresis: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     delay_s: Seconds = 0.0
     confidence: Confidence | None = None
+    ccp: bool = False
+    """A critical control point (HACCP): every window it applies in is recorded against its critical limits."""
+
+    @model_validator(mode="after")
+    def _controlled(self) -> LimitEntry:
+        if self.ccp:
+            if self.critical_low is None and self.critical_high is None:
+                raise ValueError("a critical control point needs a critical limit: critical_low, critical_high")
+            if not self.alarm:
+                raise ValueError("a critical control point cannot go without its alarm; remove alarm = false")
+            if self.suppressed_by:
+                raise ValueError("a critical control point cannot be suppressed; remove suppressed_by")
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> LimitEntry:
@@ -159,27 +223,9 @@ class LimitEntry(Entry):
         return self
 
 
-class RuleEntry(Entry):
-    """A table [[rule]]."""
+class OutcomeEntry(Model):
+    """What something says when it applies: a rule, a row, a leaf."""
 
-    when: Expression
-    severity: Severity | None = None
-    status: str | None = None
-    delay_s: Seconds = 0.0
-    confidence: Confidence | None = None
-    value: Expression | None = None
-    threshold: Number | None = None
-
-    @model_validator(mode="after")
-    def _severe(self) -> RuleEntry:
-        severity_of(self.severity, self.status)
-        return self
-
-
-class RowEntry(Model):
-    """A table [[table.row]]."""
-
-    when: dict[str, str | int | float | bool] = {}
     severity: Severity | None = None
     status: str | None = None
     confidence: Confidence | None = None
@@ -187,18 +233,36 @@ class RowEntry(Model):
     actions: Annotated[list[ActionEntry], Field(alias="action")] = []
 
     @model_validator(mode="after")
-    def _severe(self) -> RowEntry:
+    def _severe(self) -> Self:
         severity_of(self.severity, self.status)
         return self
 
 
+class RuleEntry(Entry, OutcomeEntry):
+    """A table [[rule]]."""
+
+    when: Expression
+    delay_s: Seconds = 0.0
+    value: Expression | None = None
+    threshold: Number | None = None
+
+
+class RowEntry(OutcomeEntry):
+    """A table [[table.row]]."""
+
+    when: dict[str, str | int | float | bool] = {}
+
+
 class TableEntry(Entry):
-    """A table [[table]]; rows are tried from the top, the first that fits answers."""
+    """A table [[table]]; rows are tried from the top."""
 
     inputs: Annotated[dict[Name, Expression], Field(min_length=1, max_length=16)]
     value: str | None = None
     """The input that is shown as the value."""
-    hit_policy: Literal["first"] = "first"
+    hit_policy: Literal["first", "worst"] = "first"
+    """Of several rows that fit the first answers, or the worst (of equals the first)."""
+    complete: bool = False
+    """Whether every case must have its row; else no row means that all is well."""
     rows: Annotated[list[RowEntry], Field(alias="row", min_length=1, max_length=64)]
 
 
@@ -213,8 +277,26 @@ def severity_of(severity: Severity | None, status: str | None) -> Severity:
     return severity or meant or "info"
 
 
-FIELD_NAMES: Final = {
-    model: frozenset(field.alias or name for name, field in model.model_fields.items())
-    for model in (Head, LimitEntry, RuleEntry, TableEntry, RowEntry, ActionEntry, Text)
-}
+def model_at(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """Give the shape of the table at a path of keys below a table; None where there is no table of known keys."""
+    found: type[BaseModel] | None = model
+    for part in path:
+        if isinstance(part, str) and found is not None:
+            fields = found.model_fields.values()
+            named = {field.alias or name: field for name, field in zip(found.model_fields, fields, strict=True)}
+            found = _model_in(named[part].annotation) if part in named else None
+    return found
+
+
+def keys_of(model: type[BaseModel]) -> frozenset[str]:
+    """Give the keys a table may have, as the file writes them."""
+    return frozenset(field.alias or name for name, field in model.model_fields.items())
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for inner in get_args(annotation) if (found := _model_in(inner)) is not None), None)
+
+
 SEVERITIES: Final = get_args(Severity)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -20,9 +20,12 @@ from pydantic_core import ErrorDetails
 
 from models.expression import Environment, ExpressionError, Program
 from models.ruleset import Action, AnyCheck, Check, Limit, Outcome, Results, Rule, Ruleset, Table, Threshold
-from models.ruleset_compile import Compiler
-from models.ruleset_file import FIELD_NAMES, Entry, Head, LimitEntry, RuleEntry, TableEntry
+from models.ruleset_compile import Compiler, probe
+from models.ruleset_fault import RulesetError, RulesetFault, RulesetWarning
+from models.ruleset_file import Head, ModelEntry, keys_of, model_at
 from models.ruleset_inputs import reader, tag_of
+from models.ruleset_kinds import KINDS, Kind
+from models.ruleset_links import Made, linked
 from models.toml_places import Path as KeyPath
 from models.toml_places import Places, places
 
@@ -37,9 +40,11 @@ __all__ = [
     "Ruleset",
     "RulesetError",
     "RulesetFault",
+    "RulesetWarning",
     "Table",
     "Threshold",
     "load",
+    "load_document",
 ]
 
 FORM: Final = "triflow-rules/1"
@@ -48,37 +53,7 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_BYTES: Final = 256 * 1024
 MAX_CHECKS: Final = 500
-
-ENTRIES: Final[dict[str, type[LimitEntry | RuleEntry | TableEntry]]] = {
-    "limit": LimitEntry,
-    "table": TableEntry,
-    "rule": RuleEntry,
-}
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class RulesetFault:
-    """One thing wrong with a ruleset file."""
-
-    line: int
-    column: int
-    where: str
-    """`limit oil_temperature, value`."""
-    problem: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        told = f"{self.where}: {self.problem}" if self.where else self.problem
-        return f"{self.line}:{self.column}: {told}" + (f"; {self.hint}" if self.hint else "")
-
-
-class RulesetError(ValueError):
-    """A ruleset that cannot be used; `faults` lists all that is wrong, in the order of the file."""
-
-    def __init__(self, source: str, faults: list[RulesetFault]) -> None:
-        self.source = source
-        self.faults = tuple(sorted(set(faults)))
-        super().__init__("\n".join(f"{source}:{fault}" for fault in self.faults))
+_HEADS: Final = ("ruleset", "model")
 
 
 def load(source: Path | str, environment: Environment) -> Ruleset:
@@ -92,11 +67,37 @@ def load(source: Path | str, environment: Environment) -> Ruleset:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RulesetError(where, [_syntax_fault(error)]) from error
-    reading = _Reading(document, places(text), environment)
+    return _read(document, places(text), environment, where)
+
+
+def load_document(document: Mapping[str, Any] | str, environment: Environment, source: str = "ruleset") -> Ruleset:
+    """Give the ruleset of a parsed document, or of its canonical JSON (`Ruleset.document`); its faults have no lines."""
+    if isinstance(document, str):
+        try:
+            document = json.loads(document)
+        except ValueError as error:
+            raise RulesetError(
+                source, [RulesetFault(1, 1, "", f"not JSON: {error}", "it is not what was kept")]
+            ) from error
+    if not isinstance(document, Mapping):
+        raise RulesetError(source, [RulesetFault(1, 1, "", "no table of tables", "it is not what was kept")])
+    return _read(document, Places(""), environment, source)
+
+
+def _read(document: Mapping[str, Any], at: Places, environment: Environment, where: str) -> Ruleset:
+    reading = _Reading(_canonical(document), at, environment)
     ruleset = reading.ruleset()
     if ruleset is None or reading.faults:
         raise RulesetError(where, reading.faults)
     return ruleset
+
+
+def _canonical(found: Any) -> Any:
+    """Give a document with its keys in one order, so that the hash alone settles every byte of a verdict."""
+    if isinstance(found, Mapping):
+        table = cast("Mapping[str, Any]", found)
+        return {key: _canonical(table[key]) for key in sorted(table)}
+    return [_canonical(item) for item in cast("list[Any]", found)] if isinstance(found, list) else found
 
 
 def _text(source: Path | str, where: str) -> str:
@@ -128,32 +129,35 @@ class _Reading:
         self.at = at
         self.compiler = Compiler(environment, self._expression_fault)
         self.faults: list[RulesetFault] = []
-        self.names: dict[str, int] = {}
+        self.names: dict[str, tuple[KeyPath, int]] = {}
 
     def ruleset(self) -> Ruleset | None:
         """Give the ruleset, or None when its head or an entry could not be read."""
-        for key in self.document.keys() - {"ruleset", *ENTRIES}:
-            self.blame((key,), "", f"unknown table {key!r}", self._near(key, {"ruleset", *ENTRIES}))
+        tables = {*_HEADS, *KINDS}
+        for key in self.document.keys() - tables:
+            self.blame((key,), "", f"unknown table {key!r}", _near(key, tables))
         head = self._head()
-        checks: list[AnyCheck] = []
-        for kind, model in ENTRIES.items():
-            listed: Any = self.document.get(kind, [])
+        model = self._model(head)
+        made: list[Made] = []
+        for name, kind in KINDS.items():
+            listed: Any = self.document.get(name, [])
             if not isinstance(listed, list):
-                self.blame((kind,), "", f"[{kind}] must be [[{kind}]]", "each stands in double brackets")
+                self.blame((name,), "", f"[{name}] must be [[{name}]]", "each stands in double brackets")
                 continue
             for position, raw in enumerate(cast("list[Any]", listed)):
-                check = self._entry(model, (kind, position), raw)
-                if check is not None:
-                    checks.append(check)
-        if not checks and not self.faults:
+                one = self._entry(kind, (name, position), raw)
+                if one is not None:
+                    made.append(one)
+        if not made and not self.faults and (head is None or head.policy != "ml_only"):
             self.blame((), "", "there is nothing to judge by", "add a [[limit]], [[table]] or [[rule]]")
-        if len(checks) > MAX_CHECKS:
-            self.blame((), "", f"{len(checks)} checks", f"at most {MAX_CHECKS}; split the ruleset")
+        if len(made) > MAX_CHECKS:
+            self.blame((), "", f"{len(made)} checks", f"at most {MAX_CHECKS}; split the ruleset")
+        made = linked(made, self.names, self.blame)
         if head is None or self.faults:
             return None
-        return self._compiled(head, tuple(checks))
+        return self._compiled(head, model, tuple(one.check for one in made))
 
-    def _compiled(self, head: Head, checks: tuple[AnyCheck, ...]) -> Ruleset:
+    def _compiled(self, head: Head, model: ModelEntry | None, checks: tuple[Check, ...]) -> Ruleset:
         slots = self.compiler.slots
         types = self.compiler.environment
         content = json.dumps(self.document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -162,6 +166,9 @@ class _Reading:
             version=head.version,
             title=head.title.both() if head.title else {"ko": head.name, "en": head.name},
             policy=head.policy,
+            settings=head.settings(),
+            model=None if model is None or head.policy == "rule_only" else model.name,
+            document=content,
             hash=hashlib.sha256(f"{FORM}\n{content}".encode()).hexdigest(),
             checks=checks,
             program=Program(self.compiler.trees, slots),
@@ -176,40 +183,52 @@ class _Reading:
             return None
         return self._validated(Head, ("ruleset",), raw, "ruleset")
 
-    def _entry(self, model: type[LimitEntry | RuleEntry | TableEntry], path: KeyPath, raw: Any) -> AnyCheck | None:
+    def _model(self, head: Head | None) -> ModelEntry | None:
+        raw = self.document.get("model")
+        if raw is not None:
+            return self._validated(ModelEntry, ("model",), raw, "model")
+        if head is not None and head.policy != "rule_only":
+            problem = f"policy {head.policy!r} asks a model, and none is named"
+            self.blame(("ruleset", "policy"), "ruleset, policy", problem, 'add [model] with name = "…"')
+        return None
+
+    def _entry(self, kind: Kind, path: KeyPath, raw: Any) -> Made | None:
         name = cast("dict[str, Any]", raw).get("name", path[1]) if isinstance(raw, dict) else path[1]
         where = f"{path[0]} {name}"
-        entry = self._validated(model, path, raw, where)
+        if isinstance(name, str):
+            self._once(name, path, where)
+        entry = self._validated(kind.entry, path, raw, where)
         if entry is None:
             # Its expressions are looked at all the same, so that one round shows everything there is to mend.
             if isinstance(raw, dict):
-                self.compiler.probe(path, cast("dict[str, Any]", raw))
+                probe(self.compiler, path, cast("dict[str, Any]", raw))
             return None
-        self._once(entry, path, where)
-        return self.compiler.check(entry, path)
+        check = kind.build(self.compiler, entry, path)
+        return None if check is None else Made(check, entry, path)
 
-    def _once(self, entry: Entry, path: KeyPath, where: str) -> None:
+    def _once(self, name: str, path: KeyPath, where: str) -> None:
         line = self.at.key((*path, "name"))[0]
-        first = self.names.setdefault(entry.name, line)
-        if first != line:
-            self.blame((*path, "name"), where, "this name is taken", f"line {first} has it already")
+        first, there = self.names.setdefault(name, (path, line))
+        if first != path:
+            self.blame((*path, "name"), where, "this name is taken", f"line {there} has it already")
 
     def _validated(self, model: type[M], path: KeyPath, raw: Any, where: str) -> M | None:
         try:
             return model.model_validate(raw)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                self._shape_fault(detail, path, where)
+                self._shape_fault(model, detail, path, where)
             return None
 
-    def _shape_fault(self, detail: ErrorDetails, path: KeyPath, where: str) -> None:
+    def _shape_fault(self, model: type[BaseModel], detail: ErrorDetails, path: KeyPath, where: str) -> None:
         inner = tuple(part for part in detail["loc"] if part not in {"str", "int", "float", "bool"})
         place = (*path, *inner)
         told = ", ".join([where, *[str(part) for part in inner if isinstance(part, str)]])
         match detail["type"]:
             case "extra_forbidden":
-                known = next((names for names in FIELD_NAMES.values() if self._siblings(place) & names), frozenset())
-                self.blame(place, where, f"unknown key {inner[-1]!r}", self._near(str(inner[-1]), known))
+                shape = model_at(model, inner[:-1])
+                known = frozenset[str]() if shape is None else keys_of(shape)
+                self.blame(place, where, f"unknown key {inner[-1]!r}", _near(str(inner[-1]), known))
             case "missing":
                 self.blame(place[:-1], where, f"{inner[-1]!r} is missing")
             case "value_error":
@@ -220,17 +239,6 @@ class _Reading:
                 )
             case _:
                 self.blame(place, told, f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {detail['input']!r}")
-
-    def _siblings(self, place: KeyPath) -> set[str]:
-        """Give the keys that stand beside a key in the document."""
-        around: Any = self.document
-        for part in place[:-1]:
-            around = around[part]
-        return set(around) - {place[-1], "name", "title"} if isinstance(around, dict) else set()
-
-    def _near(self, name: str, known: frozenset[str] | set[str]) -> str:
-        near = difflib.get_close_matches(name, sorted(known), 1, 0.5)
-        return f"nearest is {near[0]}" if near else f"there are {', '.join(sorted(known))}" if known else ""
 
     def blame(self, path: KeyPath, where: str, problem: str, hint: str = "") -> None:
         """Note a fault at the place of a key."""
@@ -248,6 +256,11 @@ class _Reading:
         for fault in error.faults:
             shifted = column + fault.column - 1 if fault.line == 1 else fault.column
             self.faults.append(RulesetFault(line + fault.line - 1, shifted, where, fault.problem, fault.hint))
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), 1, 0.5)
+    return f"nearest is {near[0]}" if near else f"there are {', '.join(sorted(known))}" if known else ""
 
 
 _FORMS: Final = {

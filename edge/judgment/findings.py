@@ -3,134 +3,115 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
+from edge.judgment.finding import Finding, Level, Seen, level_of, recommended
 from edge.judgment.given import Given
-from edge.judgment.state import NOTHING, Held, continued, step_limit, step_rule
-from models.expression_checker import Value
+from edge.judgment.state import NOTHING, continued, step_limit, step_rule
 from models.expression_interpreter import Cause, Indeterminate, Result
-from models.ruleset import Action, AnyCheck, Limit, Outcome, Rule, Ruleset, Side, Table, Texts
-from models.ruleset_file import Severity
+from models.ruleset import Check, Limit, Rule, Ruleset, Table
 
-Level = Literal["ok", "warning", "critical", "unknown"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One check's part in the verdict."""
-
-    check: AnyCheck
-    level: Level
-    applied: bool = True
-    """False = its `only_when` says that it does not apply now; the level is then ok."""
-    matched: bool = False
-    value: Value | None = None
-    threshold: float | str | None = None
-    side: Side | None = None
-    unit: str | None = None
-    """UNECE code."""
-    status: str | None = None
-    confidence: float | None = None
-    message: Texts | None = None
-    actions: tuple[Action, ...] = ()
-    causes: tuple[Cause, ...] = ()
-    """Why it is unknown."""
-    held: Held = NOTHING
+__all__ = ["Finding", "Level", "Seen", "findings"]
 
 
 def findings(ruleset: Ruleset, values: Sequence[Result], given: Given) -> list[Finding]:
     """Give every check's finding, in the order of the ruleset."""
-    return [_finding(check, values, given) for check in ruleset.checks]
+    found: dict[str, Finding] = {}
+    for check in ruleset.checks:
+        found[check.name] = _finding(check, values, given, found)
+    if not ruleset.suppressing:
+        return list(found.values())
+    return [_silenced(finding, found) for finding in found.values()]
 
 
-def _finding(check: AnyCheck, values: Sequence[Result], given: Given) -> Finding:
+def _silenced(finding: Finding, found: dict[str, Finding]) -> Finding:
+    """Say which check silences this one. What is silenced itself silences all the same: its condition holds."""
+    by = next((name for name in finding.check.suppressed_by if found[name].matched), None)
+    return finding if by is None else replace(finding, suppressed_by=by)
+
+
+def _finding(check: Check, values: Sequence[Result], given: Given, found: dict[str, Finding]) -> Finding:
     gate = True if check.gate_at is None else values[check.gate_at]
     held = continued(given.memory, check.name, given.start)
     if isinstance(gate, Indeterminate):
         return Finding(check=check, level="unknown", causes=gate.causes, held=held)
     if not gate:
-        return Finding(check=check, level="ok", applied=False)
+        return Finding(check=check, level="ok", applied=False, held=held if check.keeps_memory else NOTHING)
     unit = given.units.get(check.unit_tag) if check.unit is None and check.unit_tag is not None else check.unit
     value = None if check.value_at is None else values[check.value_at]
-    match check:
-        case Limit():
-            return _limit(check, value, unit, held, given.end)
-        case Rule():
-            return _rule(check, (values[check.when_at], value), unit, held, given.end)
-        case Table():
-            return _table(check, values[check.hit_at], value, unit)
+    return _LOOKS[type(check)](check, Seen(values, value, unit, held, given, found))
 
 
-def _limit(limit: Limit, value: Result | None, unit: str | None, held: Held, end: int) -> Finding:
-    if isinstance(value, Indeterminate):
-        return Finding(check=limit, level="unknown", unit=unit, causes=value.causes, held=held)
-    if not isinstance(value, float | int) or not math.isfinite(value):
-        return Finding(check=limit, level="unknown", unit=unit, causes=(Cause("", "not_finite"),), held=held)
+def _limit(limit: Limit, seen: Seen) -> Finding:
+    value = seen.value
+    low, high = limit.critical_limits if limit.ccp else (None, None)
+    if isinstance(value, Indeterminate) or not isinstance(value, float | int) or not math.isfinite(value):
+        causes = value.causes if isinstance(value, Indeterminate) else (Cause("", "not_finite"),)
+        return replace(seen.unknown(limit, causes), ccp=limit.ccp, low=low, high=high)
     number = float(value)
-    after = step_limit(limit, number, held, end)
+    after = step_limit(limit, number, seen.held, seen.end)
     if after.level is None:
         nearest = min(limit.thresholds, key=lambda threshold: abs(threshold.bound - number))
-        return Finding(check=limit, level="ok", value=number, threshold=nearest.bound, unit=unit, held=after)
+        return Finding(
+            check=limit,
+            level="ok",
+            value=number,
+            threshold=nearest.bound,
+            unit=seen.unit,
+            held=after,
+            ccp=limit.ccp,
+            low=low,
+            high=high,
+        )
     bounds = [t for t in limit.thresholds if t.side == after.side]
     bound = next((t for t in bounds if t.severity == after.level), bounds[0])
     return Finding(
         check=limit,
-        level=_level(after.level),
+        level=level_of(after.level),
         matched=True,
         value=number,
         threshold=bound.bound,
         side=after.side,
-        unit=unit,
+        unit=seen.unit,
         confidence=limit.confidence,
         message=limit.message,
-        actions=_from(limit.actions, after.level),
+        actions=recommended(limit.actions, after.level),
         held=after,
+        ccp=limit.ccp,
+        low=low,
+        high=high,
     )
 
 
-def _rule(rule: Rule, results: tuple[Result, Result | None], unit: str | None, held: Held, end: int) -> Finding:
-    holds, value = results
+def _rule(rule: Rule, seen: Seen) -> Finding:
+    holds = seen.values[rule.when_at]
     if isinstance(holds, Indeterminate):
-        return Finding(check=rule, level="unknown", unit=unit, causes=holds.causes, held=held)
-    shown = None if isinstance(value, Indeterminate) else value
-    after = step_rule(rule, bool(holds), held, end)
+        return seen.unknown(rule, holds.causes)
+    after = step_rule(rule.outcome.severity, rule.delay_ns, bool(holds), seen.held, seen.end)
     if after.level is None:
-        return Finding(check=rule, level="ok", value=shown, threshold=rule.outcome.threshold, unit=unit, held=after)
-    return _matched(rule, rule.outcome, shown, unit, after)
+        value = None if isinstance(seen.value, Indeterminate) else seen.value
+        return Finding(
+            check=rule, level="ok", value=value, threshold=rule.outcome.threshold, unit=seen.unit, held=after
+        )
+    return seen.matched(rule, rule.outcome, seen.value, after)
 
 
-def _table(table: Table, hit: Result, value: Result | None, unit: str | None) -> Finding:
+def _table(table: Table, seen: Seen) -> Finding:
+    hit = seen.values[table.hit_at]
     if isinstance(hit, Indeterminate):
-        return Finding(check=table, level="unknown", unit=unit, causes=hit.causes)
-    shown = None if isinstance(value, Indeterminate) else value
+        return seen.unknown(table, hit.causes, NOTHING)
     row = int(hit)
     if row < 0:
-        return Finding(check=table, level="ok", value=shown, unit=unit)
-    return _matched(table, table.rows[row], shown, unit, NOTHING)
+        value = None if isinstance(seen.value, Indeterminate) else seen.value
+        return Finding(check=table, level="ok", value=value, unit=seen.unit)
+    return seen.matched(table, table.rows[row], seen.value, NOTHING, (f"row {row + 1}",))
 
 
-def _matched(check: Rule | Table, outcome: Outcome, value: Value | None, unit: str | None, held: Held) -> Finding:
-    return Finding(
-        check=check,
-        level=_level(outcome.severity),
-        matched=True,
-        value=value,
-        threshold=outcome.threshold,
-        unit=unit,
-        status=outcome.status,
-        confidence=outcome.confidence,
-        message=outcome.message,
-        actions=_from(outcome.actions, outcome.severity),
-        held=held,
-    )
-
-
-def _level(severity: Severity) -> Level:
-    return "ok" if severity == "info" else severity
-
-
-def _from(actions: tuple[Action, ...], severity: Severity) -> tuple[Action, ...]:
-    """Give the actions recommended at a severity."""
-    return tuple(action for action in actions if action.on != "critical" or severity == "critical")
+_LOOKS: Final[dict[type[Check], Callable[[Any, Seen], Finding]]] = {
+    Limit: _limit,
+    Rule: _rule,
+    Table: _table,
+}
+"""Kind of check → how it looks at a window. The memory it leaves behind stands in its finding."""

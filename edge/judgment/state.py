@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import msgspec
 
-from models.ruleset import Limit, Rule, Side
+from models.ruleset import Side, Threshold
 from models.ruleset_file import Severity
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One limit's or rule's memory."""
+    """One check's memory: what its kind needs of these; numbers are finite."""
 
     level: Severity | None = None
     """In force; None = within its limits."""
     side: Side | None = None
     since: dict[str, int] = {}
     """Severity → end (ns) of the first window of the present run that lay beyond it."""
+    numbers: list[float] = []
+    times: list[int] = []
+    """Ends of windows, ns."""
+    texts: list[str] = []
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,7 +48,18 @@ def restore(checkpoint: bytes | None) -> State:
     return State() if checkpoint is None else msgspec.json.decode(checkpoint, type=State)
 
 
-def step_limit(limit: Limit, value: float, held: Held, end: int) -> Held:
+class Bounded(Protocol):
+    """What holds a number against thresholds, the severest first: a limit, a rate of change."""
+
+    @property
+    def thresholds(self) -> Sequence[Threshold]: ...
+    @property
+    def hysteresis(self) -> float: ...
+    @property
+    def delay_ns(self) -> int: ...
+
+
+def step_limit(limit: Bounded, value: float, held: Held, end: int) -> Held:
     """Advance a limit by one window: beyond for `delay_s` raises, back by more than the hysteresis lowers."""
     level: Severity | None = None
     side: Side | None = None
@@ -61,19 +79,16 @@ def step_limit(limit: Limit, value: float, held: Held, end: int) -> Held:
     return Held(level=level, side=side, since=since)
 
 
-def step_rule(rule: Rule, holds: bool, held: Held, end: int) -> Held:
-    """Advance a rule by one window: it must hold for `delay_s` before it counts."""
+def step_rule(severity: Severity, delay_ns: int, holds: bool, held: Held, end: int) -> Held:
+    """Advance a condition by one window: it must hold for its delay before it counts."""
     if not holds:
         return NOTHING
-    severity = rule.outcome.severity
     since = held.since.get(severity, end)
-    in_force = held.level == severity or end - since >= rule.delay_ns
+    in_force = held.level == severity or end - since >= delay_ns
     return Held(level=severity if in_force else None, since={severity: since})
 
 
 def continued(state: State, name: str, start: int) -> Held:
     """Give a check's memory; after a gap between windows nothing that was waiting goes on waiting."""
     held = state.held.get(name, NOTHING)
-    if start > state.at and held.since:
-        return Held(level=held.level, side=held.side)
-    return held
+    return msgspec.structs.replace(held, since={}) if start > state.at and held.since else held

@@ -81,7 +81,7 @@ def test_a_known_status_carries_its_severity():
         (HEAD.replace("1.0.0", "1") + LIMIT, "3:1: ruleset, version: '1' is not of the form needed; three numbers"),
         (
             HEAD + 'policy = "hybrid_gate"\n' + LIMIT,
-            "4:1: ruleset, policy: input should be 'rule_only', not 'hybrid_gate'",
+            "4:1: ruleset, policy: policy 'hybrid_gate' asks a model, and none is named; add [model] with name",
         ),
         (HEAD + 'titel = "x"\n' + LIMIT, "4:1: ruleset: unknown key 'titel'"),
         (HEAD + LIMIT + "hysterisis = 1\n", "8:1: limit oil: unknown key 'hysterisis'; nearest is hysteresis"),
