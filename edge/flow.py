@@ -238,7 +238,9 @@ class Flow:
             await self.clock.sleep(TICK_S)
             now = self.recording.steady.now()
             outputs = [
-                (pipeline, output) for pipeline in self.pipelines.values() if (output := pipeline.tick(now)).facts
+                (pipeline, output)
+                for pipeline in self.pipelines.values()
+                if (output := pipeline.tick(now)).facts or pipeline.waiting
             ]
             if outputs:
                 await self.recording.commit(outputs)

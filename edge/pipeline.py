@@ -6,7 +6,8 @@ No I/O and no clock: time arrives in the data, so that history, a replay and the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,14 +16,16 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from edge.judgment import State, dump, gather, judge, judged, restore
+from edge.judgment import Given, State, dump, gather, judge, judged, restore
+from edge.judgment.asked import Asked
 from edge.machine_time import MachineTime
 from edge.production import Production
 from edge.tags import Tag
 from edge.window import NEVER, TagColumns, rounds
 from models.rulesets import Ruleset
-from models.window import Window
+from models.window import TagWindows, Window
 from sync.facts import Context, EventNotified, Fact, Judged
+from sync.judgment import Scored
 from sync.reading import Readings
 
 HEARTBEAT_NS: Final = 60_000_000_000
@@ -33,6 +36,14 @@ MAX_STATE_BYTES: Final = 256 << 20
 """Of a checkpoint before compression; 5,000 tags take half a megabyte."""
 
 _compressor = zstandard.ZstdCompressor(level=1)
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A window that is over and waits for its model: it is in the checkpoint, so a crash does not lose its verdict."""
+
+    given: Given
+    """Without what the verdict before leaves behind: that is known when its turn comes."""
+    asked: Asked
 
 
 @dataclass(slots=True)
@@ -95,6 +106,11 @@ class LinePipeline:
         self._alive_until = NEVER
         self._connected = False
         self._memory = State()
+        self._waiting: deque[Waiting] = deque()
+        self.prepare: Callable[[Window], Asked] = _nothing
+        """Takes from a window what the line's model needs; set by who asks it."""
+        self.history: Callable[[], float | None] = _unrated
+        """How often rated verdicts of the ruleset were right; set by who counts."""
         self._record = record_readings
         self._watched = np.zeros(len(self.tags), np.bool_)
         self._watched[self.production.watched] = True
@@ -196,8 +212,19 @@ class LinePipeline:
         """Close the open window, judge it, and open the next."""
         end = self._start + self._window_ns
         tags = self.columns.close(end, max(self._alive_until, end) if self._connected else self._alive_until)
+        window = self._window(end, tags, self.production.window_counts())
+        self._start = end
+        if self.ruleset is None:
+            return
+        given = gather(self.ruleset, window, memory=self._memory, history=self.history())
+        if self.ruleset.model is not None:
+            self._waiting.append(Waiting(given, self.prepare(window)))
+        else:
+            output.facts += self._judge(self.ruleset, given, None)
+
+    def _window(self, end: int, tags: TagWindows, counts: dict[str, int]) -> Window:
         now = self.production.now
-        window = Window(
+        return Window(
             work_unit=self.work_unit,
             start=self._start,
             end=end,
@@ -205,16 +232,44 @@ class LinePipeline:
             state=now.state,
             reason=now.reason,
             context=self.production.context,
-            counts=self.production.window_counts(),
+            counts=counts,
         )
-        self._start = end
-        if self.ruleset is None:
-            return
-        verdict = judge(self.ruleset, gather(self.ruleset, window, memory=self._memory))
+
+    def _judge(self, ruleset: Ruleset, given: Given, scored: Scored | None) -> list[Fact]:
+        verdict = judge(ruleset, given, scored=scored)
         self._memory = verdict.state
         self.judged += 1
         self.last_verdict = judged(verdict)
-        output.facts += [self.last_verdict, *verdict.alarms]
+        return [self.last_verdict, *verdict.alarms]
+
+    @property
+    def waiting(self) -> int:
+        """Windows that are over and wait for their model."""
+        return len(self._waiting)
+
+    def next_up(self) -> Waiting | None:
+        """Give the window to be judged next, with what the verdict before it left behind."""
+        if not self._waiting:
+            return None
+        first = self._waiting[0]
+        return Waiting(msgspec.structs.replace(first.given, memory=self._memory), first.asked)
+
+    def settle(self, scored: Scored | None) -> Output:
+        """Judge the window that is next, with what its model said; None when the policy asks none."""
+        up = self.next_up()
+        if up is None or self.ruleset is None:
+            return Output()
+        self._waiting.popleft()
+        return Output(facts=self._judge(self.ruleset, up.given, scored))
+
+    def now(self, now: int) -> Window | None:
+        """Give the open window as it stands; None before the first reading. now: of the clock `tick` goes by, ns."""
+        if self._start == NEVER:
+            return None
+        end = max(self.time.estimate(now), self._start + 1)
+        return self._window(
+            end, self.columns.look(end, end if self._connected else self._alive_until), self.production.counts_so_far()
+        )
 
     def tick(self, now: int) -> Output:
         """Let time pass without readings: close windows that are over, report counts that are due.
@@ -265,6 +320,7 @@ class LinePipeline:
                 "columns": self.columns.dump(),
                 "production": self.production.dump(),
                 "judge": dump(self._memory),
+                "waiting": list(self._waiting),
                 "start": self._start,
                 "window_ns": self._window_ns,
                 "newest": self.newest,
@@ -283,6 +339,7 @@ class LinePipeline:
             saved: dict[str, Any] = msgspec.msgpack.decode(_plain(state))
             self.production.restore(saved["production"])
             self._memory = restore(saved["judge"])
+            self._waiting = deque(msgspec.convert(saved.get("waiting", []), list[Waiting]))
             self.time.resume(int(saved["newest"]), int(saved["received"]), self.columns.time)
             self.judged = int(saved["judged"])
             self._alive_until = self.newest
@@ -294,6 +351,14 @@ class LinePipeline:
         except (msgspec.MsgspecError, zstandard.ZstdError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not a checkpoint of {self.work_unit}: {error}") from error
         return True
+
+
+def _nothing(_: Window) -> Asked:
+    return Asked(failure="no_model")
+
+
+def _unrated() -> None:
+    return None
 
 
 def _plain(state: bytes) -> bytes:

@@ -241,8 +241,13 @@ class Production:
 
     def window_counts(self) -> dict[str, int]:
         """Give the gains since the last call; a counter that did not move gained 0."""
-        counts, self.now.window = self.now.window, {}
-        return complete(dict.fromkeys(self._counters, 0) | counts)
+        counts = self.counts_so_far()
+        self.now.window = {}
+        return counts
+
+    def counts_so_far(self) -> dict[str, int]:
+        """Give the gains since `window_counts` was called, and leave them to it."""
+        return complete(dict.fromkeys(self._counters, 0) | self.now.window)
 
     def _state_fact(self, at: int) -> StateChanged:
         """Say the situation as of `at`, but never before what was said last.

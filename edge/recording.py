@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -44,6 +45,7 @@ class Recording:
         self.judged_offline = 0
         self.online = False
         """Set by the uplink's owner: whether the cloud confirms what we send."""
+        self._closed = {work_unit: asyncio.Event() for work_unit in self.pipelines}
         self.after: list[Callable[[Sequence[Fact]], tuple[list[Fact], dict[str, bytes]]]] = []
         """What follows from facts and belongs into their transaction: asked with every commit's facts."""
 
@@ -67,6 +69,8 @@ class Recording:
         verdicts = 0
         now = self.clock.monotonic()
         for pipeline, output in outputs:
+            if pipeline.waiting:
+                self._closed[pipeline.work_unit].set()
             every += output.facts
             if output.readings is not None and len(output.readings):
                 readings.append(output.readings)
@@ -87,6 +91,12 @@ class Recording:
         if not self.online:
             self.judged_offline += verdicts
         return there
+
+    async def closed(self, work_unit: str) -> None:
+        """Wait until a window of a line that waits for its model may have ended."""
+        event = self._closed[work_unit]
+        await event.wait()
+        event.clear()
 
 
 def _pipeline(site: Site, work_unit: str) -> LinePipeline:

@@ -121,6 +121,16 @@ class TagColumns:
 
         end: end of the window, ns. alive_until: until when the connection is known to have lived, ns.
         """
+        sums = self._sums  # those of the window just closed are now its own
+        self._sums = np.zeros_like(sums)
+        self._open()
+        return self._reduced(end, alive_until, sums)
+
+    def look(self, end: int, alive_until: int) -> TagWindows:
+        """Give every tag's window as it stands at `end`, and leave it open."""
+        return self._reduced(end, alive_until, self._sums.copy())
+
+    def _reduced(self, end: int, alive_until: int, sums: NDArray[np.float64]) -> TagWindows:
         never = self.time == NEVER
         age = end - np.maximum(self.time, np.where(never, NEVER, min(alive_until, end)))
         status = self.status.copy()
@@ -128,9 +138,7 @@ class TagColumns:
         if len(aging):
             dead = age[aging] > 3 * self._max_age[aging]
             status[aging] = np.where(dead, quality.BAD_NO_COMMUNICATION, quality.UNCERTAIN_LAST_USABLE_VALUE)
-        closed = _Closed(self.tags, self.value.copy(), status, age, self._sums, dict(self.text))
-        self._sums = np.zeros_like(self._sums)  # those of the window just closed are now its own
-        self._open()
+        closed = _Closed(self.tags, self.value.copy(), status, age, sums, dict(self.text))
         return TagWindows(self._place, self._required, closed.tag_window)
 
     def dump(self) -> list[bytes | dict[int, str | int]]:
