@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from edge.connections import Connection
+from edge.permits import Acting
 from sync.equipment import equipment
 from sync.secret import Credential
 from sync.settings import Label, Log, Model, Name, Port
@@ -99,6 +100,9 @@ class Page(Model):
 
     host: str = "127.0.0.1"
     port: Port = 8090
+    key: Credential | None = None
+    """What people type on the page before they change anything, at least six characters. Without it only who comes over
+    loopback may."""
 
 
 Https = Annotated[
@@ -140,6 +144,7 @@ class SiteFile(Model):
 
     gateway: Gateway
     page: Page = Page()
+    acting: Acting = Acting()
     uplink: Uplink | None = None
     log: Log = Log()
     connections: Annotated[list[Connection], Field(alias="connection", min_length=1)]

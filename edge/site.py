@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import zoneinfo
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from edge.addresses import LAST, PLACEHOLDER, AddressError, misfit, node, place, register
 from edge.config import BOOKS, Line, SiteFile
 from edge.connections import Mes, Modbus, OpcUa, Readable
+from edge.permitting import Permit, bind_permits
 from edge.production import counters_of
 from edge.tags import Tag, TagBook, TagSpec, TagTable
 from models.expression import window_environment
@@ -18,6 +20,9 @@ from models.rulesets import load as load_ruleset
 from sync.secret import Credential, SecretError
 from sync.settings import ConfigError, Document, Fault, nearest
 from sync.topics import Address
+
+LEAST_KEY: Final = 6
+"""Characters of the page's key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,8 @@ class Site:
     table: TagTable
     rulesets: dict[str, Ruleset]
     """Work unit → its rules, for the lines that have some."""
+    permits: dict[str, Permit] = field(default_factory=dict[str, Permit])
+    """Tag id → what may be written there, and when."""
 
     @property
     def folder(self) -> Path:
@@ -93,9 +100,11 @@ def load(path: Path) -> Site:
                 rulesets[line.work_unit] = _rules(document, i, line, path.parent, bound)
             except ConfigError as error:
                 faults += error.faults
+    permits, wrong = bind_permits(document, file, tags)
+    faults += wrong
     if faults:
         raise ConfigError(faults)
-    return Site(path=path, file=file, table=TagTable(tags), rulesets=rulesets)
+    return Site(path=path, file=file, table=TagTable(tags), rulesets=rulesets, permits=permits)
 
 
 def _connection_faults(document: Document, file: SiteFile) -> list[Fault]:
@@ -136,6 +145,8 @@ def _secret_faults(document: Document, file: SiteFile) -> list[Fault]:
     wanted: list[tuple[tuple[str | int, ...], Credential]] = []
     if file.uplink is not None:
         wanted.append((("uplink", "key"), file.uplink.key))
+    if file.page.key is not None:
+        wanted.append((("page", "key"), file.page.key))
     for i, connection in enumerate(file.connections):
         for key in ("token", "password", "user_key", "private_key"):
             credential = getattr(connection, key, None)
@@ -148,6 +159,8 @@ def _secret_faults(document: Document, file: SiteFile) -> list[Fault]:
         except SecretError as error:
             faults.append(document.fault(path, str(error)))
             continue
+        if path == ("page", "key") and len(secret) < LEAST_KEY:
+            faults.append(document.fault(path, f"the key has {len(secret)} characters; at least {LEAST_KEY}"))
         if path == ("uplink", "key") and not re.fullmatch(r"[0-9a-f]{64}", secret):
             faults.append(
                 document.fault(path, "the key must be 64 hex digits (32 bytes), as the cloud's enrolment gave it")
@@ -239,7 +252,11 @@ def _register(address: str, spec: TagSpec, connection: Modbus, offset: int) -> s
 def _rules(document: Document, i: int, line: Line, folder: Path, tags: list[Tag]) -> Ruleset:
     """Load a line's ruleset, compiled against the names its tags have."""
     path = folder / (line.rules or "")
-    environment = window_environment({tag.spec.name: tag.spec.type for tag in tags}, counters_of(tags))
+    environment = window_environment(
+        {tag.spec.name: tag.spec.type for tag in tags},
+        counters_of(tags),
+        {tag.spec.name: tag.spec.unit for tag in tags},
+    )
     try:
         return load_ruleset(path, environment)
     except RulesetError as error:
