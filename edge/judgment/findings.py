@@ -7,32 +7,38 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from edge.judgment.combining import look_at_composite, look_at_tree
 from edge.judgment.finding import Finding, Level, Seen, level_of, recommended
 from edge.judgment.given import Given
+from edge.judgment.moving import look_at_change, look_at_stuck
 from edge.judgment.state import NOTHING, continued, step_limit, step_rule
 from models.expression_interpreter import Cause, Indeterminate, Result
 from models.ruleset import Check, Limit, Rule, Ruleset, Table
+from models.ruleset_change import Change, Stuck
+from models.ruleset_composite import Composite
+from models.ruleset_tree import Tree
 
-__all__ = ["Finding", "Level", "Seen", "findings"]
+__all__ = ["Finding", "Level", "Seen", "finding_of", "findings", "silenced"]
 
 
 def findings(ruleset: Ruleset, values: Sequence[Result], given: Given) -> list[Finding]:
     """Give every check's finding, in the order of the ruleset."""
     found: dict[str, Finding] = {}
     for check in ruleset.checks:
-        found[check.name] = _finding(check, values, given, found)
+        found[check.name] = finding_of(check, values, given, found)
     if not ruleset.suppressing:
         return list(found.values())
-    return [_silenced(finding, found) for finding in found.values()]
+    return [silenced(finding, found) for finding in found.values()]
 
 
-def _silenced(finding: Finding, found: dict[str, Finding]) -> Finding:
+def silenced(finding: Finding, found: dict[str, Finding]) -> Finding:
     """Say which check silences this one. What is silenced itself silences all the same: its condition holds."""
     by = next((name for name in finding.check.suppressed_by if found[name].matched), None)
     return finding if by is None else replace(finding, suppressed_by=by)
 
 
-def _finding(check: Check, values: Sequence[Result], given: Given, found: dict[str, Finding]) -> Finding:
+def finding_of(check: Check, values: Sequence[Result], given: Given, found: dict[str, Finding]) -> Finding:
+    """Give one check's finding. found: of the checks before it, by name. Of the memory only its own part counts."""
     gate = True if check.gate_at is None else values[check.gate_at]
     held = continued(given.memory, check.name, given.start)
     if isinstance(gate, Indeterminate):
@@ -113,5 +119,9 @@ _LOOKS: Final[dict[type[Check], Callable[[Any, Seen], Finding]]] = {
     Limit: _limit,
     Rule: _rule,
     Table: _table,
+    Change: look_at_change,
+    Stuck: look_at_stuck,
+    Tree: look_at_tree,
+    Composite: look_at_composite,
 }
 """Kind of check → how it looks at a window. The memory it leaves behind stands in its finding."""
