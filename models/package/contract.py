@@ -15,6 +15,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from models.expression import Environment, window_environment
+
 Decision = Literal["normal", "warning", "critical"]
 Policy = Literal["refuse", "clip"]
 
@@ -38,6 +40,7 @@ class Input(_Part, frozen=True, kw_only=True):
     tag: str
     unit: str | None = None
     """UNECE code; None for texts, booleans and plain numbers of no unit."""
+    type: Literal["number", "bool", "string"] = "number"
 
     def __post_init__(self) -> None:
         _require(TAG.fullmatch(self.tag), f"{self.tag!r} is no name of a tag: letters, digits and _")
@@ -197,6 +200,10 @@ class Contract(_Part, frozen=True, kw_only=True):
         )
         _require(0 < self.window_s[0] <= self.window_s[1], "window_s is the shortest and the longest window, above 0")
         _require(0 < self.deadline_ms <= 60_000, "deadline_ms is above 0 and at most 60,000")
+
+    def environment(self) -> Environment:
+        """Give what the features' expressions may name: the tags of `inputs`, state, context, counts."""
+        return window_environment({one.tag: "float64" if one.type == "number" else one.type for one in self.inputs})
 
     @property
     def width(self) -> int:
