@@ -7,7 +7,8 @@ Read `given`, `judge`, then `findings` (what each check says), `state` (hysteres
 
 from edge.judgment.confidence import history
 from edge.judgment.given import Given, NotRepeatableError, gather, recalled
-from edge.judgment.judge import Decision, Verdict, judge, judged
+from edge.judgment.judge import Verdict, asks_model, judge, judged
+from edge.judgment.policies import Decision
 from edge.judgment.state import State, dump, restore
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "NotRepeatableError",
     "State",
     "Verdict",
+    "asks_model",
     "dump",
     "gather",
     "history",

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edge.judgment.findings import Finding
+from edge.judgment.findings import Finding, Level
 from edge.judgment.given import Given
-from edge.judgment.wording import DECISION, LANGUAGES, WHY, number, symbol, tidy
+from edge.judgment.opinion import opinion, rules_opinion
+from edge.judgment.policies import Decision
+from edge.judgment.weighing import Weighed, foremost
+from edge.judgment.wording import DECISION, LANGUAGES, POLICY_REASON, WHY, number, symbol, tidy
 from models.ruleset import Limit, Table
 
 OTHERS: Final = 3
@@ -19,10 +22,28 @@ OTHERS: Final = 3
 class Ground:
     """What an explanation stands on."""
 
-    decision: str
     findings: Sequence[Finding]
-    confidence: float
+    weighed: Weighed
     given: Given
+    policy: str
+
+    @property
+    def decision(self) -> Decision:
+        """The verdict's."""
+        return self.weighed.combined.decision
+
+    @property
+    def by_model(self) -> bool:
+        """Whether the decision is the model's and not the rules'."""
+        scored = self.weighed.scored
+        answered = scored is not None and scored.failure is None and self.decision != "unknown"
+        return answered and self.weighed.rule.decision != self.decision
+
+    @property
+    def main(self) -> Finding | None:
+        """The finding that speaks for the decision."""
+        found = self.findings
+        return None if self.by_model or self.decision == "normal" else foremost(found, _LEVEL[self.decision])
 
 
 def summary(ground: Ground) -> dict[str, str]:
@@ -62,6 +83,14 @@ def cleared(finding: Finding, language: str) -> str:
     return tidy({"ko": f"{title}: 정상으로 돌아왔습니다{value}.", "en": f"{title}: back to normal{value}."}[language])
 
 
+def covered(finding: Finding, language: str) -> str:
+    """Say that an alarm is not told any more because another check's finding covers it."""
+    title = finding.check.title[language]
+    if language == "ko":
+        return f"{title}: {finding.suppressed_by} 검사가 대신 알립니다."
+    return f"{title}: covered by {finding.suppressed_by}."
+
+
 def blind(given: Given, language: str) -> str:
     """Say that the line cannot be judged, and which inputs are to blame."""
     told = _inputs({name: given.faults[name] for name in given.blind}, given, language)
@@ -72,29 +101,38 @@ def blind(given: Given, language: str) -> str:
 
 def _first(ground: Ground, language: str) -> str:
     decision, findings = ground.decision, ground.findings
+    if ground.by_model:
+        return f"{DECISION[decision][language]}: {_opinions(ground, language)}."
     if decision == "unknown":
         if ground.given.blind:
             return blind(ground.given, language)
+        if not findings:
+            return {"ko": "판단할 규칙이 없습니다.", "en": "There is no rule to judge by."}[language]
         causes = _causes(findings, language)
         return {"ko": f"어떤 검사도 판단할 수 없습니다: {causes}.", "en": f"No check could be made: {causes}."}[
             language
         ]
-    if decision == "normal":
-        applied = sum(finding.applied and finding.level == "ok" for finding in findings)
-        if not applied:
-            return {"ko": "정상: 지금 적용되는 검사가 없습니다.", "en": "Normal: no check applies now."}[language]
-        if language == "ko":
-            return f"정상: 적용된 검사 {applied}건이 통과했습니다."
-        return f"Normal: {applied} applied check{'s' if applied > 1 else ''} passed."
-    main = next(finding for finding in findings if finding.level == decision)
-    return f"{DECISION[decision][language]}: {said(main, ground.given, language)}"
+    if (main := ground.main) is not None:
+        return f"{DECISION[decision][language]}: {said(main, ground.given, language)}"
+    applied = sum(finding.applied and finding.level == "ok" for finding in findings)
+    if not applied:
+        return {"ko": "정상: 지금 적용되는 검사가 없습니다.", "en": "Normal: no check applies now."}[language]
+    if language == "ko":
+        return f"정상: 적용된 검사 {applied}건이 통과했습니다."
+    return f"Normal: {applied} applied check{'s' if applied > 1 else ''} passed."
 
 
 def _second(ground: Ground, language: str) -> list[str]:
-    """Give the sentence on what else was found: other findings, inputs in doubt, or how near the nearest limit is."""
+    """Give the sentence on what else was found.
+
+    What the model said beside the rules, other findings, inputs in doubt, or how near the nearest limit is.
+    """
     parts: list[str] = []
-    found = [f for level in ("critical", "warning") for f in ground.findings if f.level == level]
-    others = found[1:] if ground.decision in {"warning", "critical"} else found
+    if ground.weighed.asked:
+        parts += _beside(ground, language)
+    main = ground.main
+    worst_first = [f for level in ("critical", "warning") for f in _by_priority(ground.findings, level)]
+    others = [finding for finding in worst_first if finding is not main]
     if others:
         named = ", ".join(_brief(finding, language) for finding in others[:OTHERS])
         more = len(others) - OTHERS
@@ -103,13 +141,40 @@ def _second(ground: Ground, language: str) -> list[str]:
     doubtful = {name: why for name, why in ground.given.faults.items() if name not in ground.given.blind}
     if doubtful:
         parts.append(f"{_DOUBTFUL[language]}: {_inputs(doubtful, ground.given, language)}")
-    elif ground.decision != "unknown" and (causes := _causes(ground.findings, language)):
+    elif (ground.decision != "unknown" or ground.weighed.asked) and (causes := _causes(ground.findings, language)):
         parts.append(f"{_UNKNOWN[language]}: {causes}")
     if not parts and ground.decision == "normal" and (near := _nearest(ground.findings)) is not None:
         parts.append(f"{_NEAREST[language]}: {_brief(near, language)}")
-    return [tidy("; ".join(parts)) + "."] if parts else []
+    if not parts:
+        return []
+    sentence = tidy("; ".join(parts))
+    return [f"{sentence[0].upper()}{sentence[1:]}."]
 
 
+def _beside(ground: Ground, language: str) -> list[str]:
+    """Say what rules and model said, where the first sentence does not, and how the policy made one of it."""
+    told = [] if ground.by_model else [_opinions(ground, language)]
+    why = [POLICY_REASON[reason][language] for reason in ground.weighed.combined.reasons if reason in POLICY_REASON]
+    return [*told, *why]
+
+
+def _opinions(ground: Ground, language: str) -> str:
+    rule = ground.weighed.rule
+    return f"{opinion(ground.weighed.scored, language)}, {rules_opinion(rule.decision, rule.confidence, language)}"
+
+
+def _by_priority(findings: Sequence[Finding], level: str) -> list[Finding]:
+    """Give the findings of a level that are not silenced, the highest priority first."""
+    loud = [finding for finding in findings if finding.level == level and finding.suppressed_by is None]
+    return sorted(loud, key=lambda finding: -finding.check.priority)
+
+
+_LEVEL: Final[dict[Decision, Level]] = {
+    "normal": "ok",
+    "warning": "warning",
+    "critical": "critical",
+    "unknown": "unknown",
+}
 _ALSO: Final = {"ko": "그 밖의 발견", "en": "Also found"}
 _DOUBTFUL: Final = {"ko": "신뢰할 수 없는 입력", "en": "Inputs in doubt"}
 _UNKNOWN: Final = {"ko": "판단하지 못한 검사", "en": "Checks that could not be made"}
@@ -119,9 +184,14 @@ _NEAREST: Final = {"ko": "한계에 가장 가까운 값", "en": "Nearest to its
 def _last(ground: Ground, language: str) -> str:
     total = len(ground.findings)
     passed = sum(finding.level == "ok" for finding in ground.findings)
+    sure = number(ground.weighed.combined.confidence)
+    policy = ground.policy if ground.weighed.asked else ""
     if language == "ko":
-        return f"검사 {total}건 중 {passed}건 통과, 신뢰도 {number(ground.confidence)}."
-    return f"{passed} of {total} checks passed, confidence {number(ground.confidence)}."
+        told = [f"검사 {total}건 중 {passed}건 통과", policy and f"정책 {policy}", f"신뢰도 {sure}"]
+    else:
+        told = [f"{passed} of {total} checks passed", policy and f"policy {policy}", f"confidence {sure}"]
+    sentence = ", ".join(part for part in told[not total :] if part)
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _nearest(findings: Sequence[Finding]) -> Finding | None:

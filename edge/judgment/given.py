@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import msgspec
 
-from edge.judgment.state import Held, State
+from edge.judgment.state import State, dump, restore
 from models.expression_checker import Value
 from models.expression_interpreter import Cause, Why
 from models.ruleset import Ruleset
@@ -91,9 +92,7 @@ def gather(ruleset: Ruleset, window: Window, *, memory: State | None = None, his
         context=Context(
             order=context.order, product=context.product, lot=context.lot, shift=context.shift, stale=context.stale
         ),
-        values=dict(zip(names, cast("list[Value | None]", inputs), strict=True))
-        if known
-        else {n: None if isinstance(v, Cause) else v for n, v in zip(names, inputs, strict=True)},
+        values={n: _plain(v) for n, v in zip(names, inputs, strict=True)},
         causes={} if known else {n: v.why for n, v in zip(names, inputs, strict=True) if isinstance(v, Cause)},
         faults=faults,
         ages={name: window.tags[name].age_ns for name, why in faults.items() if why == "stale"},
@@ -123,20 +122,28 @@ def input_fault(tag: TagWindow | None) -> str | None:
 
 
 def told(given: Given) -> dict[str, Value | None]:
-    """Give it flat, by name in one order, as it stands in a verdict's fact."""
+    """Give it flat, by name in one order, as it stands in a verdict's fact.
+
+    Names of an expression have no colon in them, so that what is said beside the values can hide none of them.
+    """
     flat: dict[str, Value | None] = dict(given.values)
-    flat |= {f"{name}.why": why for name, why in given.causes.items()}
-    flat |= {f"{tag}.fault": why for tag, why in given.faults.items()}
-    flat |= {f"{tag}.age_ns": str(age) for tag, age in given.ages.items()}
-    flat |= {f"{tag}.unit": unit for tag, unit in given.units.items()}
-    flat |= {f"held.{name}": _text(held) for name, held in given.memory.held.items()}
-    flat |= {f"alarm.{name}": severity for name, severity in given.memory.alarms.items()}
+    if given.causes or given.faults:
+        flat |= {f"why:{name}": why for name, why in given.causes.items()}
+        flat |= {f"fault:{tag}": why for tag, why in given.faults.items()}
+        flat |= {f"age:{tag}": str(age) for tag, age in given.ages.items()}
+    for tag, unit in given.units.items():
+        flat[f"unit:{tag}"] = unit
     if given.blind:
-        flat["verdict.blind"] = " ".join(given.blind)
-    flat["verdict.needed"] = float(given.needed)
-    flat["verdict.memory_at"] = str(given.memory.at)
-    flat["verdict.history"] = given.history
+        flat["verdict:blind"] = " ".join(given.blind)
+    flat["verdict:needed"] = float(given.needed)
+    flat["verdict:memory"] = dump(given.memory).decode()
+    flat["verdict:history"] = given.history
     return dict(sorted(flat.items()))
+
+
+def values_of(inputs: Mapping[str, Value | None]) -> dict[str, Value | None]:
+    """Give the values alone, out of what `told` gave: what the rules read, by name."""
+    return {name: value for name, value in inputs.items() if ":" not in name}
 
 
 class NotRepeatableError(Exception):
@@ -148,43 +155,40 @@ def recalled(fact: Judged) -> Given:
     if fact.form < FORM:
         raise NotRepeatableError(f"verdict {fact.verdict_id} was recorded before verdicts kept all their inputs")
     flat = cast("dict[str, Any]", fact.inputs)
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in flat.items():
+        kind, colon, rest = name.partition(":")
+        if colon:
+            parts.setdefault(kind, {})[rest] = value
+    verdict = parts.get("verdict", {})
     try:
-        held = {n[5:]: msgspec.json.decode(v, type=Held) for n, v in flat.items() if n.startswith("held.")}
-        alarms = {name[6:]: value for name, value in flat.items() if name.startswith("alarm.")}
-        parts = {
-            end: {name.removesuffix(f".{end}"): value for name, value in flat.items() if name.endswith(f".{end}")}
-            for end in ("why", "fault", "age_ns", "unit")
-        }
-        values = {
-            name: value
-            for name, value in flat.items()
-            if not name.startswith(("held.", "alarm.", "verdict.")) and not name.endswith(_TOLD_ENDS)
-        }
         return Given(
             work_unit=fact.work_unit,
             start=fact.start,
             end=fact.at,
             state=fact.state,
             context=fact.context,
-            values=values,
-            causes=parts["why"],
-            faults=parts["fault"],
-            ages={tag: int(age) for tag, age in parts["age_ns"].items()},
-            needed=round(flat["verdict.needed"]),
-            blind=str(flat.get("verdict.blind", "")).split(),
-            units=parts["unit"],
-            memory=State(at=int(flat["verdict.memory_at"]), held=held, alarms=alarms),
-            history=float(flat["verdict.history"]),
+            values=values_of(fact.inputs),
+            causes=parts.get("why", {}),
+            faults=parts.get("fault", {}),
+            ages={tag: int(age) for tag, age in parts.get("age", {}).items()},
+            needed=round(verdict["needed"]),
+            blind=str(verdict.get("blind", "")).split(),
+            units=parts.get("unit", {}),
+            memory=restore(verdict["memory"].encode()),
+            history=float(verdict["history"]),
         )
-    except (KeyError, ValueError, TypeError, msgspec.MsgspecError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as error:
         raise NotRepeatableError(f"verdict {fact.verdict_id}: its record is incomplete: {error!r}") from error
 
 
 FORM: Final = 2
 """What `told` writes. The meaning of judging itself is part of it: a change that judges the same inputs otherwise gets
 a new number, and the old one stays readable."""
-_TOLD_ENDS: Final = (".why", ".fault", ".age_ns", ".unit")
 
 
-def _text(held: Held) -> str:
-    return msgspec.json.encode(held, order="sorted").decode()
+def _plain(value: Value | Cause) -> Value | None:
+    """Give a value in the one form that a record brings back: no integers, no zero below zero, no cause."""
+    if isinstance(value, Cause):
+        return None
+    return value if isinstance(value, str | bool) else value + 0.0

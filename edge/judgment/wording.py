@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -35,11 +36,37 @@ WHY: Final[dict[str, dict[str, str]]] = {
     "unknown": {"ko": "알 수 없음", "en": "not known"},
     "wrong_type": {"ko": "형식이 다름", "en": "of another type"},
     "zero_division": {"ko": "0으로 나눔", "en": "division by zero"},
+    "domain": {"ko": "정의역 밖의 계산", "en": "no real result (root or logarithm of a negative number)"},
     "overflow": {"ko": "계산 범위 초과", "en": "arithmetic overflow"},
     "not_finite": {"ko": "유한한 수가 아님", "en": "not a finite number"},
+    "no_history": {"ko": "기록이 아직 부족함", "en": "not enough history yet"},
     "out_of_range": {"ko": "계측 범위 밖", "en": "outside its range"},
     "uncertain": {"ko": "불확실", "en": "uncertain"},
 }
+
+FAILURE: Final[dict[str, dict[str, str]]] = {
+    "no_model": {"ko": "이 라인에 모델이 없음", "en": "this line has no model"},
+    "other_model": {"ko": "라인에 다른 모델이 있음", "en": "the line runs another model"},
+    "deadline": {"ko": "시간 초과", "en": "it was too slow"},
+    "not_finite": {"ko": "유한하지 않은 출력", "en": "its output is not a finite number"},
+    "breaker_open": {"ko": "연속 실패로 차단됨", "en": "it failed too often and is switched off for now"},
+    "missing_input": {"ko": "입력 없음", "en": "an input is missing"},
+    "out_of_range": {"ko": "입력이 범위 밖", "en": "an input is outside its range"},
+    "unknown_decision": {"ko": "알 수 없는 판정", "en": "its answer is none of the known decisions"},
+    "retired": {"ko": "교체된 모델", "en": "it has been replaced"},
+    "models_off": {"ko": "모델 사용 중지됨", "en": "models are switched off"},
+    "error": {"ko": "모델 오류", "en": "it failed"},
+}
+"""Why a model has no answer; the part of `Scored.failure` before the colon."""
+
+POLICY_REASON: Final[dict[str, dict[str, str]]] = {
+    "agree": {"ko": "서로 일치함", "en": "they agree"},
+    "differ": {"ko": "서로 다름", "en": "they differ"},
+    "safety_first": {"ko": "안전 우선: 위험 판정을 따름", "en": "safety first: who says critical is believed"},
+    "drifted": {"ko": "모델 입력 분포가 변함", "en": "the model's inputs have drifted"},
+    "unsure": {"ko": "모델 확신이 낮아 사람이 확인", "en": "the model is unsure, a person looks"},
+}
+"""What of `Combined.reasons` is not said otherwise."""
 
 _SPACE_BEFORE_STOP: Final = re.compile(r"\s+([.,;:)])")
 _SPACES: Final = re.compile(r"  +")
@@ -53,6 +80,8 @@ def number(value: Value | None) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return value
+    if not math.isfinite(value):
+        return "?"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     size = abs(value)

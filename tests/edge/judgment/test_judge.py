@@ -31,7 +31,7 @@ def test_five_defects_in_a_hundred_against_two_percent_is_a_high_defect(filler):
     verdict = judge(filler, window(counts=FIVE_OF_HUNDRED), history_accuracy=history(18, 20))
     assert (verdict.decision, verdict.status, verdict.severity) == ("critical", "HIGH_DEFECT", "critical")
     assert verdict.confidence >= 0.95
-    assert (verdict.source, verdict.needs_human) == ("rule", False)
+    assert (verdict.source, verdict.needs_human) == ("rule", True)
     assert verdict.summary == {
         "ko": "위험: 불량률 5 %가 임계 2 %를 초과했습니다. 검사 6건 중 5건 통과, 신뢰도 0.97.",
         "en": "Critical: The defect rate is 5 %, over the threshold of 2 %. 5 of 6 checks passed, confidence 0.97.",
@@ -122,7 +122,7 @@ def test_a_stale_tag_nobody_requires_costs_confidence_and_is_named(filler):
     assert "Inputs in doubt: filling_pressure (stale for 95 s)" in verdict.summary["en"]
     assert "filling_pressure (오래된 값 95초)" in verdict.summary["ko"]
     assert verdict.inputs["filling_pressure"] is None
-    assert verdict.inputs["filling_pressure.fault"] == "stale"
+    assert verdict.inputs["fault:filling_pressure"] == "stale"
 
 
 def test_statistics_of_a_window_without_values_are_as_stale_as_the_last_one(filler):
@@ -342,7 +342,7 @@ def test_whatever_comes_the_verdict_is_sound_and_the_same_twice(seen, accuracy):
             t.required and (t.status == BAD or t.last is None or t.age_ns > t.max_age_ns) for t in one.tags.values()
         )
         assert not blind or verdict.decision == "unknown"
-        assert verdict.needs_human == (verdict.decision == "unknown")
+        assert verdict.needs_human == (verdict.decision in {"unknown", "critical"} or verdict.confidence < 0.7)
         assert 0 <= verdict.confidence <= 1
         levels = {finding.level for finding in verdict.findings}
         assert verdict.decision != "normal" or not levels & {"warning", "critical"}
