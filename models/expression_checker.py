@@ -13,11 +13,16 @@ from typing import Final, Literal
 from models.expression_lexer import ExpressionError, Fault, fault
 from models.expression_parser import RELATIONS, Binary, Call, ListOf, Logic, Name, Node, Ternary, Unary
 from models.expression_parser import Literal as Constant
+from models.expression_units import unit_faults
 
 ValueType = Literal["double", "int", "bool", "string"]
 Value = float | int | bool | str
 
 NUMBERS: Final = frozenset({"double", "int"})
+_SYNONYMS: Final = {
+    "avg": "mean", "average": "mean", "std": "stddev", "sd": "stddev", "sigma": "stddev", "minimum": "min",
+    "maximum": "max", "value": "last", "spread": "range", "slope": "rate", "age": "age_s",
+}  # fmt: skip
 OPEN: Final = "*"
 """Last part of an environment name that stands for any: `counts.defect.*`."""
 
@@ -27,6 +32,8 @@ class Environment:
     """What an expression may name, and the type of each."""
 
     types: Mapping[str, ValueType]
+    units: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Name → UNECE code, for the names whose unit is known."""
 
     def type_of(self, name: str) -> ValueType | None:
         """Give the type of a dotted name; None when there is no such name."""
@@ -40,7 +47,8 @@ class Environment:
         head, _, last = name.rpartition(".")
         fields = sorted(known[len(head) + 1 :] for known in self.types if head and known.startswith(f"{head}."))
         if fields:
-            near = difflib.get_close_matches(last, fields, 1, 0.5)
+            meant = _SYNONYMS.get(last)
+            near = [meant] if meant in fields else difflib.get_close_matches(last, fields, 1, 0.5)
             meant = f"nearest is {head}.{near[0]}; " if near else ""
             return f"{meant}{head} has {', '.join(fields)}"
         # `speeed.mean`: the head is what is wrong, so heads are compared with it, not whole names.
@@ -142,6 +150,8 @@ def check(
         wanted = {"bool": "true or false", "double": "a number", "int": "a whole number", "string": "a text"}[expect]
         hint = "compare it with something, as in … > 5" if expect == "bool" else ""
         checker.blame(tree.at, f"gives {typed.type}, but {wanted} ({expect}) is needed here", hint)
+    if environment.units:
+        checker.faults += unit_faults(text, tree, environment.units)
     if typed is None or checker.faults:
         raise ExpressionError(sorted(checker.faults))
     return typed

@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_] | np.bool_ | None
 """Which rows are known; None = all."""
 
 EXACT: Final = 2**53
-"""Whole numbers up to this are doubles, too."""
+"""Whole numbers below this are doubles, too."""
 FEW: Final = 4096
 """So many pairs of categories are asked without looking which occur."""
 
@@ -105,7 +105,7 @@ def _of_texts(function: Callable[..., Any], kind: type[np.generic] | None) -> Ca
 
 def _order(whole: Any, real: Any) -> Any:
     """Compare int64 with float64 by their exact values: -1, 0 or 1."""
-    if np.abs(whole, dtype=np.float64).max(initial=0.0) <= EXACT:
+    if np.abs(whole, dtype=np.float64).max(initial=0.0) < EXACT:
         return np.sign(whole - real)
     inside = (real >= -(2.0**63)) & (real < 2.0**63)
     part = np.trunc(np.where(inside, real, 0.0))

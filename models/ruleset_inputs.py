@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from models.expression import FIXED, STATISTICS
+from models.expression import DERIVED, FIXED, STATISTICS
 from models.expression_checker import Value, ValueType
 from models.expression_interpreter import Cause
 from models.window import TagWindow, Window
@@ -125,4 +125,26 @@ def _tag(name: str, tag_name: str, field: str, kind: ValueType) -> Reader:
 
     if field == "last":
         return current
+    if field in DERIVED:
+        return _derived(name, tag_name, field)
     return reduced if field in STATISTICS or field == "first" else told
+
+
+def _derived(name: str, tag_name: str, field: str) -> Reader:
+    """What follows from two statistics is as good as both of them."""
+    needed = {"range": ("max", "min"), "rms": ("mean", "stddev")}.get(field, ("last", "first"))
+    left, right = (_tag(name, tag_name, one, "double") for one in needed)
+    causes = {why: Cause(name, why) for why in ("overflow", "zero_division")}
+
+    def read(window: Window) -> Value | Cause:
+        a, b = left(window), right(window)
+        if isinstance(a, Cause) or isinstance(b, Cause):
+            return a if isinstance(a, Cause) else b
+        found = math.sqrt(float(a) * float(a) + float(b) * float(b)) if field == "rms" else float(a) - float(b)
+        if field == "rate":
+            if window.end == window.start:
+                return causes["zero_division"]
+            found /= (window.end - window.start) / NS_PER_S
+        return found if math.isfinite(found) else causes["overflow"]
+
+    return read

@@ -245,7 +245,7 @@ def test_its_variables_are_told_in_order_and_once():
         ("speed > 1.0\n&& spede > 2.0", "2:4: unknown name spede; nearest is speed"),
         (
             "speed.avg > 1.0",
-            "1:1: unknown name speed.avg; nearest is speed.age_s; speed has age_s, bad, count, first, last, max, mean, min",
+            "1:1: unknown name speed.avg; nearest is speed.mean; speed has age_s, bad, count, delta, first, last, max, mean",
         ),
         ("counts.prodced > 1.0", "1:1: unknown name counts.prodced; nearest is counts.produced"),
         ("speed", "1:1: gives double, but true or false (bool) is needed here; compare it with something"),
