@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from edge import config, timekeeping
+from edge import cloud_key, config, timekeeping
 from edge.audit import take_in
 from edge.blueprint import CHECKPOINT, Blueprint
 from edge.box import box_id
+from edge.cloud_key import CloudKey
 from edge.connections import OpcUa
 from edge.flow import Flow
 from edge.health import Health, notify_systemd
@@ -30,7 +31,7 @@ from edge.uplink import UplinkState, UplinkVitals, run_uplink
 from sync.clock import Clock, WallClock
 from sync.facts import Audited, Fact, Stream
 from sync.farewell import farewell
-from sync.frames import Offer
+from sync.frames import Command, Offer
 from sync.logs import log_to_stderr
 from sync.mqtt import Mqtt
 from sync.settings import ConfigError
@@ -141,11 +142,23 @@ async def _run(site: Site) -> None:
             parts.append(asyncio.create_task(watch(site, store, clock), name="certificates"))
         if uplink is not None:
             from edge.deliveries import deliveries_of  # an HTTP client is loaded only where there is a cloud
+            from edge.remote import Commands
 
             deliveries = deliveries_of(site, store, clock, lambda: keeping.offset_ms)
-            parts.append(asyncio.create_task(deliveries.run(), name="packages"))
-            sending = _send(site, store, flow, uplink, keeping, deliveries.offered)
-            parts.append(asyncio.create_task(sending, name="uplink"))
+            commands = Commands(
+                store,
+                clock,
+                site.address,
+                cloud_key=lambda: CloudKey(store.checkpoint(cloud_key.CHECKPOINT)).kept,
+                ahead_ms=lambda: keeping.offset_ms,
+                alone=lambda: uplink.identity == "ok",
+            )
+            parts += [
+                asyncio.create_task(deliveries.run(), name="packages"),
+                asyncio.create_task(commands.run(), name="commands"),
+            ]
+            hears = _Hears(deliveries.offered, commands.received)
+            parts.append(asyncio.create_task(_send(site, store, flow, uplink, keeping, hears), name="uplink"))
         stopping = asyncio.create_task(stop.wait(), name="stop")
         notify_systemd("READY=1")
         await asyncio.wait([*parts, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -203,13 +216,20 @@ async def _watch(flow: Flow, uplink: UplinkState | None) -> None:
         await flow.clock.sleep(0.2)
 
 
+class _Hears(NamedTuple):
+    """Who takes what the cloud says beside receipts."""
+
+    offers: Callable[[Offer], None]
+    commands: Callable[[Command], None]
+
+
 async def _send(  # noqa: PLR0917 - each is a different kind of thing; mixing two up does not type-check
     site: Site,
     store: Store,
     flow: Flow,
     state: UplinkState,
     keeping: Timekeeping,
-    on_offer: Callable[[Offer], None],
+    hears: _Hears,
 ) -> None:
     """Keep the uplink: one MQTT connection after another, for ever."""
     uplink = site.file.uplink
@@ -252,7 +272,8 @@ async def _send(  # noqa: PLR0917 - each is a different kind of thing; mixing tw
         box=box_id(),
         signer=store.signer,
         on_offset=keeping.compared,
-        on_offer=on_offer,
+        on_offer=hears.offers,
+        on_command=hears.commands,
         backlog_bytes_s=None if uplink.backlog_kb_s is None else uplink.backlog_kb_s * 1024,
     )
 

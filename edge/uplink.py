@@ -37,6 +37,7 @@ from sync.facts import Stream
 from sync.frames import (
     MAX_FRAME_BYTES,
     Challenge,
+    Command,
     DownFrame,
     FrameError,
     Heartbeat,
@@ -78,12 +79,14 @@ async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixi
     backlog_bytes_s: int | None = None,
     on_offset: Callable[[int], None] = lambda _ms: None,
     on_offer: Callable[[Offer], None] = lambda _offer: None,
+    on_command: Callable[[Command], None] = lambda _command: None,
 ) -> None:
     """Keep a session with the cloud until cancelled; `connect` makes a new transport for every attempt.
 
     The broker and the cloud may come and go: that is waited for here and nowhere else. box: see `edge.box`. signer: signs
     what is sent. backlog_bytes_s: how fast what earlier starts left behind may go. on_offset: told at every challenge how
-    many ms our clock is ahead of the cloud's. on_offer: told of packages to fetch. Raises StoreError.
+    many ms our clock is ahead of the cloud's. on_offer: told of packages to fetch. on_command: told of
+    commands, unproven. Raises StoreError.
     """
     seen = state if state is not None else UplinkState()
     cloud_key = CloudKey(store.checkpoint(CHECKPOINT))
@@ -117,6 +120,7 @@ async def run_uplink(  # noqa: PLR0917 - each is a different kind of thing; mixi
                     signer=signer,
                     on_offset=on_offset,
                     on_offer=on_offer,
+                    on_command=on_command,
                 )
                 await session.run()
         except* TransportError as errors:
@@ -152,6 +156,7 @@ class _Session:
     signer: Signer | None
     on_offset: Callable[[int], None]
     on_offer: Callable[[Offer], None]
+    on_command: Callable[[Command], None]
     tasks: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
     beat_due: int = 0
     steady: bool = False
@@ -183,6 +188,8 @@ class _Session:
                     self._meet(frame)
                 elif isinstance(frame, Offer) and frame.nonce == self.cursor.nonce:
                     self.on_offer(frame)
+                elif isinstance(frame, Command) and frame.nonce == self.cursor.nonce:
+                    self.on_command(frame)
                 self._do(effects)
 
     def _open(self, message: Message) -> DownFrame | None:

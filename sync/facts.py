@@ -17,6 +17,7 @@ from sync.judgment import (
     ActionEnded,
     ApprovalAnswered,
     CcpRecorded,
+    CommandAnswered,
     DriftMeasured,
     FeedbackGiven,
     ModeChanged,
@@ -311,6 +312,7 @@ AnyFact = (
     | ModelChanged
     | DriftMeasured
     | CcpRecorded
+    | CommandAnswered
     | RulesetActivated
     | HealthReported
 )
@@ -347,6 +349,7 @@ STREAM_OF: Final[dict[type[Fact], Stream]] = {
     ModelChanged: Stream.EVENT,
     DriftMeasured: Stream.EVENT,
     CcpRecorded: Stream.EVENT,
+    CommandAnswered: Stream.EVENT,
     RulesetActivated: Stream.EVENT,
     HealthReported: Stream.DIAG,
 }

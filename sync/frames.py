@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -226,6 +226,28 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True, tag="offer"):
     """The cloud's clock, ns."""
 
 
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag="command"):
+    """Cloud → gateway: a person or a job asks something of it; the gateway decides, and answers with a fact.
+
+    Said again in every session until it is answered or over; the same id is carried out once.
+    """
+
+    nonce: str
+    command: str
+    """Id, 32 hex digits."""
+    kind: str
+    """approve, reject, act, mode, trust, model …; an unknown one is answered with why not."""
+    arguments: dict[str, Any] = {}
+    actor: str
+    """Who asked, as the cloud knows them."""
+    issued: int
+    """The cloud's clock, ns."""
+    expires: int
+    """The cloud's clock, ns."""
+    signature: str
+    """Hex Ed25519 of the cloud's key under `sync.command.statement`: the seal alone would let the broker's owner order."""
+
+
 class Stale(msgspec.Struct, frozen=True, kw_only=True, tag="stale"):
     """Cloud → gateway: I have no such session (any more); begin again with Hello."""
 
@@ -263,7 +285,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
 
 
 UpFrame = Hello | Resume | Batch | Heartbeat
-DownFrame = Challenge | Welcome | Receipt | Stale | Wanted | Reincarnate | Offer
+DownFrame = Challenge | Welcome | Receipt | Stale | Wanted | Reincarnate | Offer | Command
 
 _up: msgspec.json.Decoder[UpFrame] = msgspec.json.Decoder(UpFrame)
 _down: msgspec.json.Decoder[DownFrame] = msgspec.json.Decoder(DownFrame)

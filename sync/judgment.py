@@ -166,6 +166,16 @@ class DriftMeasured(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="dr
     """Features beyond their calibrated thresholds, twice in a row."""
 
 
+class CommandAnswered(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="command_answer"):
+    """What became of a command of the cloud's."""
+
+    command: str
+    done: bool
+    why: str = ""
+    """Why not, or what there is to know about it."""
+    actor: str = ""
+
+
 class CcpRecorded(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="ccp"):
     """A critical control point was looked at (HACCP): value against critical limits, for the lot being made."""
 

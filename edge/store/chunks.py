@@ -24,6 +24,17 @@ from sync.facts import (
     Stream,
     TagDictionary,
 )
+from sync.judgment import (
+    ActionDecided,
+    ActionEnded,
+    ApprovalAnswered,
+    CommandAnswered,
+    DriftMeasured,
+    FeedbackGiven,
+    ModeChanged,
+    ModelChanged,
+    TrustChanged,
+)
 from sync.reading import Readings, concatenate
 from sync.timing import ClockState
 
@@ -34,7 +45,20 @@ MAX_PLAIN_BYTES: Final = 192 * 1024
 MAX_TEXT_BYTES: Final = 64 * 1024
 BAD_ENCODING_LIMITS_EXCEEDED: Final = 0x8008_0000
 """Status of a text too long for the wire: the value is dropped, and says so."""
-SHOWN: Final = (StateChanged, Judged, AlarmChanged)
+SHOWN: Final = (
+    StateChanged,
+    Judged,
+    AlarmChanged,
+    FeedbackGiven,
+    ActionDecided,
+    ApprovalAnswered,
+    ActionEnded,
+    TrustChanged,
+    ModeChanged,
+    ModelChanged,
+    DriftMeasured,
+    CommandAnswered,
+)
 """Kinds that the gateway's own page lists."""
 
 _encode = msgspec.json.Encoder().encode

@@ -42,6 +42,7 @@ FACTS: list[f.Fact] = [
     f.DriftMeasured(at=4, model="m", version="1.0.0", sha256="ab", start=1, samples=200, level="ok", psi={"x": 0.01}),
     f.CcpRecorded(at=4, ccp="fill_temperature", value=72.5, unit="CEL", low=72.0, within=True, verdict_id="v"),
     f.RulesetActivated(at=4, work_unit="a/b/c", ruleset="r", ruleset_version="1.0.0", ruleset_hash="h", content="e30="),
+    f.CommandAnswered(at=4, command="c1", done=False, why="it is over", actor="kim"),
     f.AlarmChanged(at=4, alarm="hot", active=True, severity="warning"),
     f.EventNotified(at=7, source="plc", event="0a1b", type="DoorOpened", severity=500, message="문", fields={"n": 1.5}),
     f.Backfilled(at=8, work_unit="a/b/c", source="plc", start=5, tags=3, readings=40),

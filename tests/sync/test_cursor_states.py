@@ -10,6 +10,7 @@ from sync.cursor import Cursor
 from sync.effects import Apply, AskHoldings, Backlog, Effect, Fetch, FetchAgain, HangUp, Say, Send, State, Turn
 from sync.frames import (
     Challenge,
+    Command,
     DownFrame,
     Hello,
     Incarnation,
@@ -108,6 +109,10 @@ FRAMES: dict[str, tuple[Callable[[Cursor], DownFrame], dict[str, list[str]]]] = 
     "reincarnate of another session": (lambda _: Reincarnate(nonce="e" * 32, inc=INC, why="copy"), {}),
     "reincarnate of what I was before": (lambda _: Reincarnate(nonce=NONCE, inc=OLD, why="copy"), {}),
     "an offer": (lambda _: Offer(nonce=NONCE, digest="", size=1, path="/", expires=0), {}),
+    "a command": (
+        lambda _: Command(nonce=NONCE, command="c", kind="mode", actor="kim", issued=0, expires=1, signature=""),
+        {},
+    ),
 }
 
 
