@@ -8,7 +8,7 @@ Judging with it is `edge.judgment`; nothing here knows time, hysteresis or confi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from models.expression_checker import Typed, Value
@@ -151,7 +151,7 @@ class Ruleset:
     """Tags it reads, in the order first named."""
     model: str | None = None
     """Name of the model its policy asks; None when it asks none."""
-    document: str = ""
+    document: str = field(default="", repr=False)
     """The parsed content as canonical JSON (keys sorted): what is hashed, and what `rulesets.load_document` reads."""
     warnings: tuple[RulesetWarning, ...] = ()
     """What is allowed in it and probably not meant."""

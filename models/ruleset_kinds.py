@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from models.ruleset import Check
+from models.ruleset_change import ChangeEntry, StuckEntry, build_change, build_stuck
 from models.ruleset_compile import Compiler, build_limit, build_rule
+from models.ruleset_composite import CompositeEntry, build_composite
 from models.ruleset_file import Entry, LimitEntry, RuleEntry, TableEntry
 from models.ruleset_table import build_table
+from models.ruleset_tree import TreeEntry, build_tree
 from models.toml_places import Path
 
 
@@ -29,5 +32,9 @@ KINDS: Final[dict[str, Kind]] = {
     "limit": Kind(LimitEntry, build_limit),
     "table": Kind(TableEntry, build_table),
     "rule": Kind(RuleEntry, build_rule),
+    "change": Kind(ChangeEntry, build_change),
+    "stuck": Kind(StuckEntry, build_stuck),
+    "tree": Kind(TreeEntry, build_tree),
+    "composite": Kind(CompositeEntry, build_composite),
 }
-"""Table of the file → its kind, in the order in which their findings stand."""
+"""Table of the file → its kind, in the order in which their findings stand; composites come last, after their members."""

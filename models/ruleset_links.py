@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from models.ruleset import Check
+from models.ruleset_composite import Composite, CompositeEntry
 from models.ruleset_file import Entry, LimitEntry
 from models.ruleset_table import nearest
 from models.toml_places import Path
@@ -45,10 +46,22 @@ def linked(made: Sequence[Made], known: Iterable[str], blame: Blame) -> list[Mad
                     if isinstance(by_name[other].entry, LimitEntry) and getattr(by_name[other].entry, "ccp", False):
                         blame(path, _where(one), f"{other!r} is a critical control point", "it cannot be suppressed")
                     silenced[other].add(one.check.name)
+    for one in made:
+        if isinstance(one.entry, CompositeEntry):
+            for position, other in enumerate(one.entry.counted[0]):
+                if other not in names:
+                    where = (*one.path, one.entry.key, position)
+                    blame(where, _where(one), f"there is no check {other!r}", nearest(other, names))
+    parts = {one.check.name: set(one.check.members) for one in made if isinstance(one.check, Composite)}
+    for circle in _circles({name: {part for part in members if part in parts} for name, members in parts.items()}):
+        one = by_name[circle[0]]
+        told = " → ".join([*circle, circle[0]])
+        blame((*one.path, "name"), _where(one), f"composites are made of each other: {told}", "")
     for circle in _circles(silenced):
         one = by_name[circle[0]]
         told = " → ".join([*circle, circle[0]])
         blame((*one.path, "suppressed_by"), _where(one), f"checks suppress each other: {told}", "all would be silent")
+    made = _members_first(made)
     order = {one.check.name: position for position, one in enumerate(made)}
     return [
         replace(one, check=replace(one.check, suppressed_by=tuple(sorted(found, key=lambda name: order.get(name, 0)))))
@@ -56,6 +69,21 @@ def linked(made: Sequence[Made], known: Iterable[str], blame: Blame) -> list[Mad
         else one
         for one in made
     ]
+
+
+def _members_first(made: Sequence[Made]) -> list[Made]:
+    """Put composites behind their members, and let them depend on what these depend on."""
+    done: dict[str, Made] = {one.check.name: one for one in made if not isinstance(one.check, Composite)}
+    waiting = [(one, one.check) for one in made if isinstance(one.check, Composite)]
+    while waiting:
+        ready = [(one, check) for one, check in waiting if all(name in done for name in check.members)]
+        if not ready:
+            return list(made)  # a circle or a missing member, which was told
+        for one, check in ready:
+            uses = dict.fromkeys(used for name in check.members for used in done[name].check.uses)
+            done[check.name] = replace(one, check=replace(check, uses=tuple(dict.fromkeys([*check.uses, *uses]))))
+        waiting = [(one, check) for one, check in waiting if check.name not in done]
+    return list(done.values())
 
 
 def _circles(edges: dict[str, set[str]]) -> list[list[str]]:

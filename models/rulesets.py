@@ -221,7 +221,7 @@ class _Reading:
             return None
 
     def _shape_fault(self, model: type[BaseModel], detail: ErrorDetails, path: KeyPath, where: str) -> None:
-        inner = tuple(part for part in detail["loc"] if part not in {"str", "int", "float", "bool"})
+        inner = tuple(part for part in detail["loc"] if part not in _UNION_PARTS)
         place = (*path, *inner)
         told = ", ".join([where, *[str(part) for part in inner if isinstance(part, str)]])
         match detail["type"]:
@@ -263,6 +263,8 @@ def _near(name: str, known: Collection[str]) -> str:
     return f"nearest is {near[0]}" if near else f"there are {', '.join(sorted(known))}" if known else ""
 
 
+_UNION_PARTS: Final = frozenset({"str", "int", "float", "bool", "<node>", "<leaf>"})
+"""What pydantic puts into a place that no key of the file is."""
 _FORMS: Final = {
     "name": "lower-case letters, digits and _, a letter first",
     "version": "three numbers, as in 1.0.0",
