@@ -240,7 +240,7 @@ class LinePipeline:
         self._memory = verdict.state
         self.judged += 1
         self.last_verdict = judged(verdict)
-        return [self.last_verdict, *verdict.alarms]
+        return [self.last_verdict, *verdict.facts]
 
     @property
     def waiting(self) -> int:
