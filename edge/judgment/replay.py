@@ -14,15 +14,15 @@ import msgspec
 
 from edge.judgment.given import Given, recalled
 from edge.judgment.judge import Verdict, judge, judged
-from edge.judgment.names import LineNames
-from models.expression_checker import Value
+from edge.judgment.names import LineNames, type_of
+from models.expression_checker import Const, Op, Slot, Typed, Value, ValueType
 from models.expression_interpreter import Why
 from models.ruleset import Ruleset
 from models.ruleset_inputs import NS_PER_S, tag_of
 from sync.facts import Judged
 from sync.judgment import Scored
 
-NOT_REPEATABLE: Final = ("deadline", "breaker_open", "not_loaded", "worker", "error")
+NOT_REPEATABLE: Final = ("deadline", "breaker_open", "no_model", "other_model", "retired", "models_off", "error")
 """How the failures begin that came of the moment, not of the inputs: a replay takes the recorded one as given."""
 
 
@@ -138,14 +138,17 @@ def carried(fact: Judged, given: Given, bundle: Bundle) -> tuple[Given, tuple[st
     values: dict[str, Value | None] = {}
     causes: dict[str, Why] = {}
     missing: list[str] = []
+    types = slot_types(ruleset)
     for name in ruleset.program.variables:
         held, value, why = _held(name, given)
+        if value is not None and not of_type(value, types[name]):
+            value, why = None, "wrong_type"  # the tag was of another type when this was recorded
         values[name] = value
         if value is None:
             causes[name] = why or "missing"
         if not held:
             missing.append(name)
-    faults, needed = _faults(given, bundle)
+    faults, needed = needs(given, ruleset, bundle.names)
     units = dict(given.units)
     for check in ruleset.checks:
         if check.unit is None and check.unit_tag is not None and bundle.names is not None:
@@ -166,7 +169,7 @@ def carried(fact: Judged, given: Given, bundle: Bundle) -> tuple[Given, tuple[st
 
 def _held(name: str, given: Given) -> tuple[bool, Value | None, Why | None]:
     """Give whether a record holds a name, its value, and why it has none."""
-    for same in _aliases(name):
+    for same in aliases(name):
         if same in given.values:
             return True, given.values[same], given.causes.get(same)
     head, _, field = name.partition(".")
@@ -182,7 +185,28 @@ def _held(name: str, given: Given) -> tuple[bool, Value | None, Why | None]:
             return False, None, None
 
 
-def _aliases(name: str) -> tuple[str, ...]:
+def slot_types(ruleset: Ruleset) -> dict[str, ValueType]:
+    """Give the type with which a ruleset's program was checked, of every name it reads."""
+    found: dict[int, ValueType] = {}
+    waiting: list[Typed] = list(ruleset.program.trees)
+    while waiting:
+        match waiting.pop():
+            case Slot(index=index, type=kind):
+                found[index] = kind
+            case Op(arguments=arguments):
+                waiting += arguments
+            case Const():
+                pass
+    return {name: found.get(place, "double") for place, name in enumerate(ruleset.program.variables)}
+
+
+def of_type(value: Value, kind: ValueType) -> bool:
+    """Tell whether a recorded value is of a type; records do not tell whole numbers from others."""
+    shown = type_of(value)
+    return shown == kind or (shown == "double" and kind == "int")
+
+
+def aliases(name: str) -> tuple[str, ...]:
     """Give the names of one thing: `oil` is `oil.last`."""
     head, _, field = name.partition(".")
     if tag_of(name) is None or field not in {"", "last"}:
@@ -190,15 +214,15 @@ def _aliases(name: str) -> tuple[str, ...]:
     return (name, f"{head}.last" if not field else head)
 
 
-def _faults(given: Given, bundle: Bundle) -> tuple[dict[str, str], int]:
-    """Give the faults of the tags that the bundle's rules need, and how many tags those are."""
+def needs(given: Given, ruleset: Ruleset, names: LineNames | None) -> tuple[dict[str, str], int]:
+    """Give the faults of the tags that other rules than the recorded ones need, and how many tags those are."""
     seen = {tag for name in given.values if (tag := tag_of(name)) is not None}
-    if bundle.names is not None:
-        required, unnamed = set(bundle.names.required), 0
+    if names is not None:
+        required, unnamed = set(names.required), 0
     else:  # how many the tag book required is told, and of those only the bad ones by name
         required = {*given.blind, *(given.faults.keys() - seen)}
         unnamed = max(0, given.needed - len(required | seen))
-    needed = required | set(bundle.ruleset.tags)
+    needed = required | set(ruleset.tags)
     faults = {
         tag: given.faults.get(tag, "missing") if tag not in seen | required else given.faults.get(tag)
         for tag in sorted(needed)
