@@ -93,7 +93,7 @@ def covered(finding: Finding, language: str) -> str:
 
 def blind(given: Given, language: str) -> str:
     """Say that the line cannot be judged, and which inputs are to blame."""
-    told = _inputs({name: given.faults[name] for name in given.blind}, given, language)
+    told = _inputs({name: given.faults.get(name, "missing") for name in given.blind}, given, language)
     if language == "ko":
         return f"필수 입력을 쓸 수 없어 판단할 수 없습니다: {told}."
     return f"The line cannot be judged, required inputs cannot be used: {told}."

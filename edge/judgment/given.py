@@ -127,12 +127,11 @@ def told(given: Given) -> dict[str, Value | None]:
     Names of an expression have no colon in them, so that what is said beside the values can hide none of them.
     """
     flat: dict[str, Value | None] = dict(given.values)
-    if given.causes or given.faults:
-        flat |= {f"why:{name}": why for name, why in given.causes.items()}
-        flat |= {f"fault:{tag}": why for tag, why in given.faults.items()}
-        flat |= {f"age:{tag}": str(age) for tag, age in given.ages.items()}
-    for tag, unit in given.units.items():
-        flat[f"unit:{tag}"] = unit
+    for kind, said in (("why", given.causes), ("fault", given.faults), ("unit", given.units)):
+        for name, text in said.items():
+            flat[f"{kind}:{name}"] = text
+    for tag, age in given.ages.items():
+        flat[f"age:{tag}"] = str(age)
     if given.blind:
         flat["verdict:blind"] = " ".join(given.blind)
     flat["verdict:needed"] = float(given.needed)
