@@ -12,11 +12,11 @@ from edge.addresses import LAST, PLACEHOLDER, AddressError, misfit, node, place,
 from edge.config import BOOKS, Line, SiteFile
 from edge.connections import Mes, Modbus, OpcUa, Readable
 from edge.permitting import Permit, bind_permits
-from edge.production import counters_of
 from edge.tags import Tag, TagBook, TagSpec, TagTable
-from models.expression import window_environment
+from edge.virtual_tags import bind_virtual
 from models.rulesets import Ruleset, RulesetError, RulesetFault
 from models.rulesets import load as load_ruleset
+from models.virtual import Virtual
 from sync.secret import Credential, SecretError
 from sync.settings import ConfigError, Document, Fault, nearest
 from sync.topics import Address
@@ -34,6 +34,8 @@ class Site:
     table: TagTable
     rulesets: dict[str, Ruleset]
     """Work unit → its rules, for the lines that have some."""
+    virtual: dict[str, Virtual]
+    """Work unit → its virtual tags (none, for most) and with them what its rules and models may name."""
     permits: dict[str, Permit] = field(default_factory=dict[str, Permit])
     """Tag id → what may be written there, and when."""
 
@@ -79,6 +81,7 @@ def load(path: Path) -> Site:
             document.fault(("gateway", "timezone"), f"{file.gateway.timezone!r} is no time zone; write e.g. Asia/Seoul")
         )
     tags: list[Tag] = []
+    virtual: dict[str, Virtual] = {}
     rulesets: dict[str, Ruleset] = {}
     seen: dict[str, int] = {}
     for i, line in enumerate(file.lines):
@@ -90,21 +93,22 @@ def load(path: Path) -> Site:
             continue
         seen[line.work_unit] = i
         try:
-            bound = _bind(document, i, line, file, len(tags))
+            bound, derived = _bind(document, i, line, file, len(tags))
         except ConfigError as error:
             faults += error.faults
             continue
         tags += bound
+        virtual[line.work_unit] = derived
         if line.rules is not None:
             try:
-                rulesets[line.work_unit] = _rules(document, i, line, path.parent, bound)
+                rulesets[line.work_unit] = _rules(document, i, line, path.parent, derived)
             except ConfigError as error:
                 faults += error.faults
     permits, wrong = bind_permits(document, file, tags)
     faults += wrong
     if faults:
         raise ConfigError(faults)
-    return Site(path=path, file=file, table=TagTable(tags), rulesets=rulesets, permits=permits)
+    return Site(path=path, file=file, table=TagTable(tags), rulesets=rulesets, permits=permits, virtual=virtual)
 
 
 def _connection_faults(document: Document, file: SiteFile) -> list[Fault]:
@@ -168,8 +172,11 @@ def _secret_faults(document: Document, file: SiteFile) -> list[Fault]:
     return faults
 
 
-def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) -> list[Tag]:
-    """Bind a line's book to its work unit: tags numbered from `first`, placeholders filled, addresses checked."""
+def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) -> tuple[list[Tag], Virtual]:
+    """Bind a line's book to its work unit: tags numbered from `first`, placeholders filled, addresses checked.
+
+    And the virtual tags over them, whose environment is what the line's rules and models may name.
+    """
     book_path = document.path.parent / line.book if line.book.endswith(".toml") else BOOKS / f"{line.book}.toml"
     if not book_path.is_file():
         shipped = sorted(p.stem for p in BOOKS.glob("*.toml"))
@@ -230,7 +237,7 @@ def _bind(document: Document, i: int, line: Line, file: SiteFile, first: int) ->
         ]
     if faults:
         raise ConfigError(faults)
-    return tags
+    return tags, bind_virtual(source, book, tags)
 
 
 def _register(address: str, spec: TagSpec, connection: Modbus, offset: int) -> str:
@@ -249,16 +256,11 @@ def _register(address: str, spec: TagSpec, connection: Modbus, offset: int) -> s
     return moved
 
 
-def _rules(document: Document, i: int, line: Line, folder: Path, tags: list[Tag]) -> Ruleset:
-    """Load a line's ruleset, compiled against the names its tags have."""
+def _rules(document: Document, i: int, line: Line, folder: Path, virtual: Virtual) -> Ruleset:
+    """Load a line's ruleset, compiled against the names its tags have, virtual ones too."""
     path = folder / (line.rules or "")
-    environment = window_environment(
-        {tag.spec.name: tag.spec.type for tag in tags},
-        counters_of(tags),
-        {tag.spec.name: tag.spec.unit for tag in tags},
-    )
     try:
-        return load_ruleset(path, environment)
+        return load_ruleset(path, virtual.environment)
     except RulesetError as error:
         if not path.is_file():
             raise ConfigError(

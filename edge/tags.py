@@ -131,6 +131,23 @@ class TagSpec(BaseModel):
         return [self.name] if self.count == 1 else [f"{self.name}_{element}" for element in range(self.count)]
 
 
+class VirtualSpec(BaseModel):
+    """One virtual tag of a book: no address has it, it is worked out over each window."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    title: dict[Literal["ko", "en"], str] = {}
+    value: Annotated[str, Field(min_length=1, max_length=4096)]
+    """Expression over the tags of the book, the line's counts and state, and the virtual tags above."""
+    unit: str | None = None
+    """UNECE code; left out = that of the expression, where it is known."""
+    low: float | None = None
+    high: float | None = None
+    required: bool = False
+    """Judgment says unknown when it cannot be told."""
+
+
 class TagBook(BaseModel):
     """A machine type's tags."""
 
@@ -138,6 +155,7 @@ class TagBook(BaseModel):
 
     title: str
     tags: Annotated[list[TagSpec], Field(alias="tag", min_length=1)]
+    virtual: Annotated[list[VirtualSpec], Field(max_length=500)] = []
 
     @model_validator(mode="after")
     def _names_once(self) -> TagBook:

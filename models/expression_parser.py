@@ -90,6 +90,28 @@ class Call:
 Node = Literal | Name | Unary | Binary | Logic | Ternary | ListOf | Call
 
 
+def names(tree: Node) -> list[str]:
+    """Give the dotted names in a tree, in the order they stand in the text, each as often as it stands there."""
+    match tree:
+        case Name():
+            return [tree.name]
+        case Literal():
+            return []
+        case Unary():
+            inner: tuple[Node, ...] = (tree.operand,)
+        case Binary():
+            inner = (tree.left, tree.right)
+        case Ternary():
+            inner = (tree.condition, tree.yes, tree.no)
+        case Logic():
+            inner = tree.operands
+        case ListOf():
+            inner = tree.items
+        case Call():
+            inner = tree.arguments
+    return [name for node in inner for name in names(node)]
+
+
 def parse(text: str) -> Node:
     """Give the tree of an expression, or ExpressionError with the place."""
     reader = _Reader(text)
