@@ -1,4 +1,4 @@
-"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package cloud.toml …`."""
+"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package|command cloud.toml …`."""
 
 from __future__ import annotations
 
@@ -92,6 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     put.add_argument("--to", required=True, metavar="TENANT/SITE/GATEWAY|all", help="whom it is offered to")
     put.add_argument("--expires", type=_duration, default="7d", metavar="7d", help="how long; d, h or m (7d)")
     what.add_parser("list", help="every offer and what became of it, newest first")
+    asking = command("command", "ask something of gateways: they decide, and answer")
+    what = asking.add_subparsers(dest="what", required=True)
+    send = what.add_parser("send", help="ask it")
+    send.add_argument("kind", metavar="KIND", help="approve, reject, act, mode, trust, model or feedback")
+    send.add_argument("said", nargs="*", metavar="NAME=VALUE", help="its arguments, e.g. mode=advise reason='start-up'")
+    send.add_argument("--to", required=True, metavar="TENANT/SITE/GATEWAY|all", help="whom it is asked of")
+    send.add_argument("--expires", type=_duration, default="1h", metavar="1h", help="how long; d, h or m (1h)")
+    what.add_parser("list", help="every command and its answer, newest first")
     return parser
 
 
@@ -131,6 +139,13 @@ def _do(settings: Settings, asked: argparse.Namespace) -> int:
                 print(package.put(settings, asked.source, asked.to, asked.expires))
             else:
                 print("\n".join(package.show(settings)))
+        case "command":
+            from cloud.commands import command
+
+            if asked.what == "send":
+                print(command.send(settings, asked.kind, asked.said, asked.to, asked.expires))
+            else:
+                print("\n".join(command.show(settings)))
         case _:
             return _gateway(settings, asked)
     return 0

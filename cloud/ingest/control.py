@@ -55,6 +55,7 @@ def resume(tx: Transaction, item: Item, frame: Resume) -> None:
     answer.welcome, answer.identity = True, presence.identity
     if item.protocol >= 2 and _one_box(tx, gateway, owner):
         answer.offers += offers.hand_out(connection, address, tx.now_ms, anew=True)
+        tx.command(item, anew=True)
 
 
 def gone(tx: Transaction, item: Item) -> None:
@@ -108,6 +109,7 @@ def heartbeat(tx: Transaction, item: Item, frame: Heartbeat) -> None:
     answer.wanted += wanted.hand_out(connection, gateway, tx.now_ms, only=None if alone else numbers)
     if item.protocol >= 2 and alone:
         answer.offers += offers.hand_out(connection, address, tx.now_ms)
+        tx.command(item)
 
 
 def _one_box(tx: Transaction, gateway: int, inc: str) -> bool:

@@ -26,6 +26,7 @@ from sync.farewell import whose_farewell
 from sync.frames import (
     Batch,
     Challenge,
+    Command,
     DownFrame,
     FrameError,
     Heartbeat,
@@ -313,6 +314,7 @@ class Door:
                 for one in answer.wanted
             ]
             says += [self._offer(address, nonce, one) for one in answer.offers]
+            says += [self._command(address, nonce, one) for one in answer.commands]
         return says
 
     def _offer(self, address: Address, nonce: str, one: Package) -> Say:
@@ -320,6 +322,11 @@ class Door:
         offer = Offer(nonce=nonce, digest=one.digest, size=one.size, path=f"/packages/{one.digest}", expires=expires)
         left_s = (expires - self._clock.now()) // SECOND
         return Say(address, "ctl", offer, expiry_s=max(1, min(OFFER_S, left_s)))
+
+    def _command(self, address: Address, nonce: str, command: Command) -> Say:
+        left_s = (command.expires - self._clock.now()) // SECOND
+        frame = msgspec.structs.replace(command, nonce=nonce)
+        return Say(address, "cmd", frame, expiry_s=max(1, min(OFFER_S, left_s)))
 
 
 def _confirmed(guest: _Guest, answer: Answer) -> list[Watermark]:

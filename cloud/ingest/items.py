@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cloud.bus import Value
 from cloud.packages.offers import Package
-from sync.frames import Batch, Heartbeat, Range, Rejection, Resume, Watermark, Witness
+from sync.frames import Batch, Command, Heartbeat, Range, Rejection, Resume, Watermark, Witness
 from sync.topics import Address
 
 Caller = tuple[Address, str]
@@ -61,6 +61,8 @@ class Answer:
     witnessed: list[Witness] = field(default_factory=list[Witness])
     wanted: list[Want] = field(default_factory=list[Want])
     offers: list[Package] = field(default_factory=list[Package])
+    commands: list[Command] = field(default_factory=list[Command])
+    """Signed, without the session's nonce."""
     welcome: bool = False
     """A resume is to be answered with these watermarks."""
     receipt: bool = False

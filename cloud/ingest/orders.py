@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from cloud.config import Settings
 from cloud.database import Connection, Postgresql, Sqlite
 from cloud.ingest import orphans, presence, safe
 from cloud.packages import offers
+from cloud.remote import commands
 from cloud.running import RunningError, alone, file_of
 from sync.topics import Address
 
@@ -69,7 +70,18 @@ class Offers(msgspec.Struct, frozen=True, tag="offers"):
     expires_ms: int
 
 
-Order = Keep | Close | Safe | Offers
+class Commands(msgspec.Struct, frozen=True, tag="commands"):
+    """The same is asked of gateways."""
+
+    addresses: list[tuple[str, str, str]]
+    command: str
+    kind: str
+    arguments: dict[str, Any]
+    by: str
+    expires_ms: int
+
+
+Order = Keep | Close | Safe | Offers | Commands
 _order: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 
 
@@ -101,6 +113,15 @@ def carry_out(connection: Connection, order: Order, now_ms: int) -> str:
             package = offers.Package(order.digest, order.size, order.expires_ms)
             offers.make(connection, gateways, package, name=order.name, by=order.by, now_ms=order.at_ms)
             return f"offered {order.name} ({order.digest[:12]}, {order.size} bytes) to {len(gateways)} gateways"
+
+        case Commands():
+            given = commands.Given(order.command, order.kind, order.arguments, order.by, order.expires_ms)
+            try:
+                for one in order.addresses:
+                    commands.give(connection, Address(*one), given, now_ms)
+            except commands.CommandError as error:
+                raise OrderError(str(error)) from error
+            return f"asked {len(order.addresses)} gateways: {order.kind} ({order.command})"
 
 
 def give(settings: Settings, order: Order, wait_s: float = WAIT_S) -> str:

@@ -14,8 +14,10 @@ from cloud.database import Connection
 from cloud.marts.ledger import Ledger
 from cloud.packages import offers
 from cloud.plant import Place
+from cloud.remote import commands
 from sync import facts as f
 from sync.equipment import equipment
+from sync.judgment import CommandAnswered
 from sync.testimony import columns_of
 
 NS: Final = 1_000_000
@@ -70,6 +72,7 @@ class Projection:
         self._state_times: dict[Place, list[int]] = {}
         self._audited: list[tuple[Any, ...]] = []
         self._offers: list[tuple[Any, ...]] = []
+        self._commands: list[tuple[Any, ...]] = []
 
     def data(self, place: Place, at: int, gateway: int) -> None:
         """Note that good data of this time was seen."""
@@ -86,6 +89,9 @@ class Projection:
                 self._offers.append((*outcome, tenant, site, gateway))
             return
         if not (EARLIEST_NS <= fact.at < LATEST_NS and EARLIEST_NS <= getattr(fact, "start", fact.at) < LATEST_NS):
+            return
+        if isinstance(fact, CommandAnswered):
+            self._commands.append((*commands.outcome(fact), tenant, site, gateway))
             return
         if isinstance(fact, f.ProductDefined):
             known = self._product.get((tenant, site, fact.product))
@@ -189,6 +195,7 @@ class Projection:
             connection.many(_INSERT[table], rows)
         connection.many(_INSERT_AUDITED, self._audited)
         connection.many(offers.SETTLE, self._offers)
+        connection.many(commands.SETTLE, self._commands)
         self._write_lines(connection)
         connection.many(_UPSERT_ALARM, sorted(self._alarm.values(), key=lambda row: row[:4]))
         connection.many(_UPSERT_ORDER, sorted(self._order.values(), key=lambda row: row[:4]))

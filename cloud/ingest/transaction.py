@@ -10,6 +10,7 @@ from cloud.ingest import witness
 from cloud.ingest.identity import Identities
 from cloud.ingest.items import Caller, Committed, Item
 from cloud.ingest.streams import Stream, Streams
+from cloud.remote import commands
 from sync.signing import Signer
 from sync.topics import Address
 
@@ -69,6 +70,12 @@ class Transaction:
     def told_safe(self, inc: int, stream: int, safe: int) -> bool:
         """Tell whether the gateway knows that this is safe; the first time that is asked it was told at its resume."""
         return self._told_safe.setdefault((inc, stream), safe) == safe
+
+    def command(self, item: Item, *, anew: bool = False) -> None:
+        """Hand out what is asked of the gateway. anew: its session begins."""
+        if self._signer is not None:
+            answer = self.done.answer(item.caller)
+            answer.commands += commands.hand_out(self.connection, item.address, self.now_ms, self._signer, anew=anew)
 
     def countersign(self, item: Item, stream: Stream) -> None:
         """Countersign a stream's chain when it is time to."""

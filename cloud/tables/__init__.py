@@ -7,6 +7,7 @@ can be thrown away. Times are ns since 1970 UTC (`at`, `start`) as in the facts,
 """
 
 from cloud.tables.columns import metadata
+from cloud.tables.commands import command
 from cloud.tables.ledger import (
     backup,
     chain_finding,
@@ -55,6 +56,7 @@ __all__ = [
     "audit_entry",
     "backup",
     "chain_finding",
+    "command",
     "conflict",
     "dead_letter",
     "dictionary",
