@@ -51,6 +51,9 @@ class Fault:
 class Sensor:
     """One signal's physics and its sensor."""
 
+    disturbed = False
+    """An excursion pulls at the quantity; only who knows the truth may look (`demo.training_data`)."""
+
     def __init__(self, spec: Signal, seed: int, at: int) -> None:
         self.spec = spec
         self.fault: Fault | None = None
@@ -66,9 +69,10 @@ class Sensor:
         """Let the quantity move towards the target of the present state, from where it is."""
         spec = self.spec
         target = spec.idle
+        self.disturbed = running and at < self.excursion_until
         if running:
             target = spec.run + spec.by_product.get(product, 0.0) + spec.wear * wear * wear
-            if at < self.excursion_until:
+            if self.disturbed:
                 target += spec.excursion
         if target != self._target:
             self._from = self._physical(at)
