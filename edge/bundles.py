@@ -22,6 +22,7 @@ from edge.production import counters_of
 from edge.tags import Tag
 from models.expression_checker import Value
 from models.ruleset import Ruleset
+from models.virtual import Virtual
 from sync.judgment import RulesetActivated
 
 FOLDER: Final = "bundles"
@@ -29,7 +30,7 @@ SPARE: Final = 64
 """So many that no stored verdict names stay all the same: the last one may be wanted back."""
 
 
-class BundleError(Exception):
+class BundleError(ArchiveError):
     """What judged a verdict is not at hand; the message says what is missing, and where it should be."""
 
 
@@ -43,19 +44,19 @@ class Trimmed:
     gone: int
 
 
-def line_names(work_unit: str, tags: Sequence[Tag]) -> LineNames:
-    """Give what the rules of a line may name, from its tags."""
+def line_names(work_unit: str, tags: Sequence[Tag], virtual: Virtual | None = None) -> LineNames:
+    """Give what the rules of a line may name, from its tags and the virtual ones over them."""
+    derived = () if virtual is None else virtual.tags
+    ranges = {tag.spec.name: (tag.spec.low, tag.spec.high) for tag in tags} | {t.name: (t.low, t.high) for t in derived}
     return LineNames(
         work_unit=work_unit,
-        tags={tag.spec.name: tag.spec.type for tag in tags},
+        tags={tag.spec.name: tag.spec.type for tag in tags} | ({} if virtual is None else virtual.types),
         counters=counters_of(tags),
-        units={tag.spec.name: tag.spec.unit for tag in tags if tag.spec.unit is not None},
-        ranges={
-            tag.spec.name: (tag.spec.low, tag.spec.high)
-            for tag in tags
-            if tag.spec.low is not None or tag.spec.high is not None
-        },
-        required=sorted(tag.spec.name for tag in tags if tag.spec.required),
+        units={tag.spec.name: tag.spec.unit for tag in tags} | {tag.name: tag.unit for tag in derived},
+        ranges={name: given for name, given in ranges.items() if given != (None, None)},
+        required=sorted(
+            {tag.spec.name for tag in tags if tag.spec.required} | {tag.name for tag in derived if tag.required}
+        ),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -15,25 +15,23 @@ SHARES: Final = ("last", "first", "mean", "min", "max")
 
 
 class LineNames(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The tags and counters of a line, as its tag book and the software of the day told them."""
+    """The tags (virtual ones too) and counters of a line, as its tag book told them."""
 
     work_unit: str
     tags: dict[str, str]
     """Tag → type as tag books write it."""
     counters: list[str] | None = None
     """None = not known: the usual four and any defect type."""
-    units: dict[str, str] = {}
-    """Tag → UNECE code."""
+    units: dict[str, str | None] = {}
+    """Tag → UNECE code; None for one without a unit."""
     ranges: dict[str, tuple[float | None, float | None]] = {}
     """Tag → engineering range."""
     required: list[str] = []
     """Tags without which there is no verdict."""
-    more: dict[str, Any] = {}
-    """What later versions say of a line."""
 
     def environment(self) -> Environment:
         """Give the environment its rulesets are compiled against."""
-        return window_environment(self.tags, self.counters)
+        return window_environment(self.tags, self.counters, self.units)
 
     def content(self) -> bytes:
         """Give it as bytes, the same for the same names."""

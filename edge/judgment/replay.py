@@ -121,7 +121,15 @@ def _scored(
     if recorded is None or not own:
         return answer, "recomputed", None
     # How long it took and what the last hundred inputs were like is of that moment, too.
-    answer = msgspec.structs.replace(answer, latency_us=recorded.latency_us, drifted=recorded.drifted)
+    answer = msgspec.structs.replace(
+        answer,
+        latency_us=recorded.latency_us,
+        drifted=recorded.drifted,
+        # Contributions are told where there is time for them; then there was, or now there is.
+        contributions=answer.contributions
+        if answer.contributions and recorded.contributions
+        else recorded.contributions,
+    )
     return answer, "recomputed", content(answer) == content(recorded)
 
 

@@ -25,7 +25,7 @@ from tests.edge.judgment.conftest import TAGS, S, tag, window
 BAD = 0x8000_0000
 LINE = "bottling/line-1/filler"
 NAMES = LineNames(
-    work_unit=LINE, tags=TAGS, units={"oil_temperature": "CEL"}, required=["oil_temperature"],
+    work_unit=LINE, tags=TAGS, units={name: {"oil_temperature": "CEL", "filling_pressure": "BAR", "vibration": "C16"}.get(name) for name in TAGS}, required=["oil_temperature"],
     ranges={"oil_temperature": (0.0, 150.0)},
 )  # fmt: skip
 ENVIRONMENT = window_environment(TAGS)
