@@ -143,16 +143,7 @@ Decoded = list[tuple[AnyFact | UnknownFact, bytes]] | DecodedReadings
 
 def decode_clocked(body: bytes, count: int) -> tuple[Decoded, ClockState | None]:
     """As `decode_raw`, with what the body says of its gateway's clock at the commit."""
-    if len(body) > MAX_BODY_BYTES:
-        raise ChunkError(f"body of {len(body)} bytes; at most {MAX_BODY_BYTES} are accepted")
-    try:
-        declared = zstandard.get_frame_parameters(body).content_size
-        if declared > MAX_DECODED_BYTES:
-            raise ChunkError(f"body declares {declared} bytes; at most {MAX_DECODED_BYTES} are accepted")
-        plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_DECODED_BYTES)
-        parsed = _body.decode(plain)
-    except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ChunkError(f"damaged body: {error}") from error
+    parsed = _parsed(_plain(body))
     if parsed.readings is not None and parsed.facts is None:
         decoded = _columns_to_readings(parsed.readings)
         found = len(decoded.readings)
@@ -164,6 +155,37 @@ def decode_clocked(body: bytes, count: int) -> tuple[Decoded, ClockState | None]
     if found != count:
         raise ChunkError(f"body holds {found} records, its frame says {count}")
     return decoded, parsed.clock
+
+
+def raw_facts(body: bytes, containing: bytes = b"") -> list[bytes]:
+    """Give the facts of a body, each as its own JSON object; none for a body of readings. Raises ChunkError.
+
+    containing: give none where this does not stand anywhere in the body, which is known before any of it is parsed.
+    """
+    plain = _plain(body)
+    if containing not in plain:
+        return []
+    return [bytes(raw) for raw in _parsed(plain).facts or []]
+
+
+def _plain(body: bytes) -> bytes:
+    """Decompress within the limits of the wire. Raises ChunkError."""
+    if len(body) > MAX_BODY_BYTES:
+        raise ChunkError(f"body of {len(body)} bytes; at most {MAX_BODY_BYTES} are accepted")
+    try:
+        declared = zstandard.get_frame_parameters(body).content_size
+        if declared > MAX_DECODED_BYTES:
+            raise ChunkError(f"body declares {declared} bytes; at most {MAX_DECODED_BYTES} are accepted")
+        return zstandard.ZstdDecompressor().decompress(body, max_output_size=MAX_DECODED_BYTES)
+    except zstandard.ZstdError as error:
+        raise ChunkError(f"damaged body: {error}") from error
+
+
+def _parsed(plain: bytes) -> _Body:
+    try:
+        return _body.decode(plain)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ChunkError(f"damaged body: {error}") from error
 
 
 def _decode_fact(raw: msgspec.Raw) -> AnyFact | UnknownFact:
