@@ -23,6 +23,7 @@ from edge.production import Production
 from edge.tags import Tag
 from edge.window import NEVER, TagColumns, rounds
 from models.rulesets import Ruleset
+from models.virtual import Virtual
 from models.window import TagWindows, Window
 from sync.facts import Context, EventNotified, Fact, Judged
 from sync.judgment import Scored
@@ -88,8 +89,10 @@ class LinePipeline:
         window_ns: int,
         report_ns: int,
         record_readings: bool = True,
+        virtual: Virtual | None = None,
     ) -> None:
         self.work_unit = work_unit
+        self.virtual = virtual
         self.tags = tuple(tags)
         self.ruleset = ruleset
         self.production = Production(work_unit, self.tags, report_ns)
@@ -224,7 +227,7 @@ class LinePipeline:
 
     def _window(self, end: int, tags: TagWindows, counts: dict[str, int]) -> Window:
         now = self.production.now
-        return Window(
+        window = Window(
             work_unit=self.work_unit,
             start=self._start,
             end=end,
@@ -234,6 +237,7 @@ class LinePipeline:
             context=self.production.context,
             counts=counts,
         )
+        return window if self.virtual is None else self.virtual.extend(window)
 
     def _judge(self, ruleset: Ruleset, given: Given, scored: Scored | None) -> list[Fact]:
         verdict = judge(ruleset, given, scored=scored)

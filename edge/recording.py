@@ -107,4 +107,5 @@ def _pipeline(site: Site, work_unit: str) -> LinePipeline:
         site.rulesets.get(work_unit),
         window_ns=round(line.window_s * 1e9),
         report_ns=round(line.report_s * 1e9),
+        virtual=site.virtual.get(work_unit),
     )
