@@ -91,6 +91,7 @@ Typed = Const | Slot | Op
 _ARITHMETIC: Final = {"+": "add", "-": "sub", "*": "mul", "/": "div", "%": "mod"}
 _RELATION: Final = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 
+_INT: Final = frozenset({"int"})
 _FUNCTIONS: Final[dict[str, tuple[int, int, frozenset[str], str]]] = {
     # name: (fewest arguments, most, types of every argument, how it is written)
     "int": (1, 1, NUMBERS, "int(number)"),
@@ -106,6 +107,10 @@ _FUNCTIONS: Final[dict[str, tuple[int, int, frozenset[str], str]]] = {
     "math.log10": (1, 1, NUMBERS, "math.log10(number)"),
     "math.exp": (1, 1, NUMBERS, "math.exp(number)"),
     "math.pow": (2, 2, NUMBERS, "math.pow(base, exponent)"),
+    "math.bitAnd": (2, 2, _INT, "math.bitAnd(int(word), 4)"),
+    "math.bitOr": (2, 2, _INT, "math.bitOr(int(word), 4)"),
+    "math.bitXor": (2, 2, _INT, "math.bitXor(int(word), 4)"),
+    "math.bitNot": (1, 1, _INT, "math.bitNot(int(word))"),
     "math.least": (1, 8, NUMBERS, "math.least(a, b, …)"),
     "math.greatest": (1, 8, NUMBERS, "math.greatest(a, b, …)"),
     "startsWith": (2, 2, frozenset({"string"}), 'text.startsWith("…")'),
@@ -328,6 +333,11 @@ def _real(name: str) -> Callable[[tuple[Typed, ...]], Op]:
     return lambda arguments: Op(name, _met(arguments, "double"), "double")
 
 
+def _integer(name: str) -> Callable[[tuple[Typed, ...]], Op]:
+    """Make an operation on ints."""
+    return lambda arguments: Op(name, arguments, "int")
+
+
 def _met(arguments: tuple[Typed, ...], kind: ValueType) -> tuple[Typed, ...]:
     """Make doubles of the ints that met one."""
     if kind != "double":
@@ -346,7 +356,7 @@ def _exact(number: Typed) -> Typed:
     return number
 
 
-_RESULT: Final[dict[str, Callable[[tuple[Typed, ...]], Op]]] = {
+_RESULT: Final[dict[str, Callable[[tuple[Typed, ...]], Typed]]] = {
     "int": lambda a: Op("int", a, "int"),
     "double": lambda a: Op("double", a, "double"),
     "size": lambda a: Op("size", a, "int"),
@@ -355,11 +365,12 @@ _RESULT: Final[dict[str, Callable[[tuple[Typed, ...]], Op]]] = {
     "contains": lambda a: Op("contains", a, "bool"),
     "math.abs": _numeric("abs"),
     "math.sign": _numeric("sign"),
+    **{f"math.{name}": _integer(name) for name in ("bitAnd", "bitOr", "bitXor", "bitNot")},
     **{
         f"math.{name}": _real(name) for name in ("floor", "ceil", "round", "trunc", "sqrt", "ln", "log10", "exp", "pow")
     },
-    "math.least": _numeric("least"),
-    "math.greatest": _numeric("greatest"),
+    "math.least": lambda a: a[0] if len(a) == 1 else _numeric("least")(a),
+    "math.greatest": lambda a: a[0] if len(a) == 1 else _numeric("greatest")(a),
 }
 
 

@@ -16,8 +16,9 @@ from models import expression_math as real
 from models.expression_checker import Const, Op, Slot, Typed, Value
 
 Why = Literal[
-    "missing", "bad", "stale", "no_values", "unknown", "wrong_type", "zero_division", "overflow", "not_finite", "domain"
-]
+    "missing", "bad", "stale", "no_values", "unknown", "wrong_type", "zero_division", "overflow", "not_finite", "domain",
+    "no_history",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -135,6 +136,10 @@ STRICT: Final[dict[str, Callable[..., Any]]] = {
     "round": real.rounded,
     "sign": real.sign,
     "isign": real.integer_sign,
+    "bitAnd": operator.and_,
+    "bitOr": operator.or_,
+    "bitXor": operator.xor,
+    "bitNot": operator.invert,
 }
 """Operations that need all their arguments; an ArithmeticError says that there is no value."""
 

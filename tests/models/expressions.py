@@ -44,15 +44,16 @@ LEAVES = {
 FORMS = {
     "double": [
         "({d} + {d})", "({d} - {d})", "({d} * {d})", "({d} / {d})", "-({d})", "({b} ? {d} : {d})", "({d} + {i})",
-        "({i} / {d})", "({b} ? {i} : {d})", "double({i})", "math.abs({d})", "math.least({d}, {d})",
+        "({i} / {d})", "({b} ? {i} : {d})", "double({i})", "math.abs({d})", "math.least({d}, {d})", "math.least({d})",
         "math.greatest({d}, {i}, {d})", "math.sqrt({d})", "math.ln({d})", "math.log10({i})", "math.exp({d})",
         "math.pow({d}, {d})", "math.pow({d}, 2)", "math.pow({d}, {i})", "math.floor({d})", "math.ceil({d})",
         "math.round({d})", "math.trunc({d})", "math.sign({d})",
     ],
     "int": [
         "({i} + {i})", "({i} - {i})", "({i} * {i})", "({i} / {i})", "({i} % {i})", "-({i})", "({b} ? {i} : {i})",
-        "int({d})", "int({i})", "size({s})", "size([{i}, {i}])", "math.abs({i})", "math.sign({i})",
-        "math.least({i}, {i})", "math.greatest({i}, {i})",
+        "int({d})", "int({i})", "size({s})", "size([{i}, {i}])", "math.abs({i})", "math.greatest({i})", "math.sign({i})",
+        "math.least({i}, {i})", "math.greatest({i}, {i})", "math.bitAnd({i}, {i})", "math.bitOr({i}, {i})",
+        "math.bitXor({i}, {i})", "math.bitNot({i})",
     ],
     "string": ["({s} + {s})", "({b} ? {s} : {s})"],
     "bool": [
