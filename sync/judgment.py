@@ -110,6 +110,8 @@ class ActionEnded(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="acti
     written: float | str | bool | None = None
     read_back: float | str | bool | None = None
     why: str = ""
+    needs_human: bool = False
+    """Somebody has to look at the machine: it may hold something else than it should."""
 
 
 class TrustChanged(Fact, frozen=True, kw_only=True, omit_defaults=True, tag="trust"):

@@ -150,8 +150,9 @@ class Evidence:
         record = self.record(fact.ruleset)
         record.runs += 1
         self._day(record, now).runs += 1
-        if not record.created and now >= UNSET_BEFORE_NS:
-            record.created = record.promoted = now
+        if now >= UNSET_BEFORE_NS:
+            record.created = record.created or now
+            record.promoted = record.promoted or now
         seen = self._seen.setdefault(fact.ruleset, OrderedDict())
         key = _digest(fact)
         before = seen.pop(key, None)

@@ -23,6 +23,7 @@ STORE = [
     name
     for name in failpoint.PLACES
     if name.startswith("edge.")
+    and not name.startswith("edge.act_")
     and name not in {"edge.backfill", "edge.backfilled", "edge.before_publish", "edge.after_publish"}
 ]
 
