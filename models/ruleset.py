@@ -123,9 +123,10 @@ class Table(Check):
     hit_at: int
     rows: tuple[Outcome, ...]
     conditions: tuple[Typed, ...]
-    """Of the rows, for the static checks."""
-    worst: bool = False
-    """Of all rows that fit the worst answers, instead of the first."""
+    """Of the rows."""
+    inputs: Mapping[str, Typed]
+    tried: tuple[int, ...]
+    """The rows in the order in which they are tried: as they stand, or (hit policy `worst`) the worst first."""
 
 
 AnyCheck = Check

@@ -102,6 +102,7 @@ def build_change(compiler: Compiler, entry: ChangeEntry, path: Path) -> Change |
     gate = compiler.gate(entry, path)
     if value is None or gate is False:
         return None
+    compiler.measured(entry.value, entry.unit, path)
     given: tuple[tuple[Side, Severity, float | None], ...] = (
         ("high", "critical", entry.critical_up),
         ("low", "critical", None if entry.critical_down is None else -entry.critical_down),
@@ -135,6 +136,7 @@ def build_stuck(compiler: Compiler, entry: StuckEntry, path: Path) -> Stuck | No
         return None
     if value is None or gate is False:
         return None
+    compiler.measured(entry.value, entry.unit, path)
     lasts = {language: duration(entry.for_s, language) for language in ("ko", "en")}
     said = {
         "ko": f"{{title}}: 값이 {{value}} {{unit}}에서 {lasts['ko']} 넘게 변하지 않았습니다.",

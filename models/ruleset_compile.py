@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from models.expression import Environment, ExpressionError, ValueType
+from models.expression import Environment, ExpressionError, ValueType, unit_misfit, unit_of
 from models.expression_checker import Const, Op, Slot, Typed, check
 from models.expression_parser import Node, parse
 from models.ruleset import Action, Limit, Outcome, Rule, Side, Texts, Threshold
 from models.ruleset_file import ActionEntry, Entry, LimitEntry, Message, OutcomeEntry, RuleEntry, Severity
 from models.ruleset_file import severity_of as meant_by
 from models.ruleset_inputs import NS_PER_S, tag_of
+from models.ruleset_mistakes import mistakes
+from models.ruleset_reason import slots_of
 from models.toml_places import Path
 
 
@@ -37,23 +39,42 @@ class Compiler:
     def typed(self, text: str, path: Path, expect: ValueType | None) -> Typed | None:
         """Give the typed tree of an expression; None after its faults were told. expect: "double" takes an int, too."""
         try:
-            return check(text, parse(text), self.environment, self.slots, expect)
+            return self._sound(check(text, parse(text), self.environment, self.slots, expect), path)
         except ExpressionError as error:
             self.blame(path, error)
             return None
 
     def typed_with(
-        self, text: str, tree: Node, local: dict[str, Typed], path: Path, expect: ValueType | None
+        self,
+        text: str,
+        tree: Node,
+        local: Mapping[str, Typed],
+        path: Path,
+        expect: ValueType | None,
+        *,
+        units: Mapping[str, str],
     ) -> Typed | None:
-        """Give the typed tree of a parsed expression in which some names stand for trees of their own."""
+        """Give the typed tree of a parsed expression in which some names stand for trees of their own, with their units."""
         types: dict[str, ValueType] = {**self.environment.types, **{name: value.type for name, value in local.items()}}
         slots: dict[str, int] = {}
         try:
-            typed = check(text, tree, Environment(types=types), slots, expect)
+            known = Environment(types=types, units={**self.environment.units, **units})
+            typed = check(text, tree, known, slots, expect)
         except ExpressionError as error:
             self.blame(path, error)
             return None
-        return _substituted(typed, {index: local.get(name) or self._slot(name) for name, index in slots.items()})
+        places = {index: local.get(name) or self._slot(name) for name, index in slots.items()}
+        return self._sound(_substituted(typed, places), path)
+
+    def unit(self, text: str) -> str | None:
+        """Give the UNECE code of a good expression's value; None when it is not known or compound."""
+        return unit_of(text, self.environment)
+
+    def measured(self, text: str, unit: str | None, path: Path) -> None:
+        """Tell that a good expression's value is not in the unit its check declares."""
+        misfit = unit_misfit(text, unit, self.environment)
+        if misfit is not None:
+            self.blame((*path, "unit"), misfit)
 
     def gate(self, entry: Entry, path: Path) -> Typed | bool | None:
         """Give the condition `only_when`; None without one, False after its faults were told."""
@@ -86,6 +107,12 @@ class Compiler:
             "suppressed_by": tuple(entry.suppressed_by),
         }
 
+    def _sound(self, tree: Typed, path: Path) -> Typed:
+        """Tell what is wrong with a tree that has the right types: no value ever, a text that never comes."""
+        for mistake in mistakes(tree, list(self.slots)):
+            self.blame(path, mistake)
+        return tree
+
     def _slot(self, name: str) -> Slot:
         return Slot(self.slots.setdefault(name, len(self.slots)), self.environment.type_of(name) or "double")
 
@@ -96,6 +123,7 @@ def build_limit(compiler: Compiler, entry: LimitEntry, path: Path) -> Limit | No
     gate = compiler.gate(entry, path)
     if value is None or gate is False:
         return None
+    compiler.measured(entry.value, entry.unit, path)
     given: tuple[tuple[Side, Severity, float | None], ...] = (
         ("high", "critical", entry.critical_high),
         ("low", "critical", entry.critical_low),
@@ -121,6 +149,8 @@ def build_rule(compiler: Compiler, entry: RuleEntry, path: Path) -> Rule | None:
     gate = compiler.gate(entry, path)
     if when is None or gate is False or (value is None and entry.value is not None):
         return None
+    if entry.value is not None:
+        compiler.measured(entry.value, entry.unit, path)
     return Rule(
         **compiler.common(entry, gate, value, when),
         when_at=compiler.add(when),
@@ -147,17 +177,6 @@ def probe(compiler: Compiler, path: Path, raw: Mapping[str, Any]) -> None:
 def nanoseconds(seconds: float) -> int:
     """Give a duration of the file as the judge counts it."""
     return round(seconds * NS_PER_S)
-
-
-def slots_of(tree: Typed) -> list[int]:
-    """Give the inputs a tree depends on, by their places, as often as they are named."""
-    match tree:
-        case Slot():
-            return [tree.index]
-        case Op():
-            return [index for argument in tree.arguments for index in slots_of(argument)]
-        case Const():
-            return []
 
 
 def outcome(entry: OutcomeEntry, threshold: float | str | None) -> Outcome:

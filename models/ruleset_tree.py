@@ -78,6 +78,8 @@ def build_tree(compiler: Compiler, entry: TreeEntry, path: Path) -> Tree | None:
     grown = growing.grow()
     if grown is None or None in whens or gate is False or (value is None and entry.value is not None):
         return None
+    if entry.value is not None:
+        compiler.measured(entry.value, entry.unit, path)
     return Tree(
         **compiler.common(entry, gate, value, grown),
         leaf_at=compiler.add(grown),

@@ -26,6 +26,7 @@ from models.ruleset_file import Head, ModelEntry, keys_of, model_at
 from models.ruleset_inputs import reader, tag_of
 from models.ruleset_kinds import KINDS, Kind
 from models.ruleset_links import Made, linked
+from models.ruleset_review import Ranges, Review
 from models.toml_places import Path as KeyPath
 from models.toml_places import Places, places
 
@@ -56,10 +57,11 @@ MAX_CHECKS: Final = 500
 _HEADS: Final = ("ruleset", "model")
 
 
-def load(source: Path | str, environment: Environment) -> Ruleset:
+def load(source: Path | str, environment: Environment, *, ranges: Ranges | None = None) -> Ruleset:
     """Give the ruleset of a file (a Path) or of its text (a str); RulesetError lists every fault.
 
     environment: what the rules may name (`models.expression.window_environment` of the line's tags).
+    ranges: tag → engineering range, where known; what lies outside it is warned of (`Ruleset.warnings`).
     """
     where = source.name if isinstance(source, Path) else "ruleset"
     text = _text(source, where)
@@ -67,7 +69,7 @@ def load(source: Path | str, environment: Environment) -> Ruleset:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RulesetError(where, [_syntax_fault(error)]) from error
-    return _read(document, places(text), environment, where)
+    return _read(document, places(text), environment, where, ranges or {})
 
 
 def load_document(document: Mapping[str, Any] | str, environment: Environment, source: str = "ruleset") -> Ruleset:
@@ -81,11 +83,11 @@ def load_document(document: Mapping[str, Any] | str, environment: Environment, s
             ) from error
     if not isinstance(document, Mapping):
         raise RulesetError(source, [RulesetFault(1, 1, "", "no table of tables", "it is not what was kept")])
-    return _read(document, Places(""), environment, source)
+    return _read(document, Places(""), environment, source, {})
 
 
-def _read(document: Mapping[str, Any], at: Places, environment: Environment, where: str) -> Ruleset:
-    reading = _Reading(_canonical(document), at, environment)
+def _read(document: Mapping[str, Any], at: Places, environment: Environment, where: str, ranges: Ranges) -> Ruleset:
+    reading = _Reading(_canonical(document), at, environment, ranges)
     ruleset = reading.ruleset()
     if ruleset is None or reading.faults:
         raise RulesetError(where, reading.faults)
@@ -124,9 +126,11 @@ def _syntax_fault(error: tomllib.TOMLDecodeError) -> RulesetFault:
 class _Reading:
     """One pass over one document: collects faults and compiled checks."""
 
-    def __init__(self, document: dict[str, Any], at: Places, environment: Environment) -> None:
+    def __init__(self, document: dict[str, Any], at: Places, environment: Environment, ranges: Ranges) -> None:
         self.document = document
         self.at = at
+        self.ranges = ranges
+        self.warnings: list[RulesetWarning] = []
         self.compiler = Compiler(environment, self._expression_fault)
         self.faults: list[RulesetFault] = []
         self.names: dict[str, tuple[KeyPath, int]] = {}
@@ -153,6 +157,7 @@ class _Reading:
         if len(made) > MAX_CHECKS:
             self.blame((), "", f"{len(made)} checks", f"at most {MAX_CHECKS}; split the ruleset")
         made = linked(made, self.names, self.blame)
+        Review(made, self.compiler.trees, list(self.compiler.slots), self.ranges, self.blame, self._warn).run()
         if head is None or self.faults:
             return None
         return self._compiled(head, model, tuple(one.check for one in made))
@@ -169,6 +174,7 @@ class _Reading:
             settings=head.settings(),
             model=None if model is None or head.policy == "rule_only" else model.name,
             document=content,
+            warnings=tuple(sorted(set(self.warnings))),
             hash=hashlib.sha256(f"{FORM}\n{content}".encode()).hexdigest(),
             checks=checks,
             program=Program(self.compiler.trees, slots),
@@ -243,6 +249,9 @@ class _Reading:
     def blame(self, path: KeyPath, where: str, problem: str, hint: str = "") -> None:
         """Note a fault at the place of a key."""
         self.faults.append(RulesetFault(*self.at.key(path), where, problem, hint))
+
+    def _warn(self, path: KeyPath, where: str, problem: str, hint: str = "") -> None:
+        self.warnings.append(RulesetWarning(*self.at.key(path), where, problem, hint))
 
     def _expression_fault(self, path: KeyPath, error: ExpressionError | str) -> None:
         """Note the faults of an expression, moved from its own lines and columns to those of the file."""

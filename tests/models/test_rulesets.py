@@ -160,7 +160,7 @@ def test_a_known_status_carries_its_severity():
         (HEAD + TABLE.replace('">= 0.01 && < 0.02"', '">= 0.01 && 0.02"'), "a cell's test begins with a comparison"),
         (
             HEAD + TABLE.replace('{ rate = "> 0.02", product = "A" }', '{ rate = "-" }'),
-            "table rates, row, 1, when: row 2 can never answer; row 1 fits always",
+            "12:1: table rates, row 2: row 2 can never answer; row 1 fits always",
         ),
         (HEAD + TABLE.split("[[table.row]]", maxsplit=1)[0], "4:1: table rates: 'row' is missing"),
     ],

@@ -91,6 +91,8 @@ def ruleset_of(draw: random.Random, checks: int):
     """Give a ruleset of random limits, rules and tables, some with memory, gates, priorities and suppression."""
     parts = ['[ruleset]\nname = "r"\nversion = "1.0.0"\n']
     names = [f"c{i}" for i in range(checks)]
+    # one condition that is info here and critical there would be refused as a contradiction
+    severities = draw.choice([["info", "warning"], ["warning", "critical"]])
     for position, name in enumerate(names):
         common = f'name = "{name}"\n'
         if draw.random() < 0.4:
@@ -112,7 +114,7 @@ def ruleset_of(draw: random.Random, checks: int):
                     f'[[limit]]\n{common}value = "{value}"\nwarning_high = {high}\n{both}{worse}{hysteresis}{delay}{sure}'
                 )
             case "rule":
-                severity = draw.choice(["info", "warning", "critical"])
+                severity = draw.choice(severities)
                 parts.append(
                     f'[[rule]]\n{common}when = "{draw.choice(CONDITIONS)}"\nseverity = "{severity}"\n{delay}{sure}'
                 )

@@ -250,10 +250,10 @@ def test_a_rule_waits_its_delay_too_and_may_raise_no_alarm():
 def test_actions_are_told_once_most_urgent_first_and_stop_beats_continue():
     action = '[[rule.action]]\naction_type = "{}"\npriority = "{}"\nen = "{}"\n'
     rules = ruleset(
-        '[[rule]]\nname = "a"\nwhen = "true"\nseverity = "warning"\n'
+        '[[rule]]\nname = "a"\nwhen = "oil_temperature > 10.0"\nseverity = "warning"\n'
         + action.format("inspect", "low", "look")
         + action.format("continue", "immediate", "go on")
-        + '[[rule]]\nname = "b"\nwhen = "true"\nseverity = "critical"\n'
+        + '[[rule]]\nname = "b"\nwhen = "vibration > 1.0"\nseverity = "critical"\n'
         + action.format("stop", "high", "stop")
         + action.format("inspect", "immediate", "look")
     )
