@@ -41,6 +41,8 @@ class Line(Model):
     """How often the counters' gains become a production fact; also at every change of state or context."""
     rules: str | None = None
     """Ruleset file relative to the site file."""
+    model: str | None = None
+    """Model package (.tfm) relative to the site file, for a ruleset that asks one. One that is refused stops no line."""
 
     @field_validator("work_unit")
     @classmethod
@@ -139,12 +141,20 @@ class Uplink(Model):
         return self
 
 
+class Models(Model):
+    """Whose model packages may run."""
+
+    trusted: list[str] = []
+    """Ed25519 public keys, 64 hex digits each, or files holding one, relative to the site file."""
+
+
 class SiteFile(Model):
     """The file as it is written."""
 
     gateway: Gateway
     page: Page = Page()
     acting: Acting = Acting()
+    models: Models = Models()
     uplink: Uplink | None = None
     log: Log = Log()
     connections: Annotated[list[Connection], Field(alias="connection", min_length=1)]

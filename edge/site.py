@@ -24,6 +24,8 @@ from sync.topics import Address
 LEAST_KEY: Final = 6
 """Characters of the page's key."""
 
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
@@ -54,6 +56,11 @@ class Site:
         return Address(gateway.tenant, gateway.site, gateway.id)
 
     @property
+    def trusted(self) -> list[str]:
+        """Public keys, hex, whose model packages may run. Raises OSError for a key file that has gone since the start."""
+        return [_public_key(one, self.folder) for one in self.file.models.trusted]
+
+    @property
     def uplink_ca(self) -> Path | None:
         """The CA of broker and cloud; None for the machine's own."""
         uplink = self.file.uplink
@@ -73,7 +80,7 @@ def load(path: Path) -> Site:
     path = path.resolve()
     document = Document(path)
     file = document.parse(SiteFile)
-    faults = [*_connection_faults(document, file), *_secret_faults(document, file)]
+    faults = [*_connection_faults(document, file), *_secret_faults(document, file), *_model_faults(document, file)]
     try:
         zoneinfo.ZoneInfo(file.gateway.timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):
@@ -109,6 +116,31 @@ def load(path: Path) -> Site:
     if faults:
         raise ConfigError(faults)
     return Site(path=path, file=file, table=TagTable(tags), rulesets=rulesets, permits=permits, virtual=virtual)
+
+
+def _public_key(text: str, folder: Path) -> str:
+    """Give a public key as hex, from itself or from its file. Raises OSError."""
+    return text if _KEY.fullmatch(text) else (folder / text).read_text("ascii", errors="replace").strip()
+
+
+def _model_faults(document: Document, file: SiteFile) -> list[Fault]:
+    """Say what is wrong with the keys; a package itself is looked at when it is activated, and stops nothing."""
+    faults: list[Fault] = []
+    for i, text in enumerate(file.models.trusted):
+        where = ("models", "trusted", i)
+        try:
+            if not _KEY.fullmatch(_public_key(text, document.path.parent)):
+                faults.append(document.fault(where, f"{text}: no public key in it; it is 64 hex digits"))
+        except OSError as error:
+            what = f"neither 64 hex digits nor a file with them ({error.strerror}); `triflow model key` makes one"
+            faults.append(document.fault(where, f"{text!r} is {what}"))
+    for i, line in enumerate(file.lines):
+        if line.model is not None and not file.models.trusted:
+            what = 'no key is trusted, so no package can run; write [models] trusted = ["…"]'
+            faults.append(document.fault(("line", i, "model"), what))
+        if line.model is not None and line.rules is None:
+            faults.append(document.fault(("line", i, "model"), "a model is asked by rules, and this line has none"))
+    return faults
 
 
 def _connection_faults(document: Document, file: SiteFile) -> list[Fault]:

@@ -126,6 +126,11 @@ class Features:
         """Give the row of features that were computed before, as `Vector.named` holds them. (1, features)."""
         return self._given(named)[0]
 
+    def recalled(self, named: Mapping[str, float | None]) -> Vector:
+        """Give the row of features that were computed before, and what refuses it, as `vector` did then."""
+        known = {one.name: named.get(one.name) for one in self.contract.features}
+        return self._vector(known, {name: "missing" for name, value in known.items() if value is None})
+
     def _made(self, inputs: Sequence[Value | Cause]) -> Vector:
         known = not any(isinstance(value, Cause) for value in inputs)
         results = self._program.run(inputs, known=known)
@@ -138,6 +143,9 @@ class Features:
         if self._applies and results[-1] is not True:
             told = "" if results[-1] is False else f" ({_why(results[-1])})"
             return self._refused(f"not_applicable: only when {self.contract.only_when}{told}", named, missing)
+        return self._vector(named, missing)
+
+    def _vector(self, named: dict[str, float | None], missing: dict[str, str]) -> Vector:
         row, outside, clipped, beyond = self._given(named)
         failure: str | None = None
         lacking = [f"{one.name} ({missing[one.name]})" for one in self.contract.features if not _may_lack(one, named)]

@@ -15,3 +15,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """In the contract's order; None where a value was missing."""
     failure: str | None = None
     """Why there is nothing to ask: no_model, missing_input, out_of_range …"""
+    at: int = 0
+    """End of the window, ns."""
+    outside: list[str] = []
+    """Features out of the range the model knows, refused or not."""
