@@ -23,6 +23,8 @@ _SYNONYMS: Final = {
     "avg": "mean", "average": "mean", "std": "stddev", "sd": "stddev", "sigma": "stddev", "minimum": "min",
     "maximum": "max", "value": "last", "spread": "range", "slope": "rate", "age": "age_s",
 }  # fmt: skip
+MAX_FAULTS: Final = 20
+"""Of one expression; who has mended these is told of the next."""
 OPEN: Final = "*"
 """Last part of an environment name that stands for any: `counts.defect.*`."""
 
@@ -170,7 +172,8 @@ class _Checker:
     faults: list[Fault] = field(default_factory=list[Fault])
 
     def blame(self, at: int, problem: str, hint: str = "") -> None:
-        self.faults.append(fault(self.text, at, problem, hint))
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append(fault(self.text, at, problem, hint))
 
     def typed(self, node: Node) -> Typed | None:
         """Give the typed form, or None after a fault was noted: what leans on it is not blamed again."""
@@ -196,7 +199,8 @@ class _Checker:
     def _slot(self, node: Name) -> Slot | None:
         known = self.environment.type_of(node.name)
         if known is None:
-            self.blame(node.at, f"unknown name {node.name}", self.environment.nearest(node.name))
+            full = len(self.faults) >= MAX_FAULTS  # looking for what was meant among thousands of tags takes a while
+            self.blame(node.at, f"unknown name {node.name}", "" if full else self.environment.nearest(node.name))
             return None
         return Slot(self.slots.setdefault(node.name, len(self.slots)), known)
 

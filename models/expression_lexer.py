@@ -59,6 +59,7 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(
     r"\\(?:([abfnrtv\\'\"`?])|[xX]([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-3][0-7]{2})|(.))", re.DOTALL
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SIMPLE: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _INSTEAD: Final = {
     "&": "write && for and",
@@ -86,6 +87,8 @@ def tokens(text: str) -> list[Token]:
         raise ExpressionError(
             [Fault(1, 1, f"expression of {len(text)} characters", f"at most {MAX_TEXT}; split the rule")]
         )
+    if _SURROGATE.search(text):
+        raise ExpressionError([Fault(1, 1, "half a character (a lone surrogate)", "write it as UTF-8 text")])
     found: list[Token] = []
     at = 0
     while at < len(text):
