@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     asking = command("command", "ask something of gateways: they decide, and answer")
     what = asking.add_subparsers(dest="what", required=True)
     send = what.add_parser("send", help="ask it")
-    send.add_argument("kind", metavar="KIND", help="approve, reject, act, mode, trust, model or feedback")
+    send.add_argument("kind", metavar="KIND", help="approve, reject, act, mode, kill, trust, model or feedback")
     send.add_argument("said", nargs="*", metavar="NAME=VALUE", help="its arguments, e.g. mode=advise reason='start-up'")
     send.add_argument("--to", required=True, metavar="TENANT/SITE/GATEWAY|all", help="whom it is asked of")
     send.add_argument("--expires", type=_duration, default="1h", metavar="1h", help="how long; d, h or m (1h)")

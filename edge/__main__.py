@@ -119,8 +119,8 @@ async def _run(site: Site) -> None:
         group_ms=gateway.group_ms,
         clock_state=keeping.stamp,
     ) as store:
-        flow = Flow(site, store, clock)
         uplink = UplinkState() if site.file.uplink is not None else None
+        flow = Flow(site, store, clock, identity=lambda: "ok" if uplink is None else uplink.identity)
         blueprint = Blueprint.of(site, at=clock.now(), software=SOFTWARE)
         started = _audited(
             clock, gateway.id, "gateway.started", incarnation=store.incarnation, configuration=blueprint.digest
@@ -141,6 +141,7 @@ async def _run(site: Site) -> None:
 
             parts.append(asyncio.create_task(watch(site, store, clock), name="certificates"))
         if uplink is not None:
+            from edge.commanded import serve as serve_commands
             from edge.deliveries import deliveries_of  # an HTTP client is loaded only where there is a cloud
             from edge.remote import Commands
 
@@ -153,6 +154,7 @@ async def _run(site: Site) -> None:
                 ahead_ms=lambda: keeping.offset_ms,
                 alone=lambda: uplink.identity == "ok",
             )
+            serve_commands(commands, flow.recording, flow.acting, flow.scoring)
             parts += [
                 asyncio.create_task(deliveries.run(), name="packages"),
                 asyncio.create_task(commands.run(), name="commands"),

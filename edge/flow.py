@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
+from edge.acting.acting import Acting
 from edge.backfill import Backfill
+from edge.bundles import Bundles, line_names
 from edge.connections import Factual, OpcUa, Readable
 from edge.drift import TagDrift
 from edge.drivers import open_driver
 from edge.drivers.driver import Driver, DriverError, Eventful, Historical
+from edge.judging import Judging
 from edge.notices import Notices
 from edge.pipeline import LinePipeline
 from edge.recording import Recording, SourceState
+from edge.scoring import Scoring
 from edge.site import Site
 from edge.sources import Sources
 from edge.store import Store, StoreError
 from edge.tags import Tag
+from models.window import Window
 from sync.clock import Clock, backoff
 from sync.facts import ConnectionChanged, Fact, Faulted, Gap
 from sync.reading import Readings
@@ -39,10 +45,19 @@ TICK_S: Final = 0.25
 class Flow:
     """All lines and connections of one gateway. `run` until cancelled; everything else is for looking."""
 
-    def __init__(self, site: Site, store: Store, clock: Clock) -> None:
+    def __init__(self, site: Site, store: Store, clock: Clock, *, identity: Callable[[], str] = lambda: "ok") -> None:
+        """identity: "ok", or why no order from outside is taken (another box bears our name)."""
         self.site, self.store, self.clock = site, store, clock
         self.recording = Recording(site, store, clock)
         self.pipelines, self.sources = self.recording.pipelines, self.recording.sources
+        self.drivers: dict[str, Driver] = {}
+        """Connection → its driver, while it is connected."""
+        self.scoring = Scoring(site, store, clock, identity=identity)
+        self.acting = Acting(self.recording, driver=self.drivers.get, window=self._open_window)
+        self._judging = Judging(self.recording, self.scoring, lambda: self.acting.models_off)
+        for pipeline in self.pipelines.values():
+            if pipeline.ruleset is not None:
+                pipeline.history = partial(self.acting.history, pipeline.ruleset.name)
         self._asked = Sources(self.recording)
         self._backfills = {
             connection.name: Backfill(self.recording, connection, site.table.of_connection(connection.name))
@@ -79,6 +94,9 @@ class Flow:
                 tasks.create_task(work, name=f"source {connection.name}")
             tasks.create_task(self._keep_ticking(), name="ticker")
             tasks.create_task(TagDrift(self.recording).keep_looking(), name="drift")
+            tasks.create_task(self.scoring.run(), name="models")
+            tasks.create_task(self._judging.run(), name="judging")
+            tasks.create_task(self.acting.run(), name="acting")
 
     async def _resume(self) -> None:
         """Take windows, counters and hysteresis up where the last commit left them."""
@@ -93,6 +111,26 @@ class Flow:
                 continue
             log.info("resumed: work_unit=%s windows=%s", work_unit, "as they were" if resumed else "new (tags changed)")
         await self.store.commit(dictionary=self._dictionary)
+        await self._keep_rules()
+
+    async def _keep_rules(self) -> None:
+        """Keep what judges before it does, for as long as its verdicts are kept, and tell the cloud what is new."""
+        bundles, facts, told = Bundles(self.site.data), list[Fact](), dict[str, bytes]()
+        for work_unit, pipeline in self.pipelines.items():
+            if pipeline.ruleset is None:
+                continue
+            names = line_names(work_unit, pipeline.tags, pipeline.virtual)
+            activated = bundles.keep(pipeline.ruleset, names, self.clock.now())
+            what = f"{pipeline.ruleset.hash} {names.digest}".encode()
+            if self.store.checkpoint(f"rules:{work_unit}") != what:
+                facts += activated
+                told[f"rules:{work_unit}"] = what
+        if facts:
+            await self.store.commit(facts=facts, checkpoints=told)
+
+    def _open_window(self, work_unit: str) -> Window | None:
+        """Give a line's open window as it stands, for an interlock."""
+        return self.pipelines[work_unit].now(self.recording.steady.now())
 
     # ── readings ──
 
@@ -128,6 +166,7 @@ class Flow:
         driver = open_driver(connection, tags, self.clock, self.recording.around)
         source.health = driver.health
         async with driver:
+            self.drivers[connection.name] = driver
             try:
                 async with asyncio.TaskGroup() as beside:
                     others = [beside.create_task(work) for work in self._beside(connection, driver, source)]
@@ -136,6 +175,8 @@ class Flow:
                         other.cancel()
             except ExceptionGroup as group:
                 raise _gravest(group) from None
+            finally:
+                del self.drivers[connection.name]
 
     def _beside(self, connection: Readable, driver: Driver, source: SourceState) -> Iterator[Coroutine[Any, Any, None]]:
         backfill = self._backfills.get(connection.name)

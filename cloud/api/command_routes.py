@@ -28,7 +28,7 @@ class CommandOrder(BaseModel):
     site: str
     gateway: str
     kind: str
-    """approve, reject, act, mode, trust, model or feedback."""
+    """approve, reject, act, mode, kill, trust, model or feedback."""
     arguments: dict[str, Any] = {}
     actor: Annotated[str, Field(min_length=1, max_length=100)]
     """Who asks; on record at the gateway and here."""

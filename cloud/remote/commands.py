@@ -26,7 +26,7 @@ LATEST_MS: Final = 4_102_444_800_000
 """2100."""
 MOST_BYTES: Final = 16 * 1024
 """Of a command's arguments as JSON: what a gateway takes."""
-KINDS: Final = ("approve", "reject", "act", "mode", "trust", "model", "feedback")
+KINDS: Final = ("approve", "reject", "act", "mode", "kill", "trust", "model", "feedback")
 COLUMNS: Final = (
     "tenant", "site", "gateway", "command", "kind", "arguments", "actor", "given_ms", "expires_ms", "sent_ms", "state",
     "detail", "answered_ms",
