@@ -6,7 +6,7 @@ Used by `triflow replay` (another process, the gateway running or not) and by th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,12 +17,14 @@ from edge.bundles import BundleError, Bundles
 from edge.judgment.appraisal import labels
 from edge.judgment.backtest import evaluate
 from edge.judgment.batch import Batch, Sampling, Summary, Wanted, of_backtest, replay_all, sample
+from edge.judgment.compare import MOST_VERSIONS, Comparison, compare
 from edge.judgment.given import FORM, values_of
 from edge.judgment.names import LineNames
 from edge.judgment.past import Past, Recorded
 from edge.judgment.replay import Bundle, Model, replay
 from edge.judgment.scored import PackagedModel
 from edge.judgment.steps import Memory
+from edge.judgment.whatif import Overrides, WhatIf, what_if
 from edge.store.history import EVER, History, open_history
 from models.package import read
 from models.ruleset import Ruleset
@@ -68,6 +70,28 @@ class Proof(msgspec.Struct, kw_only=True):
     @property
     def good(self) -> bool:
         return self.exact + self.unrepeatable == self.total and not self.damaged
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """One verdict by one ruleset."""
+
+    replay: Judged
+    comparison: Comparison
+    missing: list[str]
+    """Inputs these rules read and the record does not hold."""
+    model: str
+    """Where the model's answer comes from: none, recorded or recomputed."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A verdict judged again, in one of three ways."""
+
+    original: Judged
+    exact: bool | None = None
+    """By what judged it: whether it is the same byte for byte. None where something else was asked."""
+    differs: list[str] = []
+    versions: list[Version] = []
+    what_if: list[WhatIf] = []
 
 
 @dataclass(slots=True)
@@ -129,6 +153,33 @@ class Replays:
             # It was verified before it was activated, and its digest is that of the verdict.
             self._models[digest] = PackagedModel(read(package, trusted=None))
         return self._models[digest]
+
+    def answered(
+        self,
+        verdict_id: str,
+        overrides: Overrides | None = None,
+        rules: Sequence[Rules] = (),
+        model: Model | None = None,
+    ) -> Answer:
+        """Judge one verdict again: by what judged it, by other rules, or with other inputs (by each of those rules).
+
+        Raises NoVerdictError, NotRepeatableError, ArchiveError, RulesetError, OverrideError, and ValueError for more
+        than five versions.
+        """
+        fact = self.verdict(verdict_id)
+        if len(rules) > MOST_VERSIONS:
+            raise ValueError(f"{len(rules)} rulesets: name at most {MOST_VERSIONS}")
+        bundles = [self.bundle(fact, rules=one, model=model) for one in rules or (None,)]
+        if overrides:
+            return Answer(original=fact, what_if=[what_if(fact, bundle, overrides) for bundle in bundles])
+        again = [replay(fact, bundle) for bundle in bundles]
+        told = [
+            Version(replay=one.fact, comparison=compare(fact, one.fact), missing=list(one.missing), model=one.model)
+            for one in again
+        ]
+        if rules or model is not None:
+            return Answer(original=fact, versions=told)
+        return Answer(original=fact, exact=again[0].exact, differs=list(again[0].differs), versions=told)
 
     # --- many
 

@@ -20,19 +20,19 @@ from edge.commands.stores import EX_CONFIG, Subject, found
 from edge.drivers.finding import LANGUAGES, say
 from edge.judgment.archive import ArchiveError
 from edge.judgment.batch import MOST, Batch, Summary, Wanted
-from edge.judgment.compare import MOST_VERSIONS, Comparison, compare
+from edge.judgment.compare import MOST_VERSIONS, Comparison
 from edge.judgment.given import NotRepeatableError
-from edge.judgment.replay import Model, Replayed, replay
+from edge.judgment.replay import Model
 from edge.judgment.scored import PackagedModel
-from edge.judgment.whatif import OverrideError, parse, what_if
-from edge.replaying import NoVerdictError, Proof, Replays, Rules, open_replays, rules_of
+from edge.judgment.whatif import OverrideError, WhatIf, parse
+from edge.replaying import NoVerdictError, Proof, Replays, Version, open_replays, rules_of
 from edge.site import load as load_site
 from edge.store.file import DamagedError, StoreRefusedError
 from edge.store.history import HistoryError
+from models.expression_checker import Value
 from models.package import PackageRefusedError
 from models.package.verification import verify
 from models.rulesets import RulesetError
-from sync.facts import Judged
 from sync.settings import ConfigError
 
 UNSEEN: Final = 2
@@ -136,31 +136,28 @@ def _json(value: object) -> None:
 
 
 def _verdict(arguments: argparse.Namespace, about: Subject, replays: Replays) -> int:
-    fact = replays.verdict(arguments.verdict_id)
     model = None if arguments.model is None else _model(arguments)
-    if len(arguments.rules) > MOST_VERSIONS:
-        raise ValueError(f"{len(arguments.rules)} rule files: name at most {MOST_VERSIONS}")
-    candidates: list[Rules | None] = [rules_of(path) for path in arguments.rules]
-    answers: dict[str, Any] = {"original": fact}
-    if not arguments.json:
-        _tell(about, fact)
-    if arguments.set:
-        _imagined(arguments, about, replays, fact, candidates=candidates or [None], model=model, answers=answers)
-        good = True
-    elif candidates or model is not None:
-        versions = [replay(fact, replays.bundle(fact, rules=one, model=model)) for one in candidates or [None]]
-        answers["versions"] = [_version(about, arguments.json, fact, one) for one in versions]
-        good = True
-    else:
-        again = replay(fact, replays.bundle(fact))
-        answers |= {"exact": again.exact, "differs": again.differs, "model": again.model, "replay": again.fact}
-        good = again.exact
-        if not arguments.json:
-            key = "not_exact" if not good else "exact_model" if again.model == "recomputed" else "exact"
-            _said(about, key, fields=list(again.differs))
+    overrides = _overrides(arguments, replays)
+    answer = replays.answered(arguments.verdict_id, overrides, [rules_of(path) for path in arguments.rules], model)
     if arguments.json:
-        _json(answers)
-    return 0 if good else 1
+        _json(answer)
+        return 1 if answer.exact is False else 0
+    fact = answer.original
+    _said(
+        about, "verdict", at=_at(fact.at), work_unit=fact.work_unit, decision=fact.decision,
+        confidence=fact.confidence, ruleset=fact.ruleset, version=fact.ruleset_version, source=fact.source,
+    )  # fmt: skip
+    _said(about, "says", text=fact.summary.get(about.language, ""))
+    if answer.exact is not None:
+        recomputed = any(version.model == "recomputed" for version in answer.versions)
+        key = "not_exact" if not answer.exact else "exact_model" if recomputed else "exact"
+        _said(about, key, fields=answer.differs)
+    else:
+        for version in answer.versions:
+            _version(about, version)
+        for imagined in answer.what_if:
+            _imagined(about, imagined)
+    return 1 if answer.exact is False else 0
 
 
 def _model(arguments: argparse.Namespace) -> Model:
@@ -170,25 +167,37 @@ def _model(arguments: argparse.Namespace) -> Model:
     return PackagedModel(verify(arguments.model, trusted=load_site(arguments.subject).trusted).package)
 
 
-def _tell(about: Subject, fact: Judged) -> None:
+def _overrides(arguments: argparse.Namespace, replays: Replays) -> dict[str, Value | None]:
+    if not arguments.set:
+        return {}
+    pairs = [text.partition("=") for text in arguments.set]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"--set {wrong[0]}: write NAME=VALUE, for example oil_temperature=75")
+    environment = replays.names(replays.verdict(arguments.verdict_id)).environment()
+    return {name: parse(value, name, environment) for name, _, value in pairs}
+
+
+def _version(about: Subject, version: Version) -> None:
+    fact = version.replay
     _said(
-        about, "verdict", at=_at(fact.at), work_unit=fact.work_unit, decision=fact.decision,
-        confidence=fact.confidence, ruleset=fact.ruleset, version=fact.ruleset_version, source=fact.source,
+        about, "version", ruleset=fact.ruleset, version=fact.ruleset_version, decision=fact.decision,
+        confidence=fact.confidence, difference=version.comparison.confidence_diff, source=fact.source,
     )  # fmt: skip
     _said(about, "says", text=fact.summary.get(about.language, ""))
+    _why(about, version.comparison, version.missing)
 
 
-def _version(about: Subject, quiet: bool, fact: Judged, again: Replayed) -> dict[str, Any]:
-    comparison = compare(fact, again.fact)
-    if not quiet:
-        _said(
-            about, "version", ruleset=again.fact.ruleset, version=again.fact.ruleset_version,
-            decision=again.fact.decision, confidence=again.fact.confidence,
-            difference=comparison.confidence_diff, source=again.fact.source,
-        )  # fmt: skip
-        _said(about, "says", text=again.fact.summary.get(about.language, ""))
-        _why(about, comparison, again.missing)
-    return {"replay": again.fact, "comparison": comparison, "missing": again.missing, "model": again.model}
+def _imagined(about: Subject, answer: WhatIf) -> None:
+    result = answer.what_if_result
+    _said(
+        about, "what_if", changes=[f"{made.name} {made.before} → {made.after}" for made in answer.modifications],
+        decision=result.decision, confidence=result.confidence, difference=answer.impact.confidence_change,
+        source=result.source,
+    )  # fmt: skip
+    _said(about, "says", text=result.summary.get(about.language, ""))
+    _why(about, answer.comparison, answer.missing)
+    if answer.model == "recorded":
+        _said(about, "model_kept")
 
 
 def _why(about: Subject, comparison: Comparison, missing: Sequence[str]) -> None:
@@ -196,38 +205,6 @@ def _why(about: Subject, comparison: Comparison, missing: Sequence[str]) -> None
         _said(about, "reasons", reasons=comparison.change_reasons)
     if missing:
         _said(about, "missing", names=list(missing))
-
-
-def _imagined(
-    arguments: argparse.Namespace,
-    about: Subject,
-    replays: Replays,
-    fact: Judged,
-    *,
-    candidates: Sequence[Rules | None],
-    model: Model | None,
-    answers: dict[str, Any],
-) -> None:
-    answers["what_if"] = []
-    for rules in candidates:
-        bundle = replays.bundle(fact, rules=rules, model=model)
-        environment = None if bundle.names is None else bundle.names.environment()
-        pairs = [text.partition("=") for text in arguments.set]
-        if wrong := [name for name, equals, _ in pairs if not equals]:
-            raise ValueError(f"--set {wrong[0]}: write NAME=VALUE, for example oil_temperature=75")
-        answer = what_if(fact, bundle, {name: parse(value, name, environment) for name, _, value in pairs})
-        answers["what_if"].append(answer)
-        if arguments.json:
-            continue
-        _said(
-            about, "what_if", changes=[f"{m.name} {m.before} → {m.after}" for m in answer.modifications],
-            decision=answer.what_if_result.decision, confidence=answer.what_if_result.confidence,
-            difference=answer.impact.confidence_change, source=answer.what_if_result.source,
-        )  # fmt: skip
-        _said(about, "says", text=answer.what_if_result.summary.get(about.language, ""))
-        _why(about, answer.comparison, answer.missing)
-        if answer.model == "recorded":
-            _said(about, "model_kept")
 
 
 # --- many
