@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from models.ruleset import Check
+from models.ruleset_capability import CapabilityEntry, build_capability
 from models.ruleset_change import ChangeEntry, StuckEntry, build_change, build_stuck
+from models.ruleset_chart import ChartEntry, build_chart
 from models.ruleset_compile import Compiler, build_limit, build_rule
 from models.ruleset_composite import CompositeEntry, build_composite
 from models.ruleset_file import Entry, LimitEntry, RuleEntry, TableEntry
@@ -35,6 +37,8 @@ KINDS: Final[dict[str, Kind]] = {
     "change": Kind(ChangeEntry, build_change),
     "stuck": Kind(StuckEntry, build_stuck),
     "tree": Kind(TreeEntry, build_tree),
+    "chart": Kind(ChartEntry, build_chart),
+    "capability": Kind(CapabilityEntry, build_capability),
     "composite": Kind(CompositeEntry, build_composite),
 }
 """Table of the file → its kind, in the order in which their findings stand; composites come last, after their members."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from edge.judgment.charting import look_at_capability, look_at_chart
 from edge.judgment.combining import look_at_composite, look_at_tree
 from edge.judgment.finding import Finding, Level, Seen, level_of, recommended
 from edge.judgment.given import Given
@@ -14,7 +15,9 @@ from edge.judgment.moving import look_at_change, look_at_stuck
 from edge.judgment.state import NOTHING, continued, step_limit, step_rule
 from models.expression_interpreter import Cause, Indeterminate, Result
 from models.ruleset import Check, Limit, Rule, Ruleset, Table
+from models.ruleset_capability import CapabilityCheck
 from models.ruleset_change import Change, Stuck
+from models.ruleset_chart import Chart
 from models.ruleset_composite import Composite
 from models.ruleset_tree import Tree
 
@@ -122,6 +125,8 @@ _LOOKS: Final[dict[type[Check], Callable[[Any, Seen], Finding]]] = {
     Change: look_at_change,
     Stuck: look_at_stuck,
     Tree: look_at_tree,
+    Chart: look_at_chart,
+    CapabilityCheck: look_at_capability,
     Composite: look_at_composite,
 }
 """Kind of check → how it looks at a window. The memory it leaves behind stands in its finding."""

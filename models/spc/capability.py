@@ -176,6 +176,20 @@ def capability(
     )
 
 
+def index_value(moments: Moments, specification: Specification, name: str) -> float:
+    """Give one index alone, without its interval: cp, cpk, pp, ppk or cpm. CapabilityError without variation or a needed limit."""
+    if moments.within <= 0 or moments.overall <= 0:
+        raise CapabilityError("there is no variation between the values")
+    if name in {"cpk", "ppk"}:
+        return _nearest(moments.mean, moments.within if name == "cpk" else moments.overall, specification)
+    if specification.lower is None or specification.upper is None:
+        raise CapabilityError(f"{name} needs lsl and usl")
+    width = specification.upper - specification.lower
+    if name == "cpm":
+        return width / (6 * math.hypot(moments.overall, moments.mean - (specification.aim or 0.0)))
+    return width / (6 * (moments.within if name == "cp" else moments.overall))
+
+
 def _nearest(mean: float, sigma: float, specification: Specification) -> float:
     sides = []
     if specification.upper is not None:

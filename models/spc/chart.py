@@ -14,6 +14,14 @@ from models.spc.rules import RULES, Fired, Side, fired, span
 Spread = Literal["stddev", "range"]
 
 
+WEIGHT: Final = 0.2
+WIDTH: Final = 2.962
+"""With λ = 0.2 an EWMA of this L gives one false alarm in 500 points: Lucas & Saccucci (1990), Technometrics 32(1), 1-12."""
+K: Final = 0.5
+H: Final = 5.0
+"""With k = 0.5 a CUSUM gives one false alarm in 465 points: Lucas & Crosier (1982), Technometrics 24(3), 199-205."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
     """How a chart looks at its points."""
@@ -22,15 +30,15 @@ class Design:
     """Names in `RULES`, on the points themselves, also beside EWMA and CUSUM."""
     moving_range: bool = False
     """Whether the distance of two neighbours is held against its own limit (individuals)."""
-    weight: float = 0.2
+    weight: float = WEIGHT
     """λ of an EWMA."""
-    width: float = 2.962
-    """L of an EWMA, in its own σ. With λ = 0.2 one false alarm in 500 points (Lucas & Saccucci 1990)."""
+    width: float = WIDTH
+    """L of an EWMA, in its own σ."""
     steady: bool = False
     """Whether an EWMA has its final limits from the first point on."""
-    k: float = 0.5
+    k: float = K
     """Reference value of a CUSUM in σ: half the shift that is to be found."""
-    h: float = 5.0
+    h: float = H
     """Decision interval of a CUSUM in σ."""
     head_start: float = 0.0
     """Where both sums begin, in σ: h / 2 is the fast initial response of Lucas & Crosier (1982)."""

@@ -55,19 +55,21 @@ def _gamma_fraction(a: float, x: float) -> float:
 
 
 def chi_square_quantile(p: float, degrees: float) -> float:
-    """Give x with P(χ² ≤ x) = p, 0 < p < 1, by halving: exact to the last bits and never astray."""
-    low, high = 0.0, max(1.0, degrees)
-    while chi_square_below(high, degrees) < p:
-        high *= 2
+    """Give x with P(χ² ≤ x) = p, 0 < p < 1: Newton's steps from Wilson and Hilferty's cube, kept between bounds that halve."""
+    low, high = 0.0, math.inf
+    ninth = 2 / (9 * degrees)
+    x = max(degrees * (1 - ninth + normal_quantile(p) * math.sqrt(ninth)) ** 3, 1e-8)
     for _ in range(200):
-        middle = (low + high) / 2
-        if middle in {low, high}:
-            break
-        if chi_square_below(middle, degrees) < p:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
+        off = chi_square_below(x, degrees) - p
+        low, high = (low, x) if off > 0 else (x, high)
+        logarithm = (degrees / 2 - 1) * math.log(x / 2) - x / 2 - math.lgamma(degrees / 2) - math.log(2)
+        following = x - off / math.exp(logarithm)
+        if not low < following < high:
+            following = (low + high) / 2 if math.isfinite(high) else 2 * x
+        if abs(following - x) <= 1e-15 * x:
+            return following
+        x = following
+    return x
 
 
 def anderson_darling(values: Sequence[float]) -> tuple[float, float]:
