@@ -100,12 +100,15 @@ class Execution:
         """Write once and read back; None when the connection was lost on the way and nobody knows."""
         driver = self._hands.driver(permit.tag.connection)
         if not isinstance(driver, Writable):
-            return Outcome("FAILED", f"connection {permit.tag.connection} cannot be written to just now")
+            return Outcome(
+                "FAILED", f"connection {permit.tag.connection} cannot be written to just now", None, None, True
+            )
         try:
             async with asyncio.timeout(WRITE_S):
                 written = await driver.write(permit.tag, entry.value)
         except RefusedError as error:
-            return Outcome("FAILED", str(error))
+            held = _held(self._hands.present(entry.target))
+            return Outcome("FAILED", str(error), read_back=held, needs_human=True)
         except (DriverError, TimeoutError) as error:
             log.warning("the connection was lost while it was written to: target=%s why=%s", entry.target, error)
             return None

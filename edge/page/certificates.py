@@ -8,12 +8,9 @@ own origin) and under a name that is the gateway's, so that no other site in the
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,14 +19,13 @@ from starlette.routing import Route
 from edge.connections import OpcUa
 from edge.health import Health
 from edge.page.answers import HEADERS, refused
+from edge.page.protect import at_the_gateway, not_from_this_page
 from edge.site import Site
 
 if TYPE_CHECKING:
     from edge.drivers.opcua.certificates import Certificate
     from edge.drivers.opcua.trust import Entry
 
-OWN_HEADER: Final = "X-Triflow"
-"""Only scripts of this page can set it: a form of another site cannot, and a script of one would have to ask first."""
 DECISIONS: Final = {"approve", "reject", "remove"}
 
 
@@ -41,7 +37,7 @@ def certificate_routes(health: Health) -> list[Route]:
         if not _needed(site):
             return JSONResponse({"needed": False}, headers=HEADERS)
         told = await asyncio.to_thread(_listing, site, clock.now())
-        return JSONResponse(told | {"needed": True, "may_decide": _at_the_gateway(request)}, headers=HEADERS)
+        return JSONResponse(told | {"needed": True, "may_decide": at_the_gateway(request)}, headers=HEADERS)
 
     async def download(request: Request) -> Response:
         der = await asyncio.to_thread(_own_file, site.data / "pki" / "own", request.path_params["thumbprint"])
@@ -156,42 +152,11 @@ def _certificate(certificate: Certificate, now: datetime) -> dict[str, Any]:
     }
 
 
-def _at_the_gateway(request: Request) -> bool:
-    """Tell whether the request came over loopback."""
-    try:
-        address = ipaddress.ip_address(request.client.host if request.client else "")
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
 def _not_from_here(request: Request, page_host: str) -> str | None:
     """Say why a decision does not count; None if it was made by a person on this page at the gateway."""
-    if not _at_the_gateway(request):
+    if not at_the_gateway(request):
         return (
             "trust is decided at the gateway itself: open this page there (also through `ssh -L 8090:127.0.0.1:8090`), "
             "or run `triflow edge trust`"
         )
-    if request.headers.get(OWN_HEADER) != "page":
-        return f"decisions come from the gateway's own page (header {OWN_HEADER}: page)"
-    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-        return "another site asked for this in your browser; decide on the gateway's own page"
-    host = request.headers.get("Host", "")
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-        return f"the request came from {origin}, not from this page"
-    name = (urlsplit(f"//{host}").hostname or "").lower()
-    if not _ours(name, page_host):
-        return f"{name!r} is no name of this gateway (somebody may have pointed it here): use its address or localhost"
-    return None
-
-
-def _ours(name: str, page_host: str) -> bool:
-    """Tell whether a name in the address bar is this box: any address is, and of names only those nobody can register."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        own = socket.gethostname().lower()
-        return name in {"localhost", own, f"{own}.local", page_host.lower()}
-    return True
+    return not_from_this_page(request, page_host)

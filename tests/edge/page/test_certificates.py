@@ -14,7 +14,8 @@ from playwright.async_api import Browser, Page, expect
 from starlette.requests import Request
 
 from edge.drivers.opcua.trust import Note, TrustList
-from edge.page.certificates import _at_the_gateway, _not_from_here
+from edge.page.certificates import _not_from_here
+from edge.page.protect import at_the_gateway
 from tests.edge.drivers.opcua.issuing import issue, key
 from tests.edge.drivers.opcua.secured import asyncua_server
 from tests.edge.page.test_page import browser  # noqa: F401 - the same browser
@@ -210,13 +211,13 @@ def asked(client: str | None) -> Request:
 
 @pytest.mark.parametrize("client", ["127.0.0.1", "127.8.0.9", "::1", "::ffff:127.0.0.1"])
 def test_at_the_gateway_a_person_may_decide(client):
-    assert _at_the_gateway(asked(client))
+    assert at_the_gateway(asked(client))
     assert _not_from_here(asked(client), "0.0.0.0") is None
 
 
 @pytest.mark.parametrize("client", ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1", "not an address", None])
 def test_from_anywhere_else_nobody_may(client):
-    assert not _at_the_gateway(asked(client))
+    assert not at_the_gateway(asked(client))
     assert "at the gateway itself" in (_not_from_here(asked(client), "0.0.0.0") or "")
 
 
