@@ -1,4 +1,4 @@
-"""Ruleset files: read from TOML, checked whole, compiled.
+"""Ruleset files: read from TOML or YAML, checked whole, compiled.
 
 `load` gives a `Ruleset` or raises `RulesetError` with every fault: line, column, what is wrong, what to write instead.
 `examples/filler.toml` shows the whole form.
@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -50,6 +50,7 @@ __all__ = [
 
 FORM: Final = "triflow-rules/1"
 """Part of every content hash: a change in what the same text means gets a new number."""
+Form = Literal["toml", "yaml"]
 M = TypeVar("M", bound=BaseModel)
 
 MAX_BYTES: Final = 256 * 1024
@@ -57,19 +58,42 @@ MAX_CHECKS: Final = 500
 _HEADS: Final = ("ruleset", "model")
 
 
-def load(source: Path | str, environment: Environment, *, ranges: Ranges | None = None) -> Ruleset:
+def load(
+    source: Path | str, environment: Environment, *, ranges: Ranges | None = None, form: Form | None = None
+) -> Ruleset:
     """Give the ruleset of a file (a Path) or of its text (a str); RulesetError lists every fault.
 
     environment: what the rules may name (`models.expression.window_environment` of the line's tags).
     ranges: tag → engineering range, where known; what lies outside it is warned of (`Ruleset.warnings`).
+    form: toml or yaml; None = by the end of the file's name, and TOML for a text.
     """
     where = source.name if isinstance(source, Path) else "ruleset"
     text = _text(source, where)
+    if form is None:
+        form = "yaml" if isinstance(source, Path) and source.suffix.lower() in {".yaml", ".yml"} else "toml"
+    document, at = _parsed(text, form, where)
+    return _read(document, at, environment, where, ranges or {})
+
+
+def _parsed(text: str, form: Form, where: str) -> tuple[Mapping[str, Any], Places]:
+    if form == "yaml":
+        from models.yaml_places import YamlError, read  # the YAML parser is loaded only where there is YAML
+
+        try:
+            return read(text)
+        except YamlError as error:
+            raise RulesetError(
+                where, [RulesetFault(error.line, error.column, "", error.problem, error.hint)]
+            ) from error
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text), places(text)
     except tomllib.TOMLDecodeError as error:
         raise RulesetError(where, [_syntax_fault(error)]) from error
-    return _read(document, places(text), environment, where, ranges or {})
+    except RecursionError as error:
+        fault = RulesetFault(1, 1, "", "nested too deep to be read", "a ruleset is flat")
+        raise RulesetError(where, [fault]) from error
+    except ValueError as error:  # a number of more than 4,300 digits
+        raise RulesetError(where, [RulesetFault(1, 1, "", f"not TOML: {error}", "write a shorter number")]) from error
 
 
 def load_document(document: Mapping[str, Any] | str, environment: Environment, source: str = "ruleset") -> Ruleset:
@@ -146,7 +170,7 @@ class _Reading:
         for name, kind in KINDS.items():
             listed: Any = self.document.get(name, [])
             if not isinstance(listed, list):
-                self.blame((name,), "", f"[{name}] must be [[{name}]]", "each stands in double brackets")
+                self.blame((name,), "", f"[{name}] must be [[{name}]]", "each stands in double brackets (YAML: a list)")
                 continue
             for position, raw in enumerate(cast("list[Any]", listed)):
                 one = self._entry(kind, (name, position), raw)
@@ -263,7 +287,7 @@ class _Reading:
             self.faults.append(RulesetFault(line, column, where, problem, hint))
             return
         for fault in error.faults:
-            shifted = column + fault.column - 1 if fault.line == 1 else fault.column
+            shifted = fault.column + (column - 1 if fault.line == 1 else self.at.indents.get(path, 0))
             self.faults.append(RulesetFault(line + fault.line - 1, shifted, where, fault.problem, fault.hint))
 
 

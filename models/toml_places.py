@@ -1,4 +1,7 @@
-"""Where each key and value of a TOML file stands, so that a fault can name its line. `tomllib` alone does not say."""
+"""Where each key and value of a file stands, so that a fault can name its line. `tomllib` alone does not say.
+
+`places` finds them in TOML; `yaml_places` in YAML.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ class Places:
     text: str
     keys: dict[Path, int] = field(default_factory=dict[Path, int])
     values: dict[Path, int] = field(default_factory=dict[Path, int])
+    indents: dict[Path, int] = field(default_factory=dict[Path, int])
+    """By how much the further lines of a value stand further right in the file than in the text it means (YAML)."""
 
     def key(self, path: Path) -> tuple[int, int]:
         """Give line and column of a key or table; of the nearest table around it when there is no such key."""
