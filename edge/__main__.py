@@ -81,6 +81,9 @@ def main(argv: list[str]) -> int:
         print(f"{len(error.faults)} fault(s); nothing was started", file=sys.stderr)
         return EX_CONFIG
     if arguments.command == "check":
+        for line in site.file.lines:
+            for warning in site.rulesets[line.work_unit].warnings if line.work_unit in site.rulesets else ():
+                print(f"{line.rules}:{warning}", file=sys.stderr)
         print(
             f"{arguments.site}: good: {len(site.file.lines)} lines, {len(site.table)} tags, {len(site.rulesets)} rulesets"
         )

@@ -108,7 +108,7 @@ def load(path: Path) -> Site:
         virtual[line.work_unit] = derived
         if line.rules is not None:
             try:
-                rulesets[line.work_unit] = _rules(document, i, line, path.parent, derived)
+                rulesets[line.work_unit] = _rules(document, i, line, path.parent, bound, derived)
             except ConfigError as error:
                 faults += error.faults
     permits, wrong = bind_permits(document, file, tags)
@@ -288,11 +288,16 @@ def _register(address: str, spec: TagSpec, connection: Modbus, offset: int) -> s
     return moved
 
 
-def _rules(document: Document, i: int, line: Line, folder: Path, virtual: Virtual) -> Ruleset:
+def _rules(  # noqa: PLR0917 - each is a different kind of thing
+    document: Document, i: int, line: Line, folder: Path, tags: list[Tag], virtual: Virtual
+) -> Ruleset:
     """Load a line's ruleset, compiled against the names its tags have, virtual ones too."""
     path = folder / (line.rules or "")
     try:
-        return load_ruleset(path, virtual.environment)
+        ranges = {tag.spec.name: (tag.spec.low, tag.spec.high) for tag in tags} | {
+            tag.name: (tag.low, tag.high) for tag in virtual.tags
+        }
+        return load_ruleset(path, virtual.environment, ranges=ranges)
     except RulesetError as error:
         if not path.is_file():
             raise ConfigError(
