@@ -52,7 +52,7 @@ $(VENV)/bin/uv:
 	$(BIN)/python -m pip install -q --disable-pip-version-check "uv>=0.9"
 
 # A stamp per set of dependencies: made again only when the lock or pyproject.toml changes.
-$(VENV)/.%: requirements/%.lock pyproject.toml | $(VENV)/bin/uv
+$(VENV)/.%: requirements/%.lock pyproject.toml triflow.py | $(VENV)/bin/uv
 	$(UV) --require-hashes -r requirements/$*.lock
 	$(UV) --no-deps -e .
 	touch $@
