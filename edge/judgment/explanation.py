@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -58,20 +59,23 @@ def said(finding: Finding, given: Given, language: str) -> str:
     """Give one finding as a sentence: its own message, or one made from its numbers."""
     template = finding.message[language] if finding.message is not None else _template(finding, language)
     context = given.context
-    return tidy(
-        template.format(
-            value=number(finding.value),
-            threshold=number(finding.threshold),
-            unit=symbol(finding.unit, language),
-            title=finding.check.title[language],
-            work_unit=given.work_unit,
-            state=given.state,
-            order=context.order or "–",
-            product=context.product or "–",
-            lot=context.lot or "–",
-            shift=context.shift or "–",
-        )
-    )
+    told = {
+        "value": number(finding.value),
+        "threshold": number(finding.threshold),
+        "unit": symbol(finding.unit, language),
+        "title": finding.check.title[language],
+        "work_unit": given.work_unit,
+        "state": given.state,
+        "order": context.order or "–",
+        "product": context.product or "–",
+        "lot": context.lot or "–",
+        "shift": context.shift or "–",
+    }
+    return tidy(_PLACE.sub(lambda match: told.get(match[1], match[0]) if match[1] else match[0][0], template))
+
+
+_PLACE: Final = re.compile(r"\{\{|\}\}|\{([a-z_]+)\}")
+"""A placeholder, or a brace that is meant. Whatever else has braces (a lot's number, a series) stays as it is."""
 
 
 def cleared(finding: Finding, language: str) -> str:
@@ -264,7 +268,8 @@ def _template(finding: Finding, language: str) -> str:
         case Table():
             return f"{{title}} {value}{bound}{_status(finding)}."
         case _:
-            shown = f" ({value}{bound})" if value else ""
+            parts = ([f"{value}{bound}"] if value else []) + [_plain(", ".join(finding.path))] * bool(finding.path)
+            shown = f" ({'; '.join(parts)})" if parts else ""
             return f"{{title}}: {_HOLDS[language]}{shown}{_status(finding)}."
 
 
@@ -273,6 +278,9 @@ _HOLDS: Final = {"ko": "조건이 성립했습니다", "en": "the condition hold
 
 
 def _status(finding: Finding) -> str:
-    if finding.status is None:
-        return ""
-    return f" ({finding.status.replace('{', '{{').replace('}', '}}')})"
+    return "" if finding.status is None else f" ({_plain(finding.status)})"
+
+
+def _plain(text: str) -> str:
+    """Give a text whose braces are meant."""
+    return text.replace("{", "{{").replace("}", "}}")

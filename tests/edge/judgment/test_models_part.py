@@ -15,7 +15,7 @@ from edge.judgment.result import result
 from models.expression import window_environment
 from models.policy import POLICIES
 from models.rulesets import load
-from sync.facts import Judged
+from sync.facts import Context, Judged
 from sync.judgment import Scored
 from tests.edge.judgment.conftest import EXAMPLE, TAGS, tag, window
 from tests.edge.judgment.judged_again import RULES
@@ -331,3 +331,28 @@ def test_a_control_point_is_recorded_in_every_window_it_applies_in():
     assert verdict.facts[-1] is point
     lost = run(rules, window(tags=[tag("oil", 90.0, status=0x8000_0000, count=0)]))
     assert lost.control_points[0].within is None
+
+
+# --- what a finding says of itself ----------------------------------------------------------------------------------------
+
+
+def test_braces_that_are_meant_stay_and_placeholders_are_filled():
+    rules = under(
+        "rule_only",
+        rules='[[rule]]\nname = "a"\nwhen = "true"\nseverity = "warning"\nmessage = { en = "{{x}} {title} in {lot}", ko = "{lot}" }\n',
+    )
+    verdict = run(rules, window(context=Context(lot="{value} {boom} {")))
+    assert verdict.summary["en"].startswith("Warning: {x} a in {value} {boom} {")
+
+
+def test_a_composite_names_its_members_and_a_tree_its_way():
+    rules = under(
+        "rule_only",
+        rules=LIMIT + '[[rule]]\nname = "shaking"\nwhen = "vibration > 4.5"\nseverity = "warning"\n'
+        '[[composite]]\nname = "both"\ntitle = "Hot {and} shaking"\nall = ["oil", "shaking"]\nseverity = "critical"\n',
+    )
+    verdict = run(rules, window(oil=80.0, tags=[tag("vibration", 5.0)]))
+    assert verdict.summary["en"].startswith(
+        "Critical: Hot {and} shaking: the condition holds (oil, shaking). Also found: Oil 80 °C (limit 75 °C), shaking."
+    )
+    assert "경고" not in verdict.summary["ko"].split(".")[0]
