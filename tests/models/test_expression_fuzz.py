@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,8 +17,8 @@ from models.expression import (
     unit_of,
     window_environment,
 )
-from models.expression_checker import MAX_FAULTS, check
-from models.expression_columns import evaluate_columns
+from models.expression_checker import MAX_FAULTS, Const, Op, Typed, check
+from models.expression_columns import Column, evaluate_columns
 from models.expression_interpreter import evaluate
 from models.expression_lexer import MAX_TEXT
 from models.expression_parser import MAX_DEPTH, Name, names, parse, parse_test
@@ -149,20 +150,20 @@ def test_the_deepest_there_may_be_needs_little_stack():
     below(sys.getrecursionlimit() // 4, run)
 
 
-def test_the_deepest_table_there_may_be():
-    deep = "1.0 + " * 36 + "oil"
-    cell = "> " + "1.0 + " * 36 + "1.0"
-    rows = "".join(
-        f'[[table.row]]\nwhen = {{ a = "{cell}", b = "> {64 - i}" }}\nseverity = "info"\n' for i in range(64)
-    )
-    text = (
-        '[ruleset]\nname = "deep"\nversion = "1.0.0"\n[[table]]\nname = "t"\n'
-        f'inputs = {{ a = "{deep}", b = "oil * 2" }}\n{rows}'
-    )
+def test_a_table_as_long_and_deep_as_may_be():
+    deep = "x + " * (MAX_DEPTH - 2) + "x"
+    slots: dict[str, int] = {}
+    hit: Typed = Const(-1, "int")
+    for row in range(64):
+        text = f"{deep} > {deep} && y > {row}"
+        hit = Op("if", (check(text, parse(text), ENVIRONMENT, slots), Const(row, "int"), hit), "int")
 
     def run() -> None:
-        ruleset = load(text, window_environment({"oil": "float32"}))
-        assert ruleset.program.run([1.0], known=True)
+        program = Program([hit], slots)
+        assert program.run([1.0, 5.0], known=True) == (-1,)
+        assert evaluate(hit, [1.0, 5.0]) == -1
+        (column,) = evaluate_columns(program, {"x": Column.numbers(np.ones(2)), "y": Column.numbers(np.ones(2))}, 2)
+        assert column.values.tolist() == [-1, -1]
 
     below(sys.getrecursionlimit() // 4, run)
 
