@@ -121,7 +121,7 @@ class Replays:
         if model is None and fact.ml is not None:
             model = self._model(fact.ml.sha256)
         if rules is None:
-            ruleset, names = self._original(fact)
+            ruleset, names = self.original(fact)
             return Bundle(ruleset=ruleset, names=names, model=model)
         names = self.names(fact)
         key = (id(rules), names.digest)
@@ -132,14 +132,15 @@ class Replays:
     def names(self, fact: Judged | Recorded) -> LineNames:
         """Give what rules of a verdict's line may name: as it was then, or else as it is now. Raises BundleError."""
         try:
-            return self._original(fact)[1]
+            return self.original(fact)[1]
         except BundleError:
             names = self.bundles.names(fact.work_unit)
             if names is None:
                 raise
             return names
 
-    def _original(self, fact: Judged | Recorded) -> tuple[Ruleset, LineNames]:
+    def original(self, fact: Judged | Recorded) -> tuple[Ruleset, LineNames]:
+        """Give the ruleset that judged a verdict, and what it could name. Raises ArchiveError."""
         key = (fact.ruleset_hash, fact.work_unit)
         if key not in self._rulesets:
             self._rulesets[key] = self.bundles.ruleset(*key, values_of(fact.inputs))

@@ -106,6 +106,8 @@ def _command(commands: Any, name: str, what: str) -> argparse.ArgumentParser:
 
 
 def _time(text: str) -> int:
+    if text.endswith("ns") and text[:-2].isdigit():  # as programs say it
+        return int(text[:-2])
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
