@@ -11,11 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from models.spc.chart import NO_MEMORY, Design, Point, advance
-from models.spc.constants import big_d3, big_d4, c4, d2
+from models.spc.constants import MAX_SIZE, big_d3, big_d4, c4, d2
 from models.spc.distributions import chi_square_below
+from models.spc.doubts import (
+    Doubt,
+    between,
+    few_points,
+    laney_used,
+    moving_ranges,
+    of_points,
+    overdispersed,
+    small_samples,
+)
 from models.spc.limits import Kind, Limits
-from models.spc.rules import USUAL
 
 Spread = Literal["stddev", "range"]
 
@@ -45,6 +53,8 @@ class Subgroup:
     """One sample: values of a chart for variables, or what was counted among what was inspected."""
 
     values: tuple[float, ...] = ()
+    moments: tuple[float, float, int] | None = None
+    """Instead of the values: their mean, spread (s with n - 1, or range) and number."""
     counted: float = 0.0
     inspected: float = 1.0
 
@@ -57,7 +67,7 @@ class Excluded:
     """In the data, from 0."""
     round: int
     why: str
-    """`52.1 above 51.9`, of which chart."""
+    """`52.1 > 51.9`; of a spread `range 3.1 > 2.9`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +85,8 @@ class Estimate:
     spread_upper: float | None
     sizes: tuple[float, float]
     """Smallest and largest subgroup or number inspected."""
-    doubts: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
+    """What speaks against them, in Korean and English."""
 
 
 def individuals(
@@ -104,12 +115,13 @@ def individuals(
         if not _leave_out(out, rounds, [(i, told) for i, told in beyond if told], len(values), "value"):
             break
     upper = big_d4(2) * mean_range
-    doubts = _doubts([values[i] for i in kept], limits, GOOD_POINTS)
+    found = [values[i] for i in kept]
+    doubts = few_points(len(kept), GOOD_POINTS)
+    doubts += of_points(found, [i + 1 for i in kept], limits, [1.0] * len(kept))
     wide = [
         i + 1 for i in range(1, len(values)) if abs(values[i] - values[i - 1]) > upper and not {i, i - 1} & set(out)
     ]
-    if wide:
-        doubts.append(f"moving range above its limit {upper:.6g} at point {_listed(wide)}")
+    doubts += moving_ranges(upper, wide)
     return Estimate(
         limits=limits, points=len(kept), rounds=rounds, excluded=_in_order(out), spread_center=mean_range,
         spread_lower=0.0, spread_upper=upper, sizes=(1.0, 1.0), doubts=tuple(doubts),
@@ -129,16 +141,9 @@ def subgroups(
     With unequal subgroups each range or s is divided by its own constant and weighted by the subgroup's degrees of freedom.
     A subgroup is left out when its mean or its spread is beyond the limits.
     """
-    for number, sample in enumerate(samples, 1):
-        _finite(sample.values)
-        if len(sample.values) < 2:
-            raise PhaseOneError(
-                f"subgroup {number} has {len(sample.values)} values; 2 are needed, or a chart of individuals"
-            )
+    moments = [_moments(sample, number, spread) for number, sample in enumerate(samples, 1)]
     _enough(len(samples), minimum)
-    means = [math.fsum(sample.values) / len(sample.values) for sample in samples]
-    spreads = [_spread_of(sample.values, spread) for sample in samples]
-    sizes = [len(sample.values) for sample in samples]
+    means, spreads, sizes = [m for m, _, _ in moments], [s for _, s, _ in moments], [n for _, _, n in moments]
     constant = [c4(n) if spread == "stddev" else d2(n) for n in sizes]
     out: dict[int, Excluded] = {}
     rounds = 0
@@ -161,8 +166,8 @@ def subgroups(
     typical = sorted(sizes)[len(sizes) // 2]
     centre = (c4(typical) if spread == "stddev" else d2(typical)) * sigma
     lower, upper = _spread_limits(typical, spread, centre)
-    doubts = _doubts([means[i] for i in kept], limits, 0, [float(sizes[i]) for i in kept])
-    doubts += _between(means, sizes, kept, sigma)
+    doubts = of_points([means[i] for i in kept], [i + 1 for i in kept], limits, [float(sizes[i]) for i in kept])
+    doubts += between([means[i] for i in kept], [sizes[i] for i in kept], sigma)
     return Estimate(
         limits=limits, points=len(kept), rounds=rounds, excluded=_in_order(out), spread_center=centre, spread_lower=lower,
         spread_upper=upper, sizes=(float(min(sizes)), float(max(sizes))), doubts=tuple(doubts),
@@ -220,22 +225,14 @@ def _counts(samples: Sequence[Subgroup], kind: Kind, version: str, *, laney: boo
                 beyond.append((i, told[0]))
         if not _leave_out(out, rounds, beyond, len(samples), "sample"):
             break
-    doubts = _doubts([_plotted(samples[i], kind) for i in kept], limits, 0, [samples[i].inspected for i in kept])
-    law = "binomial" if kind in {"p", "np"} else "Poisson"
-    if laney:
-        doubts.append(
-            f"the points vary {factor:.3g} times as much as the {law} law says: Laney's factor is in the limits"
-        )
-    elif chi_square_below(math.fsum(one * one for one in z.values()), len(z) - 1) > OVERDISPERSED:
-        doubts.append(
-            f"the points vary {_laney(z):.3g} times as much as the {law} law says: look for causes that come and go; "
-            "if it is the nature of the process, take Laney's factor"
-        )
     sizes = [samples[i].inspected for i in kept]
+    doubts = of_points([_plotted(samples[i], kind) for i in kept], [i + 1 for i in kept], limits, sizes)
+    if laney:
+        doubts += laney_used(factor, kind)
+    elif chi_square_below(math.fsum(one * one for one in z.values()), len(z) - 1) > OVERDISPERSED:
+        doubts += overdispersed(_laney(z), kind)
     if limits.center * min(sizes) < 1:
-        doubts.append(
-            f"fewer than one is expected in a sample of {min(sizes):g}: the chart hardly sees an increase; take larger samples"
-        )
+        doubts += small_samples(min(sizes))
     return Estimate(
         limits=limits, points=len(kept), rounds=rounds, excluded=_in_order(out), spread_center=None, spread_lower=None,
         spread_upper=None, sizes=(min(sizes), max(sizes)), doubts=tuple(doubts),
@@ -270,6 +267,22 @@ def _laney(z: dict[int, float]) -> float:
     return total / len(pairs) / d2(2)
 
 
+def _moments(sample: Subgroup, number: int, spread: Spread) -> tuple[float, float, int]:
+    """Give mean, spread and number of a subgroup. Raises PhaseOneError for one that has no spread."""
+    if sample.moments is not None:
+        mean, found, size = sample.moments
+        _finite((mean, found))
+    else:
+        _finite(sample.values)
+        size = len(sample.values)
+        mean, found = (math.fsum(sample.values) / size, _spread_of(sample.values, spread)) if size > 1 else (0.0, 0.0)
+    if size < 2:
+        raise PhaseOneError(f"subgroup {number} has {size} values; 2 are needed, or a chart of individuals")
+    if spread == "range" and size > MAX_SIZE:
+        raise PhaseOneError(f"subgroup {number} has {size} values; a range is of at most {MAX_SIZE}, take stddev")
+    return mean, found, size
+
+
 def _spread_of(values: Sequence[float], kind: Spread) -> float:
     if kind == "range":
         return max(values) - min(values)
@@ -287,8 +300,8 @@ def _spread_limits(n: int, kind: Spread, centre: float) -> tuple[float, float]:
 def _beyond(value: float, lower: float, upper: float, what: str = "") -> tuple[str]:
     name = f"{what} " if what else ""
     if value > upper:
-        return (f"{name}{value:.6g} above {upper:.6g}",)
-    return (f"{name}{value:.6g} below {lower:.6g}",) if value < lower else ("",)
+        return (f"{name}{value:.6g} > {upper:.6g}",)
+    return (f"{name}{value:.6g} < {lower:.6g}",) if value < lower else ("",)
 
 
 def _leave_out(out: dict[int, Excluded], rounds: int, beyond: list[tuple[int, str]], total: int, what: str) -> bool:
@@ -326,61 +339,3 @@ def _spread_out(sigma: float) -> float:
             "there is no variation at all between the values: is the signal stuck, or its resolution too coarse?"
         )
     return sigma
-
-
-def _doubts(plotted: list[float], limits: Limits, wanted: int, sizes: list[float] | None = None) -> list[str]:
-    """Give what speaks against limits: too few points, run rules that fire, points that depend on each other, coarse values."""
-    doubts: list[str] = []
-    if len(plotted) < wanted:
-        doubts.append(f"{len(plotted)} points: limits are rough below {wanted}")
-    memory = NO_MEMORY
-    shown = Limits(kind="xbar", center=limits.center, sigma=limits.sigma) if limits.sigma is not None else limits
-    found: dict[str, list[int]] = {}
-    for number, value in enumerate(plotted, 1):
-        size = 1.0 if sizes is None else sizes[number - 1]
-        memory, signals = advance(shown, Design(rules=USUAL[1:]), memory, Point(value=value, size=size))
-        for signal in signals:
-            found.setdefault(signal.rule, []).append(number)
-    doubts += [
-        f"{rule} fires at point {_listed(at)} of those used: find out why before using the limits"
-        for rule, at in found.items()
-    ]
-    correlation = _neighbours(plotted)
-    if abs(correlation) > max(0.25, 2 / math.sqrt(len(plotted))):
-        doubts.append(
-            f"neighbouring points are correlated ({correlation:+.2f}): false alarms will be "
-            f"{'more' if correlation > 0 else 'fewer'} than computed; take longer windows or samples further apart"
-        )
-    distinct = len(set(plotted))
-    if distinct < 6 < len(plotted):
-        doubts.append(f"only {distinct} different values: the resolution is too coarse for these limits")
-    return doubts
-
-
-def _neighbours(values: list[float]) -> float:
-    """Give the correlation of neighbouring points."""
-    mean = math.fsum(values) / len(values)
-    whole = math.fsum((value - mean) ** 2 for value in values)
-    if whole <= 0:
-        return 0.0
-    return math.fsum((values[i] - mean) * (values[i + 1] - mean) for i in range(len(values) - 1)) / whole
-
-
-def _between(means: list[float], sizes: list[int], kept: list[int], sigma: float) -> list[str]:
-    """Say when means vary much more, or less, between subgroups than the values within them explain."""
-    center = math.fsum(means[i] for i in kept) / len(kept)
-    ratio = math.fsum(sizes[i] * (means[i] - center) ** 2 for i in kept) / ((len(kept) - 1) * sigma**2)
-    if ratio > 2:
-        return [
-            f"means vary {math.sqrt(ratio):.2g} times as much as the values within subgroups explain: a chart of the means as individuals may fit better"
-        ]
-    if ratio < 0.5:
-        return [
-            "means vary less than the values within subgroups explain: do subgroups mix several streams (heads, cavities)?"
-        ]
-    return []
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    shown = ", ".join(str(number) for number in numbers[:8])
-    return shown + (f" and {len(numbers) - 8} more" if len(numbers) > 8 else "")

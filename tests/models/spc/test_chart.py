@@ -131,8 +131,8 @@ def test_another_unit_changes_no_signal(kind, found, exponent, sign):
         Limits(kind=kind, center=0, sigma=abs(factor)), design(kind), [Point(value=v * factor) for v in found]
     )
     turn = {"high": "low", "low": "high", None: None} if sign < 0 else {"high": "high", "low": "low", None: None}
-    assert [[(s.rule, turn[s.side], s.points) for s in told] for _, told in one] == [
-        [(s.rule, s.side, s.points) for s in told] for _, told in other
+    assert [{(s.rule, turn[s.side], s.points) for s in told} for _, told in one] == [
+        {(s.rule, s.side, s.points) for s in told} for _, told in other
     ]
 
 

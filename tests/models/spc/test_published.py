@@ -93,7 +93,7 @@ def test_p_chart_of_the_nist_handbook_and_of_montgomery():
     found = counts(samples, "p")
     assert [(one.position + 1, one.round) for one in found.excluded] == [(15, 1), (21, 2), (23, 1)]
     assert found.limits.sigma_z == 1.0
-    assert any("binomial" in doubt for doubt in found.doubts)
+    assert any("binomial" in doubt["en"] for doubt in found.doubts)
 
 
 def test_means_and_ranges_of_montgomery():
