@@ -107,6 +107,44 @@ when = {}
 severity = "info"
 status = "OK"
 
+[[tree]]
+name = "learnt"
+value = "oil.rms"
+[[tree.node]]
+name = "hot"
+when = "oil.mean > 70.35"
+yes = "moving"
+no = { severity = "info" }
+[[tree.node]]
+name = "moving"
+when = "pressure.range > 2.5"
+yes = { status = "HIGH", confidence = 0.77 }
+no = { severity = "critical", status = "지속 가열" }
+
+[[chart]]
+name = "pressure_chart"
+kind = "individuals"
+value = "pressure"
+limits = { center = 60.0, sigma = 5.0, version = "3" }
+reset_on = ["product"]
+
+[[chart]]
+name = "scrap_chart"
+kind = "p"
+counted = "counts.scrap"
+inspected = "counts.produced"
+limits = { center = 0.02, version = "1" }
+
+[[capability]]
+name = "filling"
+value = "oil.mean"
+spread = "oil.stddev"
+size = "oil.count"
+lsl = 40
+usl = 80
+windows = 5
+every_window = true
+
 [[composite]]
 name = "hot_and_shaking"
 all = ["oil", "shaking"]
