@@ -42,6 +42,7 @@ HOUR_NS = 3_600 * 10**9
 EX_CONFIG = 78
 """sysexits.h: the configuration is wrong; the systemd unit does not restart on it."""
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "act": ("edge.commands.act", "modes, approvals, the kill switch, trust: how far the gateway may act"),
     "backup": (
         "edge.commands.backup",
         "copy the store into a folder and prove the copy, while the gateway runs or not",

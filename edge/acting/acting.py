@@ -222,12 +222,16 @@ class Acting:
             )
         await self._commit(self.hands.step(ruleset, change, triggered_by, actor))
 
-    async def throw(self, *, actor: str, reason: str, models: bool = False) -> None:
-        """Throw the kill switch (or switch all models off): nothing begins from this moment on. Raises OrderRefusedError."""
+    async def throw(self, *, actor: str, reason: str = "", models: bool = False) -> None:
+        """Throw the kill switch (or switch all models off): nothing begins from this moment on. Raises OrderRefusedError.
+
+        Who has to be quick gives no reason.
+        """
         _named(actor)
-        _reasoned(reason)
         switch = self.hands.models if models else self.hands.kill
-        await asyncio.to_thread(switch.throw, Thrown(actor=actor, reason=reason, at=self._clock.now()))
+        await asyncio.to_thread(
+            switch.throw, Thrown(actor=actor, reason=reason.strip() or "no reason given", at=self._clock.now())
+        )
         await self._look_at_switches()
 
     async def lift(self, *, actor: str, reason: str, models: bool = False) -> None:

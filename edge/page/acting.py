@@ -62,7 +62,8 @@ class SwitchWanted(_Given):
     on: bool
     models: bool = False
     """All models off instead of all acting."""
-    reason: Reason
+    reason: Annotated[str, Field(max_length=1_000)] = ""
+    """Needed to take it back."""
 
 
 def acting_routes(acting: Acting, site: Site, store: Store, clock: Clock, guard: Guard) -> list[Route]:

@@ -16,8 +16,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from edge.health import Health
+from edge.page.acting import acting_routes
 from edge.page.answers import HEADERS, refused
 from edge.page.certificates import certificate_routes
+from edge.page.feedback import feedback_routes
+from edge.page.judging import Requests, judge_routes
+from edge.page.protect import Guard
+from edge.page.replaying import replay_routes
 
 HERE: Final = Path(__file__).parent
 MAX_WATCHERS: Final = 50
@@ -25,7 +30,9 @@ MAX_WATCHERS: Final = 50
 
 def page_app(health: Health) -> Starlette:
     """Give the ASGI application of the gateway's page."""
-    watchers = 0
+    watchers, flow = 0, health.flow
+    guard = Guard(flow.site, flow.clock.monotonic)
+    """For everything that changes something."""
 
     async def page(_: Request) -> Response:
         return HTMLResponse((HERE / "page.html").read_text(encoding="utf-8"), headers=HEADERS)
@@ -82,6 +89,12 @@ def page_app(health: Health) -> Starlette:
             Route("/api/verdicts", verdicts),
             Route("/api/stream", stream),
             *certificate_routes(health),
+            *acting_routes(flow.acting, flow.site, flow.store, flow.clock, guard),
+            *feedback_routes(flow.recording, guard, lambda: flow.recording.online),
+            *replay_routes(flow.site.data),
+            *judge_routes(
+                Requests(flow.site, flow.clock, ask=flow.ask, model=flow.package, history=flow.acting.history)
+            ),
             Route("/health", alive),
             Route("/ready", ready),
             Route("/metrics", metrics),
