@@ -30,9 +30,11 @@ from edge.site import Site
 from edge.sources import Sources
 from edge.store import Store, StoreError
 from edge.tags import Tag
+from models.rulesets import Ruleset
 from models.window import Window
 from sync.clock import Clock, backoff
 from sync.facts import ConnectionChanged, Fact, Faulted, Gap
+from sync.judgment import Scored
 from sync.reading import Readings
 
 log = logging.getLogger(__name__)
@@ -127,6 +129,17 @@ class Flow:
                 told[f"rules:{work_unit}"] = what
         if facts:
             await self.store.commit(facts=facts, checkpoints=told)
+
+    async def ask(self, work_unit: str, ruleset: Ruleset, window: Window) -> Scored | None:
+        """Ask a line's model about a window that is not of the line's own making."""
+        if self.acting.models_off:
+            return None
+        return await self.scoring.scorer(work_unit).score(window, model=ruleset.model)
+
+    def package(self, work_unit: str) -> str:
+        """Give the SHA-256 of the package a line's model runs; empty without one."""
+        running = self.scoring.scorer(work_unit).running
+        return "" if running is None else running.package.sha256
 
     def _open_window(self, work_unit: str) -> Window | None:
         """Give a line's open window as it stands, for an interlock."""

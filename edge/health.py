@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -62,6 +63,9 @@ class Health:
             ],
             "warnings": [{"kind": kind, "text": text} for kind, text in self._warnings(counts, now)],
             "lines": [self._line(work_unit) for work_unit in flow.pipelines],
+            "models": [
+                asdict(state) | {"failures": dict(sorted(state.failures.items()))} for state in flow.scoring.states()
+            ],
             "judged_total": flow.judged,
             "judged_while_offline": flow.judged_offline,
         }
@@ -188,6 +192,21 @@ class _Metrics(Collector):
         judged = CounterMetricFamily("judgment_executions", "windows judged", labels=["work_unit"])
         for work_unit, pipeline in flow.pipelines.items():
             judged.add_metric([work_unit], pipeline.judged)
+        waiting = GaugeMetricFamily("judgment_waiting", "windows that wait for their model", labels=["work_unit"])
+        asked = CounterMetricFamily("model_asked", "windows a model was asked about", labels=["work_unit", "model"])
+        failed = CounterMetricFamily("model_failures", "by kind", labels=["work_unit", "model", "kind"])
+        late = GaugeMetricFamily("model_p99_seconds", "of the last 1,000 answers", labels=["work_unit", "model"])
+        breaker = GaugeMetricFamily("model_breaker_open", "1 while it is not asked", labels=["work_unit", "model"])
+        for work_unit, pipeline in flow.pipelines.items():
+            waiting.add_metric([work_unit], pipeline.waiting)
+        for state in flow.scoring.states():
+            which = [state.work_unit, state.model]
+            asked.add_metric(which, state.asked)
+            breaker.add_metric(which, float(state.breaker == "open"))
+            for kind, count in state.failures.items():
+                failed.add_metric([*which, kind], count)
+            if state.p99_ms is not None:
+                late.add_metric(which, state.p99_ms / 1e3)
         simple = [
             CounterMetricFamily("facts_produced", "records ever put on disk", value=counts.produced),
             GaugeMetricFamily("outbox_depth", "records the cloud has not confirmed", value=counts.waiting),
@@ -217,7 +236,7 @@ class _Metrics(Collector):
                     value=max(0.0, (now - counts.oldest_at) / 1e9),
                 )
             )
-        return [connected, reconnects, updates, bad, age, judged, *simple]
+        return [connected, reconnects, updates, bad, age, judged, waiting, asked, failed, late, breaker, *simple]
 
 
 def notify_systemd(message: str) -> None:
