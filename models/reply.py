@@ -53,7 +53,10 @@ def reply(session: Session, row: NDArray[np.float32], baseline: Mapping[str, flo
         took = (time.perf_counter_ns() - began) // 1000
         contributions: dict[str, float] = {}
         if explain and answer.decision != "normal" and took * (len(baseline) + 1) <= SPARE_US:
-            contributions = session.contributions(row, baseline)
+            found = session.contributions(row, baseline)
+            contributions = {
+                name: float(f"{effect:.4g}") for name, effect in found.items()
+            }  # not one more, on the wire
     except SessionError as error:
         kind = error.code if error.code in {"deadline", "not_finite"} else "error"
         return Reply(failure=f"{kind}: {error}"[:300], run_us=(time.perf_counter_ns() - began) // 1000)

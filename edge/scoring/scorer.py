@@ -113,16 +113,19 @@ class Scorer:
             outside=list(vector.outside),
         )
 
-    async def answer(self, asked: Asked, *, model: str | None = None) -> Scored:
+    async def answer(self, asked: Asked, *, model: str | None = None, trial: bool = False) -> Scored:
         """Give what the model says, within its deadline or 0.5 s.
 
-        model: the name the ruleset asks for; another one on the line is no answer.
+        model: the name the ruleset asks for; another one on the line is no answer. trial: made-up inputs, of a request:
+        they count neither for drift nor for the breaker.
         """
         began = time.perf_counter_ns()
         running = self._running(asked)
         drifted = running is not None and running.watch.level == "critical"
         if running is None or (model is not None and asked.model != model):
             return self._failed(asked, self._why_not(asked, model), drifted=drifted)
+        if trial:
+            return await self._try(running, asked, drifted=drifted)
         if asked.failure is not None:
             if asked.failure.partition(":")[0] not in NOT_LIKE_TRAINING:
                 running.watch.take(asked.at, asked.features, asked.outside, None)
@@ -152,6 +155,13 @@ class Scorer:
             self.failures[failure.partition(":")[0]] += 1
         running.watch.take(asked.at, asked.features, asked.outside, said.reply.outputs or None)
         return scored(asked, said.reply, latency_us=took, drifted=drifted)
+
+    async def _try(self, running: Running, asked: Asked, *, drifted: bool) -> Scored:
+        breaker = running.breaker
+        if asked.failure is not None or breaker.opened is not None:
+            return failed(asked, asked.failure or f"breaker_open: {breaker.why}"[:300], drifted=drifted)
+        said = await running.worker.ask(running.features.row(asked.features), running.within_s)
+        return scored(asked, said.reply, latency_us=said.reply.run_us, drifted=drifted)
 
     def passed_over(self, asked: Asked, why: str) -> Scored:
         """Give a window its failure without asking: models are switched off, or too many windows wait."""

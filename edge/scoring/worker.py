@@ -35,6 +35,7 @@ STEADY_NS: Final = 30 * 10**9
 ROOT: Final = Path(__file__).resolve().parents[2]
 _Frame = TypeVar("_Frame", Ready, Reply)
 BUSY: Final = "deadline: its process was busy or starting"
+HUNG: Final = "it hung and was ended"
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -119,7 +120,7 @@ class Worker:
             self._turn.release()
 
     def _unasked(self) -> Said:
-        return Said(Reply(failure=f"error: {self.why}"[:300] if self.why else BUSY), blamed=bool(self.why))
+        return Said(Reply(failure=f"error: {self.why}"[:300] if self.why else BUSY), blamed=self.why not in {"", HUNG})
 
     async def _run(self, row: NDArray[np.float32], within_s: float, until: float) -> Said:
         loop = asyncio.get_running_loop()
@@ -148,7 +149,7 @@ class Worker:
     def _hung(self, number: int) -> None:
         if self._asked == number and self._told < number and self._process is not None:
             self.killed += 1
-            self.why = "it hung and was ended"
+            self.why = HUNG
             self._process.kill()
 
     def _resolve(self, said: Reply) -> None:
