@@ -51,9 +51,10 @@ class _Asked:
 
     async def _answer(self, said: Mapping[str, Any], actor: str, *, approved: bool) -> str:
         action = _text(said, "action")
-        told = await self._acting.answer(
-            action, approved=approved, actor=actor, place="cloud", comment=_text(said, "comment", "")
-        )
+        with _refusals():
+            told = await self._acting.answer(
+                action, approved=approved, actor=actor, place="cloud", comment=_text(said, "comment", "")
+            )
         if told == "unknown":
             raise CommandRefusedError(f"no action {action!r} waits here; it is over, or was never asked for")
         return told
@@ -84,7 +85,11 @@ class _Asked:
             raise CommandRefusedError(f"there is no mode {mode!r}; there are {', '.join(MODES)}")
         with _refusals():
             await self._acting.set_mode(
-                cast("Mode", mode), actor=actor, reason=_text(said, "reason"), work_unit=_text(said, "work_unit", "")
+                cast("Mode", mode),
+                actor=actor,
+                reason=_text(said, "reason"),
+                work_unit=_text(said, "work_unit", ""),
+                place="cloud",
             )
         return ""
 

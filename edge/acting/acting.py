@@ -14,6 +14,7 @@ from typing import Final
 
 from edge.acting.execution import SETTLE_S, Execution
 from edge.acting.fail_safe import FailSafe
+from edge.acting.guard import lower
 from edge.acting.hands import DRIVER, WINDOW, Asked, Hands
 from edge.acting.journal import Answer, Entry
 from edge.acting.orders import Orders
@@ -139,10 +140,15 @@ class Acting:
     async def answer(
         self, action: str, *, approved: bool, actor: str, place: str = "edge", comment: str = ""
     ) -> Answer:
-        """Take a person's yes or no. The first counts; a later one is on record as superseded and does nothing."""
+        """Take a person's yes or no. The first counts; a later one is on record as superseded and does nothing.
+
+        place: edge or cloud. What the cloud asked for the cloud cannot approve: raises OrderRefusedError.
+        """
         _named(actor)
         await self._look()  # what has expired is over, whatever is said now
         entry = self.hands.journal.entries.get(action)
+        if entry is not None and entry.outside and approved and place != "edge":
+            raise OrderRefusedError("it was asked for from outside: only a person at the gateway says yes to it")
         said = self.hands.journal.answer(action, approved=approved, actor=actor)
         if said == "unknown":
             return said
@@ -173,16 +179,21 @@ class Acting:
         await self._commit(self.hands.decide(replace(asked, outside=True)))
         return True
 
-    async def set_mode(self, mode: Mode, *, actor: str, reason: str, work_unit: str = "") -> None:
-        """Order how far the gateway, or one line, may go. Raises OrderRefusedError."""
+    async def set_mode(self, mode: Mode, *, actor: str, reason: str, work_unit: str = "", place: str = "edge") -> None:
+        """Order how far the gateway, or one line, may go; from the cloud no further than the site file says.
+
+        Raises OrderRefusedError.
+        """
         _named(actor)
         _reasoned(reason)
         if work_unit and work_unit not in self._recording.pipelines:
             raise OrderRefusedError(f"no line {work_unit!r}; there are: {', '.join(self._recording.pipelines)}")
-        before, now = self.hands.modes.of(work_unit), self._clock.now()
+        before, now, most = self.hands.modes.of(work_unit), self._clock.now(), self.hands.modes.written(work_unit)
+        if place != "edge" and lower(mode, most) != mode:
+            raise OrderRefusedError(f"the site file says {most}: further than that is ordered at the gateway only")
         self.hands.modes.order(work_unit, mode, actor=actor, reason=reason, now=now)
         self.hands.changed["acting.modes"] = True
-        detail = {"before": before, "mode": mode, "reason": reason}
+        detail = {"before": before, "mode": mode, "reason": reason, "place": place}
         target = work_unit or self._recording.site.file.gateway.id
         facts: list[Fact] = [
             ModeChanged(at=now, work_unit=work_unit, mode=mode, actor=actor, reason=reason),

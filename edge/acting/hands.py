@@ -231,6 +231,7 @@ class Hands:
                     verdict_id=asked.verdict_id,
                     risk=risk,
                     automatic=ruled.decision == "auto_execute",
+                    outside=asked.outside,
                     reasons=list(ruled.reasons),
                 )
             )

@@ -42,6 +42,8 @@ class Entry(msgspec.Struct, kw_only=True, omit_defaults=True):
     verdict_id: str | None = None
     risk: str = "HIGH"
     automatic: bool = False
+    outside: bool = False
+    """Asked for from beyond the gateway: only a person at it may say yes."""
     reasons: list[str] = []
     """Of the decision, for the people who are asked."""
     approved_by: str = ""

@@ -44,6 +44,11 @@ class Modes:
         """Give what was said of this line alone; None when nothing was."""
         return self._said(work_unit)
 
+    def written(self, work_unit: str) -> Mode:
+        """Give what the site file says of a line, or of the gateway, whatever was ordered since."""
+        gateway = self._file.get("") or "monitor"
+        return lower(gateway, (self._file.get(work_unit) if work_unit else None) or gateway)
+
     def ordered(self, work_unit: str) -> Ordered | None:
         """Give the order that is in force; None when the site file's word is."""
         order = self._kept.ordered.get(work_unit)

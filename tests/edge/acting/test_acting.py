@@ -12,6 +12,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from edge.acting.acting import Acting
 from edge.acting.journal import action_id
+from edge.acting.refusal import OrderRefusedError
 from sync.facts import Audited, ModeChanged
 from sync.judgment import ActionDecided, ActionEnded, ApprovalAnswered
 from tests.edge.acting.gateway import (
@@ -252,7 +253,7 @@ async def test_the_kill_switch_stops_everything_at_once_survives_and_is_lifted_b
         await made.judge("none", decision="normal")
         await made.judge("v2", ("speed_setpoint", 50.0))
         assert made.of(ActionDecided)[0].decision == "reject"
-        with pytest.raises(Exception, match="reason of at least 5"):
+        with pytest.raises(OrderRefusedError, match="reason of at least 5"):
             await made.acting.lift(actor="kim", reason="")
         await made.acting.lift(actor="kim", reason="inspected the line")
         assert not made.of(ModeChanged)[-1].killed
@@ -298,6 +299,8 @@ async def test_the_cloud_may_ask_and_only_a_person_here_makes_it_so(modbus, tmp_
         await made.acting.request(too_much)
         assert made.of(ActionDecided)[1].decision == "reject"
         await asyncio.sleep(0.4)
+        with pytest.raises(OrderRefusedError, match="only a person at the gateway"):
+            await made.acting.answer("r1", approved=True, actor="lee", place="cloud")
         assert modbus.writes == 0
         await made.acting.answer("r1", approved=True, actor="kim")
         assert (await ended(made)).status == "EXECUTED"
@@ -338,8 +341,10 @@ async def test_a_mode_is_ordered_with_a_name_and_a_reason_and_outlives_a_restart
     async with gateway(site) as made:
         acting: Acting = made.acting
         for actor, reason, line in (("", "a good reason", ""), ("kim", "no", ""), ("kim", "a good reason", "hall/x/y")):
-            with pytest.raises(Exception, match=r"who you are|at least 5|no line"):
+            with pytest.raises(OrderRefusedError, match=r"who you are|at least 5|no line"):
                 await acting.set_mode("control", actor=actor, reason=reason, work_unit=line)
+        with pytest.raises(OrderRefusedError, match="the site file says monitor"):
+            await acting.set_mode("advise", actor="lee", reason="from my desk", place="cloud")
         await acting.set_mode("control", actor="kim", reason="trial of line 1")
         await acting.set_mode("advise", actor="kim", reason="line 1 first", work_unit=LINE)
     async with gateway(site) as made:
