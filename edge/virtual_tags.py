@@ -1,4 +1,4 @@
-"""The virtual tags of a line's book, compiled over the tags the line has."""
+"""The virtual tags of a book, compiled over the tags it becomes on a line, or over all of it without a line."""
 
 from __future__ import annotations
 
@@ -32,3 +32,18 @@ def bind_virtual(source: Document, book: TagBook, tags: Sequence[Tag]) -> Virtua
         raise ConfigError(
             [source.fault(("virtual", fault.position, fault.key), fault.problem) for fault in error.faults]
         ) from error
+
+
+def check_virtual(source: Document, book: TagBook) -> Virtual:
+    """Compile a book's virtual tags over its own tags, without a line. Raises ConfigError as `bind_virtual` does."""
+    tags = [
+        Tag(
+            index=index,
+            work_unit="",
+            connection="",
+            address=spec.address,
+            spec=spec.model_copy(update={"name": name}),
+        )
+        for index, (spec, name) in enumerate((spec, name) for spec in book.tags for name in spec.element_names)
+    ]
+    return bind_virtual(source, book, tags)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from edge.config import Gateway, Line, Page, Uplink
 from edge.connections import Connection, EventSource, Modbus, OpcUa, Serial
-from edge.tags import TagSpec
+from edge.tags import TagSpec, VirtualSpec
 from sync.settings import Log
 from tests.servers import ROOT
 
@@ -21,6 +21,7 @@ PAGES = [*sorted((DOCS / "drivers").glob("*.md")), DOCS / "integrator.md", DOCS 
 TABLES: dict[str, TypeAdapter[Any]] = {
     "gateway": TypeAdapter(Gateway), "page": TypeAdapter(Page), "uplink": TypeAdapter(Uplink), "log": TypeAdapter(Log),
     "connection": TypeAdapter(list[Connection]), "line": TypeAdapter(list[Line]), "tag": TypeAdapter(list[TagSpec]),
+    "virtual": TypeAdapter(list[VirtualSpec]),
     "title": TypeAdapter(str),
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ from edge.commands.book_toml import comments_of, toml_of
 from edge.commands.book_xlsx import ExtraMissingError, read_xlsx, write_xlsx
 from edge.config import BOOKS
 from edge.tags import TagBook
+from edge.virtual_tags import check_virtual
 from sync.settings import ConfigError, Document, Fault, nearest
 
 EX_CONFIG: Final = 78
@@ -61,6 +62,7 @@ def load_book(name: str) -> tuple[TagBook, list[str], Path]:
     places = {spec.name: k for k, spec in enumerate(book.tags)}
     if wrong := faults_of(book):
         raise ConfigError([document.fault(("tag", places[tag], key), what) for tag, key, what in wrong])
+    check_virtual(document, book)
     return book, comments_of(document.text), path
 
 
@@ -87,6 +89,11 @@ def _show(arguments: argparse.Namespace) -> int:
     print()
     for row, rest in zip(rows, more, strict=True):
         print("  ".join([*(f"{row[column]:<{widths[column]}}" for column in widths), rest]).rstrip())
+    if book.virtual:
+        print("\nvirtual")
+        wide = max(len(spec.name) for spec in book.virtual)
+        for spec in book.virtual:
+            print(f"{spec.name:<{wide}}  {spec.unit or '':<3}  {' '.join(spec.value.split())}".rstrip())
     return 0
 
 
@@ -96,6 +103,10 @@ def _export(arguments: argparse.Namespace) -> int:
     sheet = sheet_of(book, comments)
     (write_csv if _format(out) == ".csv" else write_xlsx)(sheet, out)
     print(f"{out}: {len(book.tags)} tags")
+    if book.virtual:
+        print(
+            f"{out}: without its {len(book.virtual)} virtual tags; a spreadsheet has no place for them", file=sys.stderr
+        )
     return 0
 
 
@@ -115,7 +126,8 @@ def _import(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     book, _, path = load_book(arguments.book)
-    print(f"{path}: good: {len(book.tags)} tags")
+    virtual = f", {len(book.virtual)} virtual" if book.virtual else ""
+    print(f"{path}: good: {len(book.tags)} tags{virtual}")
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from edge.commands.book_columns import COLUMNS
-from edge.tags import TagBook, TagSpec
+from edge.tags import TagBook, TagSpec, VirtualSpec
 
 ORDER: Final = (
     "name", "address", "type", "length", "count", "path", "word_order", "role", "counter", "defect", "context",
@@ -26,6 +26,8 @@ def toml_of(book: TagBook, comments: Sequence[str] = ()) -> str:
     parts = [*(f"# {line}".rstrip() for line in comments), f"title = {_string(book.title)}"]
     for spec in book.tags:
         parts += ["", "[[tag]]", *_tag(spec)]
+    for virtual in book.virtual:
+        parts += ["", "[[virtual]]", *_virtual(virtual)]
     return "\n".join(parts) + "\n"
 
 
@@ -56,6 +58,20 @@ def _tag(spec: TagSpec) -> list[str]:
         else:
             tables += [f"[tag.{key}]", *pairs]
     return [*lines, *tables]
+
+
+def _virtual(spec: VirtualSpec) -> list[str]:
+    lines: list[str] = []
+    for key, field in VirtualSpec.model_fields.items():
+        value = getattr(spec, key)
+        if not field.is_required() and value == field.get_default():
+            continue
+        if isinstance(value, dict):
+            pairs = ", ".join(f"{_key(k)} = {_string(v)}" for k, v in cast("dict[str, str]", value).items())
+            lines.append(f"{key} = {{ {pairs} }}")
+        else:
+            lines.append(f"{key} = {_scalar(value)}")
+    return lines
 
 
 def _default(key: str) -> Any:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from edge.commands.book import load_book, main
+from edge.commands.book_toml import toml_of
 from edge.site import load
+from edge.tags import TagBook
 from sync.settings import ConfigError
 
 SITE = """
@@ -104,3 +108,35 @@ def test_a_rule_that_compares_two_units_is_told(tmp_path):
     rules = RULES.replace("overload && load.age_s < 5.0", "current > pressure")
     with pytest.raises(ConfigError, match="current is AMP, pressure is BAR"):
         load(site(tmp_path, rules=rules))
+
+
+def test_the_book_alone_is_checked_and_shown_with_them(tmp_path, capsys):
+    book = tmp_path / "press.toml"
+    book.write_text(BOOK, encoding="utf-8")
+    assert main(["check", str(book)]) == 0
+    assert "good: 2 tags, 2 virtual" in capsys.readouterr().out
+    assert main(["show", str(book)]) == 0
+    assert "load      P1   100 * current.mean / 63\noverload       load > 100" in capsys.readouterr().out
+    book.write_text(BOOK.replace("current.mean", "curent.mean"), encoding="utf-8")
+    assert main(["check", str(book)]) == 78
+    assert "press.toml:18: virtual[0].value: 1:7: unknown name curent.mean; nearest is current.mean" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_book_comes_back_from_toml_with_them_and_a_spreadsheet_says_it_lacks_them(tmp_path, capsys):
+    path = tmp_path / "press.toml"
+    path.write_text(BOOK, encoding="utf-8")
+    book, comments, _ = load_book(str(path))
+    assert TagBook.model_validate(tomllib.loads(toml_of(book, comments))) == book
+    assert main(["export", str(path), str(tmp_path / "press.csv")]) == 0
+    assert "without its 2 virtual tags" in capsys.readouterr().err
+
+
+def test_an_array_becomes_names_that_virtual_tags_may_name(tmp_path):
+    book = BOOK.replace('name = "pressure"', 'name = "pressure"\ncount = 2').replace(
+        "100 * current.mean / 63", "pressure_0 - pressure_1 + current.rms * 0"
+    )
+    path = tmp_path / "press.toml"
+    path.write_text(book, encoding="utf-8")
+    assert [spec.name for spec in load_book(str(path))[0].virtual] == ["load", "overload"]
