@@ -1,4 +1,4 @@
-"""Thresholds of drift, from the training data itself: how large a PSI do its own stretches reach?
+"""Thresholds of drift, from the training data itself: how large a PSI its own stretches reach.
 
 Rows of one shift resemble each other, so a stretch of n rows of sound production is never like n rows drawn from all
 of it, and a fixed PSI of 0.25 would alarm every day. Stretches of n rows that follow each other on one line are drawn
@@ -31,7 +31,7 @@ class Plan:
     spacing_s: float
     alarms_per_month: float
     """Of the whole model, on one line that runs all month."""
-    draws: int = 2_000
+    draws: int = 4_000
     sizes: Sequence[int] = SIZES
 
 
@@ -54,14 +54,12 @@ def calibrated(
             continue
         drawn = starts[chance.integers(0, len(starts), plan.draws)]
         table = np.array([[_both(known[name], columns[name], int(at), size) for name in known] for at in drawn])
-        # Each in units of its own 95th percentile (at least what alarms anyway), so that one factor fits all.
-        scale = np.maximum(np.quantile(table, 0.95, axis=0), CRITICAL)
-        pairs_per_month = MONTH_S / (size * plan.spacing_s)
-        share = plan.alarms_per_month / pairs_per_month
-        most = np.max(table / scale, axis=1)
-        factor = float(np.quantile(most, 1 - share)) if share * plan.draws >= 2 else float(most.max()) * MARGIN
+        # Each feature gets its part of the alarms that are allowed (Bonferroni): a restless one spoils no other's.
+        share = plan.alarms_per_month * size * plan.spacing_s / MONTH_S / len(known)
         for i, name in enumerate(known):
-            found[name][str(size)] = round(max(CRITICAL, float(scale[i]) * max(factor, 0.0)), 3)
+            few = share * plan.draws < 1
+            limit = float(table[:, i].max()) * MARGIN if few else float(np.quantile(table[:, i], 1 - share))
+            found[name][str(size)] = round(max(CRITICAL, limit), 3)
     return {name: msgspec.structs.replace(one, thresholds=found[name]) for name, one in known.items()}
 
 

@@ -15,11 +15,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.expression import Cause, Environment, Indeterminate, Program, Result, Value, ValueType
+from models.expression import Cause, Environment, Indeterminate, Program, Result, Value, ValueType, unit_misfit
 from models.expression_checker import Typed, check
 from models.expression_lexer import ExpressionError
 from models.expression_parser import parse
-from models.package.contract import Contract, Feature
+from models.package.contract import FLOAT32_MAX, Contract, Feature
 from models.ruleset_inputs import Reader, reader, tag_of
 from models.window import Window
 
@@ -35,7 +35,10 @@ class Vector:
     row: NDArray[np.float32]
     """(1, features); NaN stands where a value is missing that the model may miss. Run it only without a failure."""
     named: dict[str, float | None]
-    """Feature → value as computed, before clipping and imputation; None when there is none."""
+    """Feature → value as computed, before clipping and imputation; None when there is none.
+
+    Each the shortest decimal of its float32: a record of it is short, and `Features.row` makes the same row of it.
+    """
     missing: dict[str, str] = field(default_factory=dict[str, str])
     """Feature without a value → why: `vibration.mean stale`."""
     outside: tuple[str, ...] = ()
@@ -58,6 +61,13 @@ class Features:
         known = contract.environment() if environment is None else environment
         slots: dict[str, int] = {}
         trees = [_checked(one.name, one.expression, known, slots, "double") for one in contract.features]
+        misfits = [
+            f"{one.name}: {misfit}"
+            for one in contract.features
+            if (misfit := unit_misfit(one.expression, one.unit, known))
+        ]
+        if misfits:
+            raise FeatureError("; ".join(misfits))
         self._applies = contract.only_when is not None
         if contract.only_when is not None:
             trees.append(_checked("only_when", contract.only_when, known, slots, "bool"))
@@ -202,7 +212,7 @@ def _checked(name: str, text: str, environment: Environment, slots: dict[str, in
 def _number(result: Result) -> float | None:
     if isinstance(result, Indeterminate) or not isinstance(result, int | float) or not math.isfinite(result):
         return None
-    return float(result)
+    return float(str(np.float32(result))) if abs(result) <= FLOAT32_MAX else float(result)
 
 
 def _why(result: Result) -> str:

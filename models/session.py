@@ -66,7 +66,7 @@ class Answer:
     """What the model said to one row."""
 
     outputs: dict[str, float]
-    """In the contract's order; the float32 numbers, exactly."""
+    """In the contract's order; each the shortest decimal of its float32."""
     label: str
     decision: Decision
     confidence: float
@@ -134,7 +134,10 @@ class Session:
         )
 
     def raw(self, row: NDArray[np.float32]) -> list[float]:
-        """Give the outputs as they come, NaN and all; for verification."""
+        """Give the outputs as they come, NaN and all; for verification.
+
+        Each as the shortest decimal of its float32: a record of it is short, and gives the very same label again.
+        """
         if row.dtype != np.float32 or row.shape != self._shape:
             raise ValueError(f"a row of {row.dtype} {row.shape}; this model takes float32 {self._shape}")
         options = ort.RunOptions()
@@ -151,7 +154,7 @@ class Session:
             raise SessionError(
                 f"an answer of shape {found.shape}; the contract has {len(self.contract.outputs)} outputs"
             )
-        return found[0].tolist()
+        return [float(str(value)) for value in found[0]]
 
     def run_each(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the outputs of many rows, (n, features) → (n, outputs): one by one, so that every bit is the line's."""
@@ -171,6 +174,7 @@ class Session:
 
         baseline: feature → usual value (training median); one without is left out. One more run per feature.
         Positive: this value speaks for the label. Effects of features that only act together are counted twice.
+        Four digits, so that a record of it is short.
         """
         outputs = self.raw(row)
         label = self.contract.choose(outputs).label
@@ -185,7 +189,7 @@ class Session:
             changed[0, i] = usual
             effect = outputs[at] - self.raw(changed)[at]
             if math.isfinite(effect):
-                effects[feature.name] = effect
+                effects[feature.name] = float(f"{effect:.4g}")
         return effects
 
 

@@ -182,7 +182,9 @@ def _load(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(most)
     except OSError as error:
-        raise PackageRefusedError(f"{error.strerror}", where=str(path), check="the path", code="missing") from error
+        raise PackageRefusedError(
+            f"{error.strerror}", where=str(path), check="check the path", code="missing"
+        ) from error
 
 
 def _parse(raw: bytes, kind: type[Part], where: str) -> Part:

@@ -203,7 +203,8 @@ class Contract(_Part, frozen=True, kw_only=True):
 
     def environment(self) -> Environment:
         """Give what the features' expressions may name: the tags of `inputs`, state, context, counts."""
-        return window_environment({one.tag: "float64" if one.type == "number" else one.type for one in self.inputs})
+        types = {one.tag: "float64" if one.type == "number" else one.type for one in self.inputs}
+        return window_environment(types, units={one.tag: one.unit for one in self.inputs})
 
     @property
     def width(self) -> int:
