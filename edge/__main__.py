@@ -49,6 +49,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "book": ("edge.commands.book", "list, show, check tag books; to a spreadsheet and back"),
     "browse": ("edge.commands.browse", "show what a machine offers; make a tag book of it"),
+    "model": ("edge.commands.model", "which model package a line runs: activate, rollback, retire, status"),
     "plan": ("edge.commands.plan", "say what a new site file would change, and try it on the devices"),
     "restore": ("edge.commands.restore", "put a backup in the place of the store"),
     "salvage": ("edge.commands.salvage", "save what can be saved of a damaged store"),
