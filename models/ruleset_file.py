@@ -173,13 +173,19 @@ class Entry(Model):
     @field_validator("name")
     @classmethod
     def _free(cls, value: str) -> str:
-        if value == INPUTS_ALARM:
-            raise ValueError(f"{value!r} is the alarm for inputs that cannot be used; take another name")
+        if value in RESERVED_ALARMS:
+            raise ValueError(f"{value!r} is {RESERVED_ALARMS[value]}; take another name")
         return value
 
 
 INPUTS_ALARM: Final = "inputs"
 """Raised when a required tag cannot be used: the line cannot be judged."""
+MODEL_ALARM: Final = "model"
+"""Up while a verdict is worse than the rules alone would have it, because of the model."""
+RESERVED_ALARMS: Final = {
+    INPUTS_ALARM: "the alarm for inputs that cannot be used",
+    MODEL_ALARM: "the alarm for what only the model sees",
+}
 
 
 class LimitEntry(Entry):

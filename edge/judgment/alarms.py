@@ -13,11 +13,8 @@ from edge.judgment.opinion import opinion
 from edge.judgment.policies import RANK, SEVERITY_OF
 from edge.judgment.weighing import Weighed
 from edge.judgment.wording import LANGUAGES
-from models.ruleset_file import INPUTS_ALARM, Severity
+from models.ruleset_file import INPUTS_ALARM, MODEL_ALARM, Severity
 from sync.facts import AlarmChanged
-
-MODEL_ALARM: Final = "model"
-"""Up while a verdict is worse than the rules alone would have it, because of the model."""
 
 
 @dataclass(slots=True)

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from edge.judgment import Given, State, asks_model, gather, judge, judged
-from edge.judgment.alarms import MODEL_ALARM
 from edge.judgment.evidence import evidence, explanation, importance
 from edge.judgment.result import result
 from models.expression import window_environment
 from models.policy import POLICIES
-from models.rulesets import load
+from models.ruleset_file import MODEL_ALARM
+from models.rulesets import RulesetError, load
 from sync.facts import Context, Judged
 from sync.judgment import Scored
 from tests.edge.judgment.conftest import EXAMPLE, TAGS, tag, window
@@ -272,6 +272,12 @@ def test_the_model_alarm_is_up_while_it_makes_a_verdict_worse():
         (4, MODEL_ALARM, True, "critical"),
         (5, MODEL_ALARM, False, "critical"),
     ]
+
+
+@pytest.mark.parametrize("name", ["inputs", "model"])
+def test_no_check_takes_the_name_of_an_alarm_of_ours(name):
+    with pytest.raises(RulesetError, match=f"'{name}' is the alarm for .*; take another name"):
+        under("rule_only", rules=LIMIT.replace('"oil"', f'"{name}"'))
 
 
 def test_what_the_rules_say_as_well_is_no_alarm_of_the_model():
