@@ -46,6 +46,7 @@ __all__ = [
     "Threshold",
     "load",
     "load_document",
+    "parsed",
 ]
 
 FORM: Final = "triflow-rules/1"
@@ -67,15 +68,16 @@ def load(
     ranges: tag → engineering range, where known; what lies outside it is warned of (`Ruleset.warnings`).
     form: toml or yaml; None = by the end of the file's name, and TOML for a text.
     """
-    where = source.name if isinstance(source, Path) else "ruleset"
+    document, at = parsed(source, form)
+    return _read(document, at, environment, _name(source), ranges or {})
+
+
+def parsed(source: Path | str, form: Form | None = None) -> tuple[Mapping[str, Any], Places]:
+    """Give the document of a file or text as it stands there, and its places. Raises RulesetError."""
+    where = _name(source)
     text = _text(source, where)
     if form is None:
         form = "yaml" if isinstance(source, Path) and source.suffix.lower() in {".yaml", ".yml"} else "toml"
-    document, at = _parsed(text, form, where)
-    return _read(document, at, environment, where, ranges or {})
-
-
-def _parsed(text: str, form: Form, where: str) -> tuple[Mapping[str, Any], Places]:
     if form == "yaml":
         from models.yaml_places import YamlError, read  # the YAML parser is loaded only where there is YAML
 
@@ -124,6 +126,10 @@ def _canonical(found: Any) -> Any:
         table = cast("Mapping[str, Any]", found)
         return {key: _canonical(table[key]) for key in sorted(table)}
     return [_canonical(item) for item in cast("list[Any]", found)] if isinstance(found, list) else found
+
+
+def _name(source: Path | str) -> str:
+    return source.name if isinstance(source, Path) else "ruleset"
 
 
 def _text(source: Path | str, where: str) -> str:

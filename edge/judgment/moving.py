@@ -35,8 +35,7 @@ def look_at_change(check: Change, seen: Seen) -> Finding:
         kept.append((end, number))
     past = {"times": [at for at, _ in kept], "numbers": [was for _, was in kept]}
     if base is None:
-        name = check.uses[0] if check.uses else ""
-        return seen.unknown(check, (Cause(name, "no_history"),), msgspec.structs.replace(seen.held, **past))
+        return seen.unknown(check, (Cause("", "no_history"),), msgspec.structs.replace(seen.held, **past))
     rate = (number - base[1]) / (end - base[0]) * check.per_ns
     if not math.isfinite(rate):
         return seen.unknown(check, (Cause("", "overflow"),), msgspec.structs.replace(seen.held, **past))
