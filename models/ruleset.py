@@ -56,6 +56,8 @@ class Check:
 
     keeps_memory: ClassVar[bool] = False
     """Whether its memory stays over windows in which `only_when` says that it does not apply."""
+    shape: ClassVar[str] = ""
+    """Kinds whose memory has a shape of its own: a check that became another kind in a new version begins anew."""
 
     name: str
     title: Texts
@@ -72,6 +74,11 @@ class Check:
     """0 to 100: of findings of one severity the highest decides; of equals the first in the file."""
     suppressed_by: tuple[str, ...] = ()
     """Checks that silence this one while they match, in the order of the ruleset."""
+
+    @property
+    def memory(self) -> str:
+        """Under which name its memory is kept."""
+        return f"{self.shape}:{self.name}" if self.shape else self.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ class CapabilityCheck(Check):
     """An index over the newest windows; `value_at` is a window's mean, or its one value."""
 
     keeps_memory: ClassVar[bool] = True
+    shape: ClassVar[str] = "capability"
 
     specification: Specification
     index: IndexName

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -63,6 +63,8 @@ class ChangeEntry(Entry):
 class Change(Check):
     """A rate of change against thresholds; what falls is negative."""
 
+    shape: ClassVar[str] = "change"
+
     per: Per
     over_ns: int
     thresholds: tuple[Threshold, ...]
@@ -90,6 +92,8 @@ class StuckEntry(Entry, OutcomeEntry):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stuck(Check):
     """A value that has not left a band for a time."""
+
+    shape: ClassVar[str] = "stuck"
 
     band: float
     for_ns: int

@@ -166,6 +166,7 @@ class Chart(Check):
     """A control chart over windows. `value_at` is the plotted value, or what was counted."""
 
     keeps_memory: ClassVar[bool] = True
+    shape: ClassVar[str] = "chart"
 
     kind: Kind
     design: Design

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edge.judgment.finding import Finding, Seen
 from edge.judgment.state import NOTHING, step_rule
 from models.expression_interpreter import Indeterminate
+from models.ruleset import Outcome
 from models.ruleset_composite import Composite
 from models.ruleset_tree import Tree
 
@@ -19,10 +20,15 @@ def look_at_tree(tree: Tree, seen: Seen) -> Finding:
         return seen.unknown(tree, found.causes)
     leaf = tree.leaves[int(found)]
     what = leaf.outcome
-    if what.severity == "info" and what.status is None and what.message is None and not what.actions:
+    if not matches(what):
         value = None if isinstance(seen.value, Indeterminate) else seen.value
         return Finding(check=tree, level="ok", value=value, unit=seen.unit, path=leaf.path)
     return seen.matched(tree, what, seen.value, NOTHING, leaf.path)
+
+
+def matches(what: Outcome) -> bool:
+    """Tell whether a leaf's outcome is a finding, not just the end of the tree."""
+    return what.severity != "info" or what.status is not None or what.message is not None or bool(what.actions)
 
 
 def look_at_composite(check: Composite, seen: Seen) -> Finding:

@@ -43,7 +43,7 @@ def silenced(finding: Finding, found: dict[str, Finding]) -> Finding:
 def finding_of(check: Check, values: Sequence[Result], given: Given, found: dict[str, Finding]) -> Finding:
     """Give one check's finding. found: of the checks before it, by name. Of the memory only its own part counts."""
     gate = True if check.gate_at is None else values[check.gate_at]
-    held = continued(given.memory, check.name, given.start)
+    held = continued(given.memory, check.memory, given.start)
     if isinstance(gate, Indeterminate):
         return Finding(check=check, level="unknown", causes=gate.causes, held=held)
     if not gate:

@@ -105,7 +105,7 @@ def judge(ruleset: Ruleset, given: Given, *, scored: Scored | None = None) -> Ve
         needs_human=combined.needs_human,
         alarms=changes,
         control_points=_control_points(ruleset, found, given, verdict_id),
-        state=State(at=given.end, held={f.check.name: f.held for f in found if f.held != NOTHING}, alarms=up),
+        state=State(at=given.end, held={f.check.memory: f.held for f in found if f.held != NOTHING}, alarms=up),
     )
 
 

@@ -2,7 +2,7 @@
 
 Rows whose finding depends on nothing but themselves are settled in columns. Where memory counts (hysteresis, delays)
 only the rows near or beyond a bound are stepped through one by one, by the very functions of the line (`state`), and so
-is every row of a kind of check that has no columns. Two memories: `recorded`, what each verdict's record holds (an exact
+is every row of a kind of check that has no columns (charts, changes, what is stuck, composites). Two memories: `recorded`, what each verdict's record holds (an exact
 replay), and `continuous`, the check's own since the beginning (what would have been, had it judged all along).
 """
 
@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.judgment.combining import matches
 from edge.judgment.finding import Finding, level_of
 from edge.judgment.findings import finding_of
 from edge.judgment.given import Given
@@ -24,6 +25,7 @@ from edge.judgment.state import NOTHING, Held, State, step_limit, step_rule
 from models.expression_columns import Column
 from models.expression_interpreter import Cause, Indeterminate, Result
 from models.ruleset import Check, Limit, Rule, Ruleset, Table
+from models.ruleset_tree import Tree
 
 Memory = Literal["recorded", "continuous"]
 Mask = NDArray[np.bool_]
@@ -164,6 +166,32 @@ def _table(made: Steps, past: Past, results: Sequence[Column], _: Memory) -> Non
     made.codes[~applies & ~doubtful] = made.kind(Finding(check=check, level="ok", applied=False))
 
 
+def _tree(made: Steps, past: Past, results: Sequence[Column], _: Memory) -> None:
+    check: Tree = made.check  # pyright: ignore[reportAssignmentType] (chosen by its type)
+    applies, doubtful = _gate(check, past, results)
+    leaf = results[check.leaf_at]
+    known = _known(leaf)
+    kinds: list[int] = []
+    for one in check.leaves:
+        what = one.outcome
+        speaks = matches(what)
+        kinds.append(
+            made.kind(
+                Finding(
+                    check=check,
+                    level=level_of(what.severity) if speaks else "ok",
+                    matched=speaks,
+                    status=what.status if speaks else None,
+                    confidence=what.confidence if speaks else None,
+                )
+            )
+        )
+    at = np.where(applies & known, leaf.values.astype(np.int64, copy=False), 0)
+    made.codes = np.array(kinds, np.int64)[at]
+    made.codes[doubtful | (applies & ~known)] = made.kind(Finding(check=check, level="unknown"))
+    made.codes[~applies & ~doubtful] = made.kind(Finding(check=check, level="ok", applied=False))
+
+
 def _gate(check: Check, past: Past, results: Sequence[Column]) -> tuple[Mask, Mask]:
     """Give in which rows a check applies, and in which nobody can tell."""
     if check.gate_at is None:
@@ -193,7 +221,7 @@ def _remembering(made: Steps, past: Past, moving: Mask, keeping: Mask, memory: M
     Rows that are neither moving nor keeping forget everything: only what stands directly before counts.
     """
     if memory == "recorded":
-        held = past.held(made.check.name)
+        held = past.held(made.check.memory)
         # Without memory the step is the columns' own, but for a delay: that needs a beginning, and has none yet.
         for row in [row for row in held if moving[row]]:
             made.stepped += 1
@@ -244,9 +272,9 @@ class _Row(Sequence[Result]):
 
 
 def _one_by_one(made: Steps, past: Past, results: Sequence[Column], memory: Memory, before: Sequence[Steps]) -> None:
-    """Step through all rows with the line's own function: charts, trees, changes, composites."""
+    """Step through all rows with the line's own function."""
     check, values = made.check, _Row(results)
-    recorded = past.held(check.name) if memory == "recorded" else {}
+    recorded = past.held(check.memory) if memory == "recorded" else {}
     codes = np.empty(past.rows, np.int64)
     held, last = NOTHING, 0
     for row in range(past.rows):
@@ -259,7 +287,7 @@ def _one_by_one(made: Steps, past: Past, results: Sequence[Column], memory: Memo
         given = Given(
             work_unit=fact.work_unit, start=start, end=end, state=fact.state, context=fact.context,
             values=fact.inputs, units=past.units(row),
-            memory=State(at=last, held={check.name: held} if held != NOTHING else {}),
+            memory=State(at=last, held={check.memory: held} if held != NOTHING else {}),
         )  # fmt: skip
         others = {one.check.name: one.kinds[one.codes[row]] for one in before}
         finding = finding_of(check, values, given, others)
@@ -273,4 +301,5 @@ _STEPS: Final[dict[type[Check], Callable[[Steps, Past, Sequence[Column], Memory]
     Limit: _limit,
     Rule: _rule,
     Table: _table,
+    Tree: _tree,
 }

@@ -87,8 +87,12 @@ CONDITIONS = [
 ]  # fmt: skip
 
 
-def ruleset_of(draw: random.Random, checks: int):
-    """Give a ruleset of random limits, rules and tables, some with memory, gates, priorities and suppression."""
+PLAIN = ("limit", "limit", "rule", "table")
+EVERY = (*PLAIN, "change", "stuck", "tree", "chart", "composite")
+
+
+def ruleset_of(draw: random.Random, checks: int, kinds: tuple[str, ...] = EVERY):
+    """Give a ruleset of random checks of these kinds, some with memory, gates, priorities and suppression."""
     parts = ['[ruleset]\nname = "r"\nversion = "1.0.0"\n']
     names = [f"c{i}" for i in range(checks)]
     # one condition that is info here and critical there would be refused as a contradiction
@@ -103,7 +107,7 @@ def ruleset_of(draw: random.Random, checks: int):
             common += f'suppressed_by = ["{draw.choice(names[:position])}"]\n'
         sure = f"confidence = {draw.choice([0.5, 0.75, 0.99])}\n" if draw.random() < 0.4 else ""
         delay = f"delay_s = {draw.choice([0, 0, 10, 20, 35])}\n"
-        match draw.choice(["limit", "limit", "rule", "table"]):
+        match draw.choice(kinds):
             case "limit":
                 value = draw.choice(EXPRESSIONS)
                 high = draw.choice([3.0, 5.0, 70.0, 80.0])
@@ -117,6 +121,32 @@ def ruleset_of(draw: random.Random, checks: int):
                 severity = draw.choice(severities)
                 parts.append(
                     f'[[rule]]\n{common}when = "{draw.choice(CONDITIONS)}"\nseverity = "{severity}"\n{delay}{sure}'
+                )
+            case "change":
+                parts.append(
+                    f'[[change]]\n{common}value = "oil_temperature"\nper = "minute"\nover_s = {draw.choice([0, 20])}\n'
+                    f"warning_up = {draw.choice([5, 20])}\ncritical_down = {draw.choice([10, 30])}\n{delay}{sure}"
+                )
+            case "stuck":
+                parts.append(
+                    f'[[stuck]]\n{common}value = "vibration"\nband = {draw.choice([0.0, 1.0])}\n'
+                    f'for_s = {draw.choice([10, 30])}\nseverity = "warning"\n'
+                )
+            case "tree":
+                parts.append(
+                    f'[[tree]]\n{common}[[tree.node]]\nname = "hot"\nwhen = "oil_temperature > 75.0"\nyes = "shaking"\n'
+                    'no = { severity = "info" }\n[[tree.node]]\nname = "shaking"\nwhen = "vibration > 4.0"\n'
+                    'yes = { severity = "critical", confidence = 0.8 }\nno = { status = "WARNING" }\n'
+                )
+            case "chart":
+                parts.append(
+                    f'[[chart]]\n{common}kind = "{draw.choice(["individuals", "ewma", "cusum"])}"\nvalue = "oil_temperature.mean"\n'
+                    'limits = { center = 65.0, sigma = 5.0, version = "1" }\n'
+                )
+            case "composite" if position > 1:
+                members = ", ".join(f'"{one}"' for one in names[: draw.randrange(2, position + 1)])
+                parts.append(
+                    f'[[composite]]\n{common}{draw.choice(["any", "all"])} = [{members}]\nseverity = "critical"\n{delay}'
                 )
             case _:
                 parts.append(
@@ -138,7 +168,7 @@ def told(test, row: int) -> tuple:
     return found.decision, found.severity, found.confidence, found.source, one.status, found.needs_human
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given_by(seed=st.integers(0, 2**32))
 def test_every_row_is_what_judge_says(seed):
     draw = random.Random(seed)
@@ -164,7 +194,7 @@ def test_a_ruleset_that_lived_through_history_says_what_it_would_have_said(seed)
     seen = windows(seed, 60)
     everything = load(
         '[ruleset]\nname = "all"\nversion = "1.0.0"\n'
-        + "".join(f'[[rule]]\nname = "e{i}"\nwhen = "({e}) > 1.0"\nseverity = "info"\n' for i, e in enumerate(EXPRESSIONS))
+        + "".join(f'[[rule]]\nname = "e{i}"\nwhen = "({e}) > 1.0"\nseverity = "info"\n' for i, e in enumerate((*EXPRESSIONS, "oil_temperature.count")))
         + "".join(f'[[rule]]\nname = "k{i}"\nwhen = "{e}"\nseverity = "info"\n' for i, e in enumerate(CONDITIONS)),
         ENVIRONMENT,
     )  # fmt: skip

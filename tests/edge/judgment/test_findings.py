@@ -24,7 +24,7 @@ def look(rules: Ruleset, seen, state: State | None = None) -> tuple[dict[str, Fi
     given_ = gather(rules, seen, memory=state)
     inputs, known = given_.inputs(rules)
     found = findings(rules, rules.program.run(inputs, known=known), given_)
-    held = {f.check.name: f.held for f in found if f.held != NOTHING}
+    held = {f.check.memory: f.held for f in found if f.held != NOTHING}
     after = State(at=seen.end, held=held)
     assert msgspec.json.decode(msgspec.json.encode(after), type=State) == after
     return {f.check.name: f for f in found}, after
@@ -39,6 +39,19 @@ def course(rules: Ruleset, oils, name: str, *, first: int = 0, state: State | No
         found, state = look(rules, seen, state)
         given_.append(found[name])
     return given_
+
+
+def test_a_check_that_became_another_kind_begins_anew():
+    """Its memory has another shape: a band of two values is no past of a rate."""
+    stuck = ruleset('[[stuck]]\nname = "oil"\nvalue = "oil_temperature"\nfor_s = 20\nseverity = "warning"\n')
+    change = ruleset('[[change]]\nname = "oil"\nvalue = "oil_temperature"\nwarning_up = 1\n')
+    state = None
+    for number in range(3):
+        _, state = look(stuck, window(number), state)
+    found, state = look(change, window(3), state)
+    assert found["oil"].level == "unknown"
+    found, state = look(stuck, window(4), look(change, window(3), state)[1])
+    assert found["oil"].level == "ok"
 
 
 # --- rate of change
@@ -110,7 +123,7 @@ def test_the_rate_is_that_of_two_values_of_the_past_and_memory_is_bounded(oils, 
             continue
         rates = [(oil - oils[number - back]) / back * 6 for back in (oldest, oldest + 1) if back <= number]
         assert any(value == pytest.approx(rate, abs=1e-6) for rate in rates)
-        assert len(state.held["c"].numbers) <= 66
+        assert len(state.held["change:c"].numbers) <= 66
 
 
 # --- stuck
