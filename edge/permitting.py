@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge.config import SiteFile
 from edge.connections import Modbus, OpcUa
 from edge.interlock import Interlock, compile_interlock
 from edge.permits import WriteEntry
-from edge.production import counters_of
 from edge.tags import Tag
-from models.expression import ExpressionError, window_environment
+from models.expression import Environment, ExpressionError
 from sync.settings import Document, Fault, nearest
 
 
@@ -24,8 +23,13 @@ class Permit:
     interlock: Interlock
 
 
-def bind_permits(document: Document, file: SiteFile, tags: Sequence[Tag]) -> tuple[dict[str, Permit], list[Fault]]:
-    """Give the permits by tag id, and what is wrong with [acting]."""
+def bind_permits(
+    document: Document, file: SiteFile, tags: Sequence[Tag], environments: Mapping[str, Environment]
+) -> tuple[dict[str, Permit], list[Fault]]:
+    """Give the permits by tag id, and what is wrong with [acting].
+
+    environments: work unit → what its expressions may name, for the lines that could be bound.
+    """
     faults = _table_faults(document, file)
     permits: dict[str, Permit] = {}
     by_id = {tag.id: tag for tag in tags}
@@ -45,7 +49,7 @@ def bind_permits(document: Document, file: SiteFile, tags: Sequence[Tag]) -> tup
             faults.append(document.fault((*where, "tag"), f"{entry.tag!r} has a permit already; one a tag"))
             continue
         found = [document.fault((*where, key), what) for key, what in _misfits(entry, tag, writing)]
-        interlock = _interlock(document, where, entry, [other for other in tags if other.work_unit == tag.work_unit])
+        interlock = _interlock(document, where, entry, environments[tag.work_unit])
         if isinstance(interlock, list):
             found += interlock
         elif not found:
@@ -104,9 +108,8 @@ def _misfits(entry: WriteEntry, tag: Tag, writing: Sequence[str]) -> list[tuple[
 
 
 def _interlock(
-    document: Document, where: tuple[str | int, ...], entry: WriteEntry, tags: Sequence[Tag]
+    document: Document, where: tuple[str | int, ...], entry: WriteEntry, environment: Environment
 ) -> Interlock | list[Fault]:
-    environment = window_environment({tag.spec.name: tag.spec.type for tag in tags}, counters_of(tags))
     try:
         interlock = compile_interlock(entry.interlock, environment, entry.fresh_s)
     except ExpressionError as error:

@@ -111,7 +111,9 @@ def load(path: Path) -> Site:
                 rulesets[line.work_unit] = _rules(document, i, line, path.parent, bound, derived)
             except ConfigError as error:
                 faults += error.faults
-    permits, wrong = bind_permits(document, file, tags)
+    permits, wrong = bind_permits(
+        document, file, tags, {work_unit: derived.environment for work_unit, derived in virtual.items()}
+    )
     faults += wrong
     if faults:
         raise ConfigError(faults)
