@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models import expression_pairs as pairs
 from models.expression_interpreter import INT_MIN, STRICT
 
 Mask = NDArray[np.bool_] | np.bool_ | None
@@ -170,25 +171,26 @@ def _rounded(values: Any) -> Any:
     return part + np.where(np.abs(values - part) >= 0.5, np.copysign(1.0, values), 0.0)
 
 
-def _row_by_row(name: str) -> Callable[..., Vector]:
-    """Make an operation that has no exact column form: each row is computed as the interpreter does it."""
+def _nearest(name: str, columns_of: Callable[..., pairs.Sure]) -> Callable[..., Vector]:
+    """Make a function whose nearest double is found for whole columns; where that is not certain, row by row."""
     function: Callable[..., float] = STRICT[name]
 
     def run(*numbers: Vector) -> Vector:
         mask = known(*numbers)
         *columns, which = np.broadcast_arrays(*[number.values for number in numbers], True if mask is None else mask)
-        result = np.full(which.shape, np.nan)
-        for at in np.flatnonzero(which).tolist():
+        columns = [np.atleast_1d(column) for column in columns]
+        result, sure = columns_of(*columns)
+        for at in np.flatnonzero(which & ~sure).tolist():
             try:
-                result.flat[at] = function(*[column.flat[at].item() for column in columns])
+                result[at] = function(*[column[at].item() for column in columns])
             except ArithmeticError:
-                continue  # stays NaN, and so unknown
-        return _finite(result, mask)
+                result[at] = np.nan  # and so unknown
+        return _finite(result.reshape(which.shape), mask)
 
     return run
 
 
-_any_power = _row_by_row("pow")
+_any_power = _nearest("pow", pairs.power)
 
 
 def _power(base: Vector, exponent: Vector) -> Vector:
@@ -285,9 +287,9 @@ OPERATIONS: Final[dict[str, Callable[..., Vector]]] = {
     "mul": _real(np.multiply),
     "div": _real(np.divide),
     "sqrt": _real(np.sqrt),
-    "ln": _row_by_row("ln"),
-    "log10": _row_by_row("log10"),
-    "exp": _row_by_row("exp"),
+    "ln": _nearest("ln", pairs.natural_log),
+    "log10": _nearest("log10", pairs.decimal_log),
+    "exp": _nearest("exp", pairs.exponential),
     "pow": _power,
     "floor": _whole(np.floor),
     "ceil": _whole(np.ceil),

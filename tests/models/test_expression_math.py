@@ -6,11 +6,13 @@ import decimal
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import expression_math as real
+from models import expression_pairs as pairs
 from models.expression import Environment, Indeterminate, Program, compile_expression
 from models.expression_checker import check
 from models.expression_interpreter import STRICT, evaluate
@@ -160,3 +162,43 @@ def test_true_is_no_number_and_a_whole_number_is_a_double():
         result = compile_expression(f"{name} + 1", environment).evaluate({name: True})
         assert isinstance(result, Indeterminate)
         assert result.causes[0].why == "wrong_type"
+
+
+COLUMNS_OF = [
+    (pairs.natural_log, real.natural_log, st.tuples(positive)),
+    (pairs.decimal_log, real.decimal_log, st.tuples(positive)),
+    (pairs.exponential, real.exponential, st.tuples(st.floats(-760, 720))),
+    (pairs.power, real.power, st.tuples(positive, st.floats(-50, 50))),
+    (pairs.power, real.power, st.tuples(st.floats(0.999, 1.001), st.floats(-1e5, 1e5))),
+    (pairs.power, real.power, st.tuples(st.integers(1, 300).map(float), st.integers(-70, 70).map(float))),
+]
+
+
+@pytest.mark.parametrize(("columns_of", "function", "arguments"), COLUMNS_OF)
+def test_what_columns_call_certain_is_the_nearest_double(columns_of, function, arguments):
+    @settings(max_examples=300, deadline=None)
+    @given(arguments)
+    def agrees(row):
+        with np.errstate(all="ignore"):
+            values, sure = columns_of(*[np.array([one]) for one in row])
+        if sure[0]:
+            assert function(*row) == values[0]
+
+    agrees()
+
+
+def test_nearly_every_row_is_certain():
+    numbers = np.linspace(0.01, 600.0, 20_000)
+    with np.errstate(all="ignore"):
+        for columns_of in (pairs.natural_log, pairs.decimal_log, pairs.exponential):
+            assert columns_of(numbers)[1].all()
+        assert pairs.power(numbers, np.full(20_000, 1.7))[1].all()
+
+
+def test_pairs_are_good_to_more_than_what_is_said_of_them():
+    numbers = np.concatenate([np.linspace(0.5, 2.0, 500), np.logspace(-290, 290, 500)])
+    with np.errstate(all="ignore"):
+        high, low = pairs._logarithm(numbers)
+    for number, *parts in zip(numbers.tolist(), high.tolist(), low.tolist(), strict=True):
+        exact = Fraction(FINE.ln(FINE.create_decimal_from_float(number)))
+        assert abs(sum(map(Fraction, parts)) - exact) < Fraction(pairs.ERROR) / 8 * (1 + abs(exact))
