@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from models.spc.constants import range_limits, s_limits
 from models.spc.limits import Limits
@@ -105,7 +105,7 @@ def advance(limits: Limits, design: Design, memory: Memory, point: Point) -> tup
     reach = span(design.rules)
     z = (*memory.z, here)[-reach:]
     signals = [_told(limits, one, point, count) for one in fired(design.rules, z)]
-    after: dict[str, Any] = {"count": count, "z": z[-(reach - 1) :] if reach > 1 else (), "value": point.value}
+    kept = z[-(reach - 1) :] if reach > 1 else ()
     if design.moving_range:
         signals += _moving_range(limits, memory, point, count)
     if point.spread is not None and point.size >= 2:
@@ -113,15 +113,12 @@ def advance(limits: Limits, design: Design, memory: Memory, point: Point) -> tup
     match limits.kind:
         case "ewma":
             average, variance, found = _ewma(limits, design, memory, point, count)
-            after |= {"ewma": average, "variance": variance}
-            signals = found + signals
+            after = Memory(count=count, z=kept, value=point.value, ewma=average, variance=variance)
         case "cusum":
-            sums, found = _cusum(design, memory, here, count)
-            after |= sums
-            signals = found + signals
+            after, found = _cusum(design, memory, here, Memory(count=count, z=kept, value=point.value))
         case _:
-            pass
-    return replace(memory, **after), tuple(signals)
+            after, found = Memory(count=count, z=kept, value=point.value), []
+    return after, tuple(found + signals)
 
 
 def series(limits: Limits, design: Design, points: Iterable[Point]) -> list[tuple[Memory, tuple[Signal, ...]]]:
@@ -186,24 +183,20 @@ def _ewma(
     return average, variance, [Signal(rule="ewma", side=side, value=average, line=line, first=1, points=(count,))]
 
 
-def _cusum(design: Design, memory: Memory, z: float, count: int) -> tuple[dict[str, float | int], list[Signal]]:
+def _cusum(design: Design, memory: Memory, z: float, after: Memory) -> tuple[Memory, list[Signal]]:
     """Step C⁺ = max(0, C⁺ + z - k) and C⁻ = max(0, C⁻ - z - k); beyond h they signal. Page (1954), tabular form."""
-    begun = memory.count > 0
-    sums: dict[str, float | int] = {}
-    signals: list[Signal] = []
-    sides: tuple[tuple[Side, float, float, int], ...] = (
-        ("high", z, memory.high, memory.high_run),
-        ("low", -z, memory.low, memory.low_run),
-    )
-    for side, step, before, run in sides:
-        total = max(0.0, (before if begun else design.head_start) + step - design.k)
-        length = run + 1 if total > 0 else 0
-        if total > design.h:
-            points = tuple(range(count - length + 1, count + 1))
-            signals.append(
-                Signal(rule="cusum", side=side, value=total, line=design.h, first=points[0], points=(points[0], count))
-            )
-            if design.restart:
-                total, length = 0.0, 0
-        sums |= {side: total, f"{side}_run": length}
-    return sums, signals
+    high, low = (memory.high, memory.low) if memory.count else (design.head_start, design.head_start)
+    high, high_run, above = _sum(design, high + z, memory.high_run, "high", after.count)
+    low, low_run, beneath = _sum(design, low - z, memory.low_run, "low", after.count)
+    return replace(after, high=high, low=low, high_run=high_run, low_run=low_run), above + beneath
+
+
+def _sum(design: Design, value: float, run: int, side: Side, count: int) -> tuple[float, int, list[Signal]]:
+    """Give one sum, how many points it has been above zero, and its signal."""
+    total = max(0.0, value - design.k)
+    length = run + 1 if total > 0 else 0
+    if not total > design.h:
+        return total, length, []
+    first = count - length + 1
+    signal = Signal(rule="cusum", side=side, value=total, line=design.h, first=first, points=(first, count))
+    return (0.0, 0, [signal]) if design.restart else (total, length, [signal])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 Side = Literal["low", "high"]
@@ -63,29 +64,36 @@ def _beyond(points: int, of: int, line: float) -> Test:
 
 def _trend(points: int) -> Test:
     def test(z: Sequence[float]) -> tuple[tuple[int, ...], Side | None] | None:
-        if len(z) < points:
+        if len(z) < points or z[-1] == z[-2]:
             return None
-        steps = [z[i + 1] - z[i] for i in range(len(z) - points, len(z) - 1)]
-        if all(step > 0 for step in steps):
-            return _run(points), "high"
-        return (_run(points), "low") if all(step < 0 for step in steps) else None
+        up = z[-1] > z[-2]
+        for i in range(len(z) - 2, len(z) - points, -1):  # the newest first: most series end early
+            if z[i] == z[i - 1] or (z[i] > z[i - 1]) != up:
+                return None
+        return _run(points), "high" if up else "low"
 
     return test
 
 
 def _alternating(points: int) -> Test:
     def test(z: Sequence[float]) -> tuple[tuple[int, ...], Side | None] | None:
-        if len(z) < points:
+        if len(z) < points or z[-1] == z[-2]:
             return None
-        up = [(z[i + 1] > z[i]) - (z[i + 1] < z[i]) for i in range(len(z) - points, len(z) - 1)]
-        return (_run(points), None) if all(up[i] * up[i + 1] < 0 for i in range(len(up) - 1)) else None
+        up = z[-1] > z[-2]
+        for i in range(len(z) - 2, len(z) - points, -1):
+            if z[i] == z[i - 1] or (z[i] > z[i - 1]) == up:
+                return None
+            up = not up
+        return _run(points), None
 
     return test
 
 
 def _all(points: int, holds: Callable[[float], bool]) -> Test:
     def test(z: Sequence[float]) -> tuple[tuple[int, ...], Side | None] | None:
-        return (_run(points), None) if len(z) >= points and all(map(holds, z[len(z) - points :])) else None
+        if len(z) < points or not holds(z[-1]):
+            return None
+        return (_run(points), None) if all(map(holds, z[len(z) - points :])) else None
 
     return test
 
@@ -118,7 +126,8 @@ USUAL: Final = ("nelson_1", "nelson_2", "nelson_5", "nelson_6")
 """On unless a chart says otherwise: all eight together alarm often (`run_length` says how often)."""
 
 
-def span(rules: Iterable[str]) -> int:
+@lru_cache(maxsize=1024)
+def span(rules: tuple[str, ...]) -> int:
     """Give how many points, the newest included, the rules look at; 1 for none."""
     return max((RULES[name].span for name in rules), default=1)
 
@@ -139,6 +148,6 @@ def fired(rules: Iterable[str], z: Sequence[float]) -> list[Fired]:
 
 def signals(rules: Sequence[str], z: Sequence[float]) -> dict[int, list[Fired]]:
     """Give position → the rules that its point completes, for a whole series."""
-    reach = span(rules)
+    reach = span(tuple(rules))
     each = {i: fired(rules, z[max(0, i + 1 - reach) : i + 1]) for i in range(len(z))}
     return {i: found for i, found in each.items() if found}
