@@ -187,6 +187,8 @@ def _version(about: Subject, version: Version) -> None:
     )  # fmt: skip
     _said(about, "says", text=fact.summary.get(about.language, ""))
     _why(about, version.comparison, version.missing)
+    if version.model == "not_held":
+        _said(about, "model_not_held")
 
 
 def _imagined(about: Subject, answer: WhatIf) -> None:
@@ -200,6 +202,8 @@ def _imagined(about: Subject, answer: WhatIf) -> None:
     _why(about, answer.comparison, answer.missing)
     if answer.model == "recorded":
         _said(about, "model_kept")
+    elif answer.model == "not_held":
+        _said(about, "model_not_held")
 
 
 def _why(about: Subject, comparison: Comparison, missing: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from edge.judgment.given import Given, recalled
-from edge.judgment.judge import Verdict, judge, judged
+from edge.judgment.judge import Verdict, asks_model, judge, judged
 from edge.judgment.names import LineNames, type_of
 from models.expression_checker import Const, Op, Slot, Typed, Value, ValueType
 from models.expression_interpreter import Why
@@ -21,6 +21,8 @@ from models.ruleset import Ruleset
 from models.ruleset_inputs import NS_PER_S, tag_of
 from sync.facts import Judged
 from sync.judgment import Scored
+
+ModelPart = Literal["none", "recorded", "recomputed", "not_held"]
 
 NOT_REPEATABLE: Final = ("deadline", "breaker_open", "no_model", "other_model", "retired", "models_off", "error")
 """How the failures begin that came of the moment, not of the inputs: a replay takes the recorded one as given."""
@@ -64,8 +66,9 @@ class Replayed:
     """Fields of the fact that are not the same."""
     missing: tuple[str, ...]
     """Inputs these rules read and the record does not hold."""
-    model: Literal["none", "recorded", "recomputed"]
-    """Where the model's answer comes from; `recorded` where no package is at hand, or it failed by the moment."""
+    model: ModelPart
+    """Where the model's answer comes from; `recorded` where no package is at hand, or it failed by the moment, `not_held`
+    where the policy asks one and the record holds neither an answer nor features."""
     model_exact: bool | None
     """Whether the recomputed answer is the recorded one; None when it was not recomputed."""
 
@@ -84,6 +87,8 @@ def judged_again(
 ) -> Replayed:
     """Judge what is given in the place of a recorded verdict. features: other ones than the model was given then."""
     scored, source, same = _scored(fact, bundle, features)
+    if scored is None and asks_model(bundle.ruleset, given):
+        source = "not_held"
     verdict = judge(bundle.ruleset, given, scored=scored)
     new = judged(verdict)
     # A verdict that came from the cache differs from a fresh one in saying so, and in nothing else.
@@ -110,7 +115,7 @@ def content(value: object) -> bytes:
 
 def _scored(
     fact: Judged, bundle: Bundle, features: Mapping[str, float | None] | None
-) -> tuple[Scored | None, Literal["none", "recorded", "recomputed"], bool | None]:
+) -> tuple[Scored | None, ModelPart, bool | None]:
     recorded = fact.ml
     if bundle.model is None or (recorded is None and features is None):
         return recorded, "none" if recorded is None else "recorded", None

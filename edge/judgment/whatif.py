@@ -87,7 +87,7 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[str]
     """Inputs these rules read and the record does not hold."""
     model: str
-    """none, recomputed or recorded: a recorded answer knows nothing of the change."""
+    """none, recomputed, not_held, or recorded: a recorded answer knows nothing of the change."""
 
 
 def result(fact: Judged) -> Result:

@@ -133,3 +133,30 @@ def test_a_day_that_was_tampered_with_does_not_come_out_the_same(day):
         assert "the file was changed" in told.stdout
     finally:
         rules.write_text(whole)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("policy", ["ml_fallback", "hybrid_weighted", "ml_only"])
+def test_verdicts_with_a_model_come_out_the_same_with_the_model_asked_again(tmp_path, policy):
+    """The package is taken from the archive by its hash, and its answer worked out from the recorded features."""
+    prepare(tmp_path)
+    package = ROOT / "models" / "library" / "filler_anomaly" / "filler_anomaly.tfm"
+    rules = tmp_path / "asking.toml"
+    text = (ROOT / "demo" / "rules" / "filler.toml").read_text("utf-8")
+    rules.write_text(text.replace('policy = "rule_only"', f'policy = "{policy}"\n[model]\nname = "filler_anomaly"\n'))
+    assert recorder(tmp_path, 2, rules, package, killed_at="edge.after_commit:6").returncode == -signal.SIGKILL
+    ended = recorder(tmp_path, 2, rules, package)
+    assert ended.returncode == 0, ended.stderr
+    told = triflow("day", "--site", tmp_path / "gw-opcua.toml", "--json")
+    assert told.returncode == 0, told.stdout + told.stderr
+    proof = json.loads(told.stdout)
+    assert proof["total"] == proof["exact"] == 719
+    assert proof["recomputed"] > 0
+    with open_replays(tmp_path / "gw-opcua") as replays:
+        fact = next(f for raw in replays.history.verdicts() if (f := json.loads(raw)).get("ml", {}).get("features"))
+    feature, value = next((name, value) for name, value in fact["ml"]["features"].items() if value is not None)
+    words = ["verdict", fact["verdict_id"], "--site", tmp_path / "gw-opcua.toml"]
+    told = triflow(*words, "--json", "--set", f"feature.{feature}={value + 1000}")
+    (answer,) = json.loads(told.stdout)["what_if"]
+    assert answer["model"] == "recomputed"
+    assert answer["modifications"][0]["name"] == f"feature.{feature}"

@@ -194,6 +194,12 @@ def test_a_feature_of_the_model_can_be_changed():
     assert [(m.name, m.before, m.after) for m in answer.modifications] == [("feature.x", 0.5, 3.0)]
 
 
+def test_a_model_that_was_not_asked_then_is_said_not_to_be_held():
+    (fact,) = record(rules(), [window()])
+    again = replay(fact, Bundle(ruleset=rules(ASKING), names=NAMES, model=Doubling()))
+    assert (again.model, again.fact.source) == ("not_held", "rule_fallback")
+
+
 def test_up_to_five_versions_at_once():
     (fact,) = record(rules(), [window(oil=68.0)])
     bundles = [Bundle(ruleset=rules(**{'"1.0.0"': f'"1.0.{n}"', "70": str(70 - n)}), names=NAMES) for n in range(1, 6)]
