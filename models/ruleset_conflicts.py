@@ -126,7 +126,7 @@ def conflicts(found: Sequence[Claim], reasoner: Reasoner, blame: Tell, warn: Tel
 
 def _same(found: Sequence[Claim], blame: Tell, warn: Tell) -> None:
     """Compare rules whose conditions come to the same regions."""
-    groups: dict[frozenset[frozenset[tuple[Typed, Values]]], list[Claim]] = {}
+    groups: dict[frozenset[frozenset[tuple[int, Values]]], list[Claim]] = {}
     for one in found:
         if one.alone:
             groups.setdefault(frozenset(frozenset(region.items()) for region in one.regions), []).append(one)

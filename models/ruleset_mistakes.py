@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from models.expression_checker import Const, Op, Slot, Typed
-from models.ruleset_reason import Words, hopeless
+from models.ruleset_reason import Folding, Words
 
 STATES: Final = (
     "UNDEFINED", "CLEARING", "STOPPED", "STARTING", "IDLE", "SUSPENDED", "EXECUTE", "STOPPING", "ABORTING", "ABORTED",
@@ -25,10 +25,11 @@ def domain(name: str) -> Words | None:
 
 def mistakes(tree: Typed, names: Sequence[str]) -> list[str]:
     """Give a sentence for each mistake, `problem; hint`. names: of the inputs, by place."""
+    folding = Folding()
     found = [
         f"{why}; guard it, as in b != 0.0 && a / b > 2.0"
         for part in parts(tree)
-        if isinstance(part, Op) and (why := _own(part)) is not None
+        if isinstance(part, Op) and (why := _own(part, folding)) is not None
     ]
     for part in parts(tree):
         for slot, word in _compared(part):
@@ -48,11 +49,11 @@ def parts(tree: Typed) -> Iterator[Typed]:
             yield from parts(argument)
 
 
-def _own(tree: Op) -> str | None:
+def _own(tree: Op, folding: Folding) -> str | None:
     """Say why a part has no value, where its arguments are not already to blame."""
-    if any(hopeless(argument) is not None for argument in tree.arguments):
+    if any(folding.hopeless(argument) is not None for argument in tree.arguments):
         return None
-    return hopeless(tree)
+    return folding.hopeless(tree)
 
 
 def _texts(name: str) -> tuple[str, ...] | None:

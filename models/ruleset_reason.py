@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from models.expression_checker import NUMBERS, Const, Op, Slot, Typed, Value
 from models.expression_interpreter import Indeterminate, evaluate
 
 MAX_REGIONS: Final = 400
-"""Beyond, the question is left open."""
+MAX_STEPS: Final = 1_000_000
+"""Beyond this many regions of one condition, or comparisons in all, a question is left open."""
 
 Span = tuple[float, bool, float, bool]
 """From, with it?, to, with it?"""
@@ -31,8 +32,18 @@ class Numbers:
 
     def both(self, other: Numbers) -> Numbers:
         """Give what lies in both."""
-        found = [_overlap(a, b) for a in self.spans for b in other.spans]
-        return Numbers(tuple(sorted(span for span in found if span is not None)))
+        found: list[Span] = []
+        mine, theirs = iter(self.spans), iter(other.spans)
+        a, b = next(mine, None), next(theirs, None)
+        while a is not None and b is not None:
+            span = _overlap(a, b)
+            if span is not None:
+                found.append(span)
+            if (a[2], a[3]) < (b[2], b[3]):
+                a = next(mine, None)
+            else:
+                b = next(theirs, None)
+        return Numbers(tuple(found))
 
     def other(self) -> Numbers:
         """Give all numbers that are not in it."""
@@ -89,7 +100,8 @@ class Words:
 
 
 Values = Numbers | Words
-Region = Mapping[Typed, Values]
+Region = Mapping[int, Values]
+"""Number of a term (`Reasoner.terms`) → its values."""
 TRUTH: Final = {True: Words(frozenset([True])), False: Words(frozenset([False]))}
 _BOTH: Final = Words(frozenset([True, False]))
 _FLIPPED: Final = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le", "eq": "eq", "ne": "ne"}
@@ -102,16 +114,37 @@ class OpenError(Exception):
     """Too many cases to tell."""
 
 
-@dataclass(frozen=True, slots=True)
 class Reasoner:
-    """Knows which values some inputs can have at all."""
+    """Knows which values some inputs can have at all, and what it has found of the conditions it was asked about.
 
-    domains: Mapping[int, Values]
-    """Place of an input → its values; any others may have all."""
+    Every tree is looked at once: its regions are kept, and so is which parts are constant.
+    """
+
+    def __init__(self, domains: Mapping[int, Values]) -> None:
+        """domains: place of an input → its values; any others may have all."""
+        self.domains = domains
+        self.terms: list[Typed] = []
+        """Number of a term, as regions name it → the term."""
+        self._numbers: dict[Typed, int] = {}
+        self._known: dict[tuple[int, bool], list[Region] | None] = {}
+        """None = open."""
+        self._folding = Folding()
+        self._steps = 0
 
     def regions(self, tree: Typed, want: bool = True) -> list[Region]:
         """Give regions that cover all cases in which a condition is true (or false). Raises OpenError."""
-        constant = folded(tree)
+        key = (id(tree), want)
+        if key not in self._known:
+            self._folding.kept[id(tree)] = tree  # so that its id stays its own
+            self._known[key] = None
+            self._known[key] = self._regions(tree, want)
+        found = self._known[key]
+        if found is None:
+            raise OpenError
+        return found
+
+    def _regions(self, tree: Typed, want: bool) -> list[Region]:
+        constant = self._folding.folded(tree)
         if constant is not None:
             return [{}] if constant is want else []
         match tree:
@@ -120,17 +153,19 @@ class Reasoner:
             case Op(name="and" | "or" as name) if (name == "and") is want:
                 return self.together([(argument, want) for argument in tree.arguments])
             case Op(name="and" | "or"):
-                return _joined(region for argument in tree.arguments for region in self.regions(argument, want))
+                return self._joined(region for argument in tree.arguments for region in self.regions(argument, want))
             case Op(name="if", arguments=(condition, yes, no)):
-                return _joined(
+                return self._joined(
                     [*self.together([(condition, True), (yes, want)]), *self.together([(condition, False), (no, want)])]
                 )
             case _:
-                if hopeless(tree) is not None:
+                if self._folding.hopeless(tree) is not None:
                     return []
-                found = _literal(tree)
-                term, values = (tree, TRUTH[True]) if found is None else found
-                return self._held([{}], [{term: values if want else values.other()}])
+                term, values = _literal(tree, self._folding) or (tree, TRUTH[True])
+                number = self._numbers.setdefault(term, len(self.terms))
+                if number == len(self.terms):
+                    self.terms.append(term)
+                return self._held([{}], [{number: values if want else values.other()}])
 
     def together(self, wanted: Iterable[tuple[Typed, bool]]) -> list[Region]:
         """Give regions that cover all cases in which all these conditions are as wanted. Raises OpenError."""
@@ -149,20 +184,42 @@ class Reasoner:
             return True
 
     def meet(self, one: Sequence[Region], other: Sequence[Region]) -> bool:
-        """Tell whether two conditions, given as their regions, can hold at once."""
-        return any(self._intersected(a, b) is not None for a in one for b in other)
+        """Tell whether two conditions, given as their regions, can hold at once; false when that is left open."""
+        try:
+            return any(self._intersected(a, b) is not None for a in one for b in other)
+        except OpenError:
+            return False
 
     def _held(self, left: Sequence[Region], right: Sequence[Region]) -> list[Region]:
-        return _joined(region for a in left for b in right if (region := self._intersected(a, b)) is not None)
+        return self._joined(region for a in left for b in right if (region := self._intersected(a, b)) is not None)
+
+    def _spend(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MAX_STEPS:
+            raise OpenError
+
+    def _joined(self, regions: Iterable[Region]) -> list[Region]:
+        """Give the regions without those that lie within others."""
+        found: list[Region] = []
+        for region in regions:
+            self._spend(sum(_size(known) for known in found) + len(found) * _size(region))
+            if any(contains(known, region) for known in found):
+                continue
+            found = [known for known in found if not contains(region, known)]
+            found.append(region)
+            if len(found) > MAX_REGIONS:
+                raise OpenError
+        return found
 
     def _intersected(self, a: Region, b: Region) -> Region | None:
-        found: dict[Typed, Values] = dict(a)
-        for term, values in b.items():
-            known = found.get(term) or self._all(term)
+        self._spend(_size(a) + _size(b))
+        found: dict[int, Values] = dict(a)
+        for number, values in b.items():
+            known = found.get(number) or self._all(self.terms[number])
             both = values if known is None else _both(known, values)
             if not both:
                 return None
-            found[term] = both
+            found[number] = both
         return found
 
     def _all(self, term: Typed) -> Values | None:
@@ -171,11 +228,42 @@ class Reasoner:
         return _BOTH if term.type == "bool" else None
 
 
-def folded(tree: Typed) -> Value | Indeterminate | None:
-    """Give the value of a part without inputs (Indeterminate when it has none); None when it has inputs."""
-    if isinstance(tree, Const):
-        return tree.value
-    return None if slots_of(tree) else evaluate(tree, ())
+@dataclass(slots=True)
+class Folding:
+    """What parts of trees come to when no input is known. Every part is looked at once."""
+
+    kept: dict[int, Typed] = field(default_factory=dict[int, Typed])
+    """By id, so that no other tree gets it while this is in use."""
+    constants: dict[int, Value | Indeterminate | None] = field(default_factory=dict[int, Value | Indeterminate | None])
+    whys: dict[int, str | None] = field(default_factory=dict[int, str | None])
+
+    def folded(self, tree: Typed) -> Value | Indeterminate | None:
+        """Give the value of a part without inputs (Indeterminate when it has none); None when it has inputs."""
+        if isinstance(tree, Const):
+            return tree.value
+        if isinstance(tree, Slot):
+            return None
+        if id(tree) not in self.constants:
+            self.kept[id(tree)] = tree
+            parts = [self.folded(argument) for argument in tree.arguments]
+            self.constants[id(tree)] = None if any(part is None for part in parts) else evaluate(tree, ())
+        return self.constants[id(tree)]
+
+    def hopeless(self, tree: Typed) -> str | None:
+        """Say why a part that needs all its arguments never has a value; None when it may have one."""
+        if not isinstance(tree, Op) or tree.name in _LAZY:
+            return None
+        if id(tree) not in self.whys:
+            self.kept[id(tree)] = tree
+            self.whys[id(tree)] = self._why(tree)
+        return self.whys[id(tree)]
+
+    def _why(self, tree: Op) -> str | None:
+        if tree.name in {"div", "idiv", "imod"} and _is_zero(self.folded(tree.arguments[1])):
+            return "divides by zero, always"
+        if isinstance(self.folded(tree), Indeterminate):
+            return "never has a value"
+        return next((why for argument in tree.arguments if (why := self.hopeless(argument)) is not None), None)
 
 
 def slots_of(tree: Typed) -> list[int]:
@@ -189,17 +277,6 @@ def slots_of(tree: Typed) -> list[int]:
             return []
 
 
-def hopeless(tree: Typed) -> str | None:
-    """Say why a part that needs all its arguments never has a value; None when it may have one."""
-    if not isinstance(tree, Op) or tree.name in _LAZY:
-        return None
-    if tree.name in {"div", "idiv", "imod"} and _is_zero(folded(tree.arguments[1])):
-        return "divides by zero, always"
-    if isinstance(folded(tree), Indeterminate):
-        return "never has a value"
-    return next((why for argument in tree.arguments if (why := hopeless(argument)) is not None), None)
-
-
 def contains(outer: Region, inner: Region) -> bool:
     """Tell whether all of a region lies within another."""
     return all(term in inner and _within(inner[term], values) for term, values in outer.items())
@@ -209,22 +286,22 @@ def _is_zero(value: Value | Indeterminate | None) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == 0
 
 
-def _literal(tree: Typed) -> tuple[Typed, Values] | None:
+def _literal(tree: Typed, folding: Folding) -> tuple[Typed, Values] | None:
     """Give the term and the values for which a comparison with constants is true; None for any other condition."""
     if not isinstance(tree, Op):
         return None
     if tree.name in _FLIPPED:
         left, right = tree.arguments
-        name, bound = tree.name, folded(right)
+        name, bound = tree.name, folding.folded(right)
         if bound is None:
-            left, name, bound = right, _FLIPPED[name], folded(left)
-        if bound is None or isinstance(bound, Indeterminate) or folded(left) is not None:
+            left, name, bound = right, _FLIPPED[name], folding.folded(left)
+        if bound is None or isinstance(bound, Indeterminate) or folding.folded(left) is not None:
             return None
         values = _compared(name, bound, left)
         return None if values is None else (left, values)
     if tree.name == "in":
         subject, *items = tree.arguments
-        members = [folded(item) for item in items]
+        members = [folding.folded(item) for item in items]
         if any(member is None or isinstance(member, Indeterminate) for member in members):
             return None
         if subject.type in NUMBERS:
@@ -250,17 +327,8 @@ def _compared(name: str, bound: Value, subject: Typed) -> Values | None:
     return None  # the order of texts
 
 
-def _joined(regions: Iterable[Region]) -> list[Region]:
-    """Give the regions without those that lie within others."""
-    found: list[Region] = []
-    for region in regions:
-        if any(contains(known, region) for known in found):
-            continue
-        found = [known for known in found if not contains(region, known)]
-        found.append(region)
-        if len(found) > MAX_REGIONS:
-            raise OpenError
-    return found
+def _size(region: Region) -> int:
+    return sum(len(values.spans) if isinstance(values, Numbers) else 1 for values in region.values())
 
 
 def _both(a: Values, b: Values) -> Values:

@@ -133,9 +133,9 @@ class Review:
             return
         seen: set[str] = set()
         for region in left:
-            for term, values in region.items():
+            for number, values in region.items():
                 hole = _hole(values)
-                if hole is not None and (told := f"{self._term(one, term)} {hole}") not in seen:
+                if hole is not None and (told := f"{self._term(one, number)} {hole}") not in seen:
                     seen.add(told)
                     self.warn(
                         (*one.path, "row"), _where(one), f"no row answers for {told}", "close the hole between the rows"
@@ -203,11 +203,12 @@ class Review:
         return None if low is None and high is None else (low, high)
 
     def _described(self, one: Made, region: Region) -> str:
-        told = [f"{self._term(one, term)} {values}" for term, values in region.items()]
+        told = [f"{self._term(one, number)} {values}" for number, values in region.items()]
         return " and ".join(told) or "any input"
 
-    def _term(self, one: Made, term: Typed) -> str:
+    def _term(self, one: Made, number: int) -> str:
         """Give the name of a term as the table's author knows it."""
+        term = self.reasoner.terms[number]
         if isinstance(one.check, Table):
             for name, tree in one.check.inputs.items():
                 if tree == term:

@@ -163,7 +163,7 @@ _VALUES = st.recursive(
         st.booleans(),
         st.integers(-(10**15), 10**15),
         st.floats(allow_nan=False, allow_infinity=False),
-        st.text(max_size=12),
+        _TEXT,
     ),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(_TEXT, inner, max_size=4)),
     max_leaves=12,
