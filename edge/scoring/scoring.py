@@ -70,6 +70,11 @@ class Scoring:
                 found.append(state)
         return found
 
+    def digests(self) -> set[str]:
+        """Give the packages that must stay on disk: what runs, and what can be gone back to."""
+        every = (one for kept in self._records.values() for one in (kept.active, *kept.previous) if one is not None)
+        return {one.sha256 for one in every}
+
     async def run(self) -> None:
         """Start what is to run, take orders, watch drift, tell of breakers; until cancelled. Raises StoreError."""
         async with asyncio.TaskGroup() as tasks:

@@ -1,10 +1,10 @@
 """The process of one package, seen from the gateway: one row at a time, with a deadline, and ended when it hangs.
 
-Why a process and not a thread (measured on two busy cores, a 100-tree model of 6 µs, `bench`): a run inside one long
-operator cannot be ended in a thread, and a parser or kernel that falls over takes the process it is in; that must not
-be the gateway. It is no dearer: a thread shares the interpreter's lock with the readings, so an answer cost 181 µs of
-the gateway's CPU and came after 113 µs (p50) and 401 µs (p99), and with the loop at work after 12 ms (p99); a process
-cost 84 µs, 90 µs (p50), and 4.5 ms with the loop at work. The price is memory: 31 MB of its own per package.
+Why a process and not a thread: a run inside one long operator cannot be ended in a thread, and a kernel that falls over
+takes the process it is in; that must not be the gateway. It is no dearer: a thread shares the interpreter's lock with
+the readings. Measured side by side, a 100-tree model of 6 µs, both cores busy with other work, four rounds: an answer
+took 72 to 103 µs through a process and 67 to 115 µs through a thread (p50), and with a quarter of the loop at work 4.1 to
+8.5 ms against 5.6 to 11.4 ms (p99); of the gateway's CPU 84 µs against 181 µs. The price is memory: 31 MB per package.
 """
 
 from __future__ import annotations

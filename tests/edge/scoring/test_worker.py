@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -134,3 +135,42 @@ async def test_many_lines_share_one_process(tmp_path):
         said = await asyncio.gather(*(worker.ask(row(load), HARD_S) for load in loads))
         assert [np.float32(s.reply.outputs["worn"]) for s in said] == [np.float32(load) for load in loads]
         assert worker.starts == 1
+
+
+OWNER = """
+import asyncio, sys
+from pathlib import Path
+import numpy as np
+from edge.scoring.worker import Worker
+from sync.clock import WallClock
+
+async def main():
+    worker = Worker(Path(sys.argv[1]), sys.argv[2], WallClock())
+    task = asyncio.create_task(worker.run())
+    await worker.started()
+    asking = asyncio.create_task(worker.ask(np.array([[0.81]], np.float32), 0.4))
+    await asyncio.sleep(0.1)
+    print(worker.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_gateway_that_is_killed_while_its_model_hangs_leaves_no_process(tmp_path):
+    content = moody.package()
+    (tmp_path / "package").write_bytes(content)
+    words = ["-c", OWNER, str(tmp_path / "package"), hashlib.sha256(content).hexdigest()]
+    gateway = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.PIPE)
+    assert gateway.stdout is not None
+    pid = int(await gateway.stdout.readline())
+    gateway.kill()
+    await gateway.wait()
+
+    def gone() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+        except OSError:
+            return True
+
+    await until(gone, "the model's process ends with it", 5.0)
