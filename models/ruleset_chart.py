@@ -74,7 +74,8 @@ class ChartEntry(Entry):
     spread_kind: SpreadKind = "stddev"
     limits: Annotated[list[LimitsEntry], Field(min_length=1)]
     rules: list[str] | None = None
-    moving_range: bool = True
+    moving_range: bool = False
+    """Also hold neighbouring points against each other: one false alarm in about 110 points more."""
     weight: Annotated[float, Field(gt=0, le=1, alias="lambda")] = WEIGHT
     width: Annotated[float, Field(gt=0, le=10)] = WIDTH
     steady: bool = False

@@ -25,7 +25,7 @@ from models.spc import RULES, USUAL, Kind, Limits, LimitsError
 from models.spc.chart import WEIGHT, WIDTH, H, K
 from models.spc.limits import VARIABLES
 from models.spc.phase1 import MIN_POINTS, Estimate, PhaseOneError, counts, individuals, subgroups
-from models.spc.run_length import RunLength, cusum, ewma, shewhart
+from models.spc.run_length import RunLength, cusum, ewma, shewhart, spread_rate
 
 NO_LIMITS: Final = 2
 SHIFT: Final = 1.0
@@ -111,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         "--minimum", type=_positive, default=MIN_POINTS, metavar="N", help=f"fewest points; {MIN_POINTS}"
     )
     parser.add_argument("--rules", metavar="LIST", help="nelson_1,nelson_2,…, nelson, western_electric or usual")
+    parser.add_argument("--moving-range", action="store_true", help="reckon with the limit of the moving range, too")
     parser.add_argument("--lambda", dest="weight", type=float, default=WEIGHT, help="of an EWMA")
     parser.add_argument("--width", type=float, default=WIDTH, help="of an EWMA, in its σ")
     parser.add_argument("--steady", action="store_true", help="an EWMA with its final limits from the first point on")
@@ -236,9 +237,14 @@ def _run(arguments: argparse.Namespace, rules: tuple[str, ...]) -> _Run | None:
             )
             return _Run(rules=("cusum",), nothing=nothing, shifted=shifted)
         case _:
-            if not rules:
+            moving = bool(arguments.moving_range) and arguments.kind == "individuals"
+            if not rules and not moving:
                 return None
-            return _Run(rules=rules, nothing=shewhart(rules), shifted=shewhart(rules, SHIFT))
+            return _Run(
+                rules=(*rules, "moving_range") if moving else rules,
+                nothing=shewhart(rules, moving_range=moving),
+                shifted=shewhart(rules, SHIFT, moving_range=moving),
+            )
 
 
 # --- telling
@@ -279,6 +285,8 @@ def _tell(arguments: argparse.Namespace, language: Language, result: _Result) ->
         if arguments.window_s:
             lasts = say("spc.lasts", language, {"every_s": round(run.nothing.arl * arguments.window_s)})
         told("spc.alarms", rules=", ".join(run.rules), arl=f"{run.nothing.arl:.1f}", error=error, lasts=lasts)
+        if limits.kind == "xbar" and arguments.spread_kind == "stddev":
+            told("spc.spread_alarms", arl=f"{1 / spread_rate(round(size)):.1f}")
         told("spc.shift", shift=f"{SHIFT:g}", arl=f"{run.shifted.arl:.1f}")
     told("spc.paste")
     print(_toml(limits, arguments.product))

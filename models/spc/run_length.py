@@ -19,7 +19,8 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.spc.constants import below
+from models.spc.constants import below, range_limits, s_limits
+from models.spc.distributions import chi_square_below
 from models.spc.rules import RULES
 
 SERIES: Final = 20_000
@@ -42,13 +43,23 @@ class RunLength:
         return 1 / self.arl
 
 
-def shewhart(rules: Sequence[str], shift: float = 0.0) -> RunLength:
-    """Give the ARL of a set of rules when the mean lies `shift` σ from the centre. ValueError without rules."""
-    if not rules:
+def shewhart(rules: Sequence[str], shift: float = 0.0, *, moving_range: bool = False) -> RunLength:
+    """Give the ARL of a set of rules when the mean lies `shift` σ from the centre. ValueError without rules.
+
+    moving_range: with the limit of the moving range beside the rules; then it is simulated.
+    """
+    if not rules and not moving_range:
         raise ValueError("no rules: such a chart never signals")
-    if all(RULES[name].zones for name in rules):
+    if not moving_range and all(RULES[name].zones for name in rules):
         return RunLength(_chain(tuple(rules), shift), 0.0)
-    return simulated(rules, shift)
+    return simulated(rules, shift, moving_range=moving_range)
+
+
+def spread_rate(size: int) -> float:
+    """Give the share of subgroups whose s lies beyond B5 σ or B6 σ though σ is the old one: exact, by chi-square."""
+    lower, _, upper = s_limits(size, 1.0)
+    degrees = size - 1
+    return chi_square_below(degrees * lower**2, degrees) + 1 - chi_square_below(degrees * upper**2, degrees)
 
 
 # --- exact: a chain of zones
@@ -143,10 +154,11 @@ def _trimmed(points: tuple[int, ...], span: int, needed: int) -> tuple[int, ...]
 # --- simulated
 
 
-def simulated(rules: Sequence[str], shift: float = 0.0) -> RunLength:
+def simulated(rules: Sequence[str], shift: float = 0.0, *, moving_range: bool = False) -> RunLength:
     """Give the ARL by running many series at once until each has signalled: for sets with Nelson 3 or 4, and as a check."""
     draw = np.random.default_rng(SEED)
-    reach = max(RULES[name].span for name in rules)
+    reach = max([2, *(RULES[name].span for name in rules)])
+    widest = range_limits(2, 1.0)[2] if moving_range else np.inf
     history: NDArray[np.float64] = np.full((SERIES, reach), np.nan)
     total, square, step = 0.0, 0.0, 0
     while len(history) and step < LONGEST:
@@ -155,6 +167,7 @@ def simulated(rules: Sequence[str], shift: float = 0.0) -> RunLength:
         alarm = np.zeros(len(history), dtype=bool)
         for name in rules:
             alarm |= _columns(name, history)
+        alarm |= np.abs(history[:, -1] - history[:, -2]) > widest
         number = int(alarm.sum())
         total += number * step
         square += number * step * step

@@ -200,8 +200,9 @@ values = st.lists(st.floats(min_value=54, max_value=66), min_size=1, max_size=25
 @settings(max_examples=40, deadline=None)
 @given(values, st.sampled_from(["individuals", "ewma", "cusum"]))
 def test_windows_one_by_one_are_the_series_at_once(found, kind):
+    more = "moving_range = true\n" if kind == "individuals" else ""
     rules = ruleset(
-        f'[[chart]]\nname = "oil"\nkind = "{kind}"\nvalue = "oil_temperature.last"\nrules = "nelson"\n{LIMITS}'
+        f'[[chart]]\nname = "oil"\nkind = "{kind}"\nvalue = "oil_temperature.last"\nrules = "nelson"\n{more}{LIMITS}'
     )
     verdicts = run(rules, [window(i, oil=value) for i, value in enumerate(found)])
     design = Design(rules=NELSON, moving_range=kind == "individuals")

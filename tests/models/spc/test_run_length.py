@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.spc import NELSON, USUAL, WESTERN_ELECTRIC
-from models.spc.run_length import cusum, ewma, shewhart, simulated
+from models.spc.run_length import cusum, ewma, shewhart, simulated, spread_rate
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,15 @@ def test_an_ewma_of_weight_one_is_a_shewhart_chart():
 def test_no_rules_never_signal():
     with pytest.raises(ValueError, match="never"):
         shewhart([])
+
+
+def test_a_moving_range_and_a_spread_alarm_by_themselves():
+    """P(|x - y| > 3.686 σ) = P(|z| > 2.606) = 0.0092, and neighbouring ranges come in pairs; the chance of an s of 5 values
+    beyond B6 σ is 0.0039 (chi-square).
+    """
+    alone = shewhart([], moving_range=True)
+    assert 100 < alone.arl < 150
+    both = shewhart(USUAL, moving_range=True)
+    assert both.arl < shewhart(USUAL).arl
+    assert both.error > 0
+    assert spread_rate(5) == pytest.approx(0.0039, abs=5e-5)
