@@ -26,6 +26,15 @@ Texts = Mapping[str, str]
 Side = Literal["low", "high"]
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What an action would write to the machine."""
+
+    tag: str
+    """Bare name of a tag of the line."""
+    value: float | bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """A recommendation."""
@@ -36,6 +45,7 @@ class Action:
     on: Severity
     """Recommended from this severity on."""
     text: Texts
+    write: Write | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from models.expression import Environment, ExpressionError, ValueType, unit_misfit, unit_of
+from models.expression import RESERVED, Environment, ExpressionError, ValueType, unit_misfit, unit_of
 from models.expression_checker import Const, Op, Slot, Typed, check
 from models.expression_parser import Node, parse
-from models.ruleset import Action, Limit, Outcome, Rule, Side, Texts, Threshold
-from models.ruleset_file import ActionEntry, Entry, LimitEntry, Message, OutcomeEntry, RuleEntry, Severity
+from models.ruleset import Action, Limit, Outcome, Rule, Side, Texts, Threshold, Write
+from models.ruleset_file import ActionEntry, Entry, LimitEntry, Message, OutcomeEntry, RuleEntry, Severity, WriteEntry
 from models.ruleset_file import severity_of as meant_by
 from models.ruleset_inputs import NS_PER_S, tag_of
 from models.ruleset_mistakes import mistakes
@@ -75,6 +75,15 @@ class Compiler:
         misfit = unit_misfit(text, unit, self.environment)
         if misfit is not None:
             self.blame((*path, "unit"), misfit)
+
+    def writable(self, path: Path, write: WriteEntry) -> None:
+        """Tell that a write names no tag of the line, or a value that is none for it. path: of the write."""
+        kind = self.environment.types.get(write.tag)
+        if kind is None or write.tag in RESERVED:
+            hint = self.environment.nearest(write.tag)
+            self.blame((*path, "tag"), f"there is no tag {write.tag!r}" + (f"; {hint}" if hint else ""))
+        elif kind == "string" or (kind == "bool") != isinstance(write.value, bool):
+            self.blame((*path, "value"), f"{write.tag} is {kind}, and the value is {write.value!r}")
 
     def gate(self, entry: Entry, path: Path) -> Typed | bool | None:
         """Give the condition `only_when`; None without one, False after its faults were told."""
@@ -205,6 +214,7 @@ def actions(entries: list[ActionEntry]) -> tuple[Action, ...]:
             target=entry.target,
             on=entry.on,
             text={"ko": entry.ko or entry.en or "", "en": entry.en or entry.ko or ""},
+            write=None if entry.write is None else Write(entry.write.tag, entry.write.value),
         )
         for entry in entries
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import string
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal, Self, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from models.policy import RULES_ALONE, Policy, PolicySettings
 
 Severity = Literal["info", "warning", "critical"]
 ActionType = Literal["alert", "stop", "inspect", "ticket", "workflow", "continue"]
+ACTION_TYPES: Final = get_args(ActionType)
 Priority = Literal["immediate", "high", "medium", "low"]
 
 PLACEHOLDERS: Final = (
@@ -82,15 +84,33 @@ class Message(Text):
         return value
 
 
+class WriteEntry(Model):
+    """What an action would write, where one may: a plain value into a tag of the line."""
+
+    tag: Name
+    value: bool | Number
+
+
 class ActionEntry(Model):
     """What is recommended; nothing here acts."""
 
-    action_type: ActionType
+    write: WriteEntry | None = None
+    """Asks that a value be written to the machine; whether it is, trust, mode and permits decide."""
+    action_type: Name
+    """One of ActionType, or (of an action that writes) any word of the plant's own."""
     priority: Priority = "medium"
     target: str | None = None
     on: Literal["warning", "critical"] = "warning"
     ko: str | None = None
     en: str | None = None
+
+    @field_validator("action_type")
+    @classmethod
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        if value not in ACTION_TYPES and info.data.get("write") is None:
+            known = ", ".join(repr(name) for name in ACTION_TYPES)
+            raise ValueError(f"input should be {known}, not {value!r}; another word needs write = {{ tag, value }}")
+        return value
 
     @model_validator(mode="after")
     def _said(self) -> ActionEntry:
@@ -292,6 +312,18 @@ def model_at(model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseMo
             named = {field.alias or name: field for name, field in zip(found.model_fields, fields, strict=True)}
             found = _model_in(named[part].annotation) if part in named else None
     return found
+
+
+def writes_of(found: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], WriteEntry]]:
+    """Give every write of an entry, also of its rows and leaves, with its place below the entry."""
+    if isinstance(found, WriteEntry):
+        yield path, found
+    elif isinstance(found, BaseModel):
+        for name, field in type(found).model_fields.items():
+            yield from writes_of(getattr(found, name), (*path, field.alias or name))
+    elif isinstance(found, list):
+        for position, item in enumerate(cast("list[Any]", found)):
+            yield from writes_of(item, (*path, position))
 
 
 def keys_of(model: type[BaseModel]) -> frozenset[str]:

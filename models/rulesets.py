@@ -22,7 +22,7 @@ from models.expression import Environment, ExpressionError, Program
 from models.ruleset import Action, AnyCheck, Check, Limit, Outcome, Results, Rule, Ruleset, Table, Threshold
 from models.ruleset_compile import Compiler, probe
 from models.ruleset_fault import RulesetError, RulesetFault, RulesetWarning
-from models.ruleset_file import Head, ModelEntry, keys_of, model_at
+from models.ruleset_file import Head, ModelEntry, keys_of, model_at, writes_of
 from models.ruleset_inputs import reader, tag_of
 from models.ruleset_kinds import KINDS, Kind
 from models.ruleset_links import Made, linked
@@ -239,6 +239,8 @@ class _Reading:
             if isinstance(raw, dict):
                 probe(self.compiler, path, cast("dict[str, Any]", raw))
             return None
+        for below, write in writes_of(entry):
+            self.compiler.writable((*path, *below), write)
         check = kind.build(self.compiler, entry, path)
         return None if check is None else Made(check, entry, path)
 

@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("edge.commands.rules_check", "check a ruleset: form, names, types, contradictions, what can never answer"),
     "test": ("edge.commands.rules_test", "judge the windows of a file of cases and compare with what it expects"),
     "explain": ("edge.commands.rules_explain", "say a ruleset in plain sentences; with a window, its verdict and the way to it"),
+    "limits": ("edge.commands.rules_limits", "work out the limits of control charts from history (phase I)"),
 }  # fmt: skip
 """Word → its module (with `main(argv) -> int`) and what it does. `triflow rules WORD …`."""
 

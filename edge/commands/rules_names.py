@@ -148,6 +148,8 @@ def _expressions(found: Any, key: str = "") -> Iterator[tuple[str, ValueType | N
             yield value, "bool"
         elif (name == "value" and "inputs" not in table and isinstance(value, str)) or key == "inputs":
             yield str(value), None
+        elif key == "write" and name == "tag":
+            yield str(value), "bool" if isinstance(table.get("value"), bool) else None
         elif not (key == "row" and name == "when"):
             yield from _expressions(value, name)
     if isinstance(inputs, Mapping):

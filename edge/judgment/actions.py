@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from edge.judgment.findings import Finding
 from models.ruleset import Action
 
@@ -37,4 +39,7 @@ def _told(action: Action) -> dict[str, str]:
     told = {"action_type": action.action_type, "priority": action.priority, **action.text}
     if action.target is not None:
         told["target"] = action.target
+    if action.write is not None:
+        told["tag"] = action.write.tag
+        told["value"] = msgspec.json.encode(action.write.value).decode()
     return told

@@ -12,6 +12,7 @@ from models.expression import window_environment
 from models.expression_checker import check
 from models.expression_interpreter import Cause, Indeterminate, evaluate
 from models.expression_parser import parse
+from models.ruleset import Write
 from models.ruleset_mistakes import STATES, domain
 from models.ruleset_reason import Numbers, OpenError, Reasoner, Words
 from models.rulesets import RulesetError, load
@@ -50,6 +51,7 @@ def warnings(text: str, **given) -> str:
     return "\n".join(str(warning) for warning in load(HEAD + text, ENVIRONMENT, **given).warnings)
 
 
+WRITE = 'action = [{{ action_type = "slow_down", en = "x", write = {{ tag = "{}", value = {} }} }}]\n'
 ACTION = '[[rule.action]]\naction_type = "{}"\nen = "x"\n'
 
 
@@ -77,6 +79,12 @@ ACTION = '[[rule.action]]\naction_type = "{}"\nen = "x"\n'
             "rule b: demands continue where rule a demands stop; stop is what would be done",
         ),
         (rule("a", "x > 5.0", more=ACTION.format("stop") + ACTION.format("continue")), "demands stop and continue at once"),
+        (rule("a", "x > 5.0", more=WRITE.format("z", "5.0")), "8:67: rule a, action, 0, write, tag: there is no tag 'z'"),
+        (rule("a", "x > 5.0", more=WRITE.format("state", "5.0")), "there is no tag 'state'"),
+        (rule("a", "x > 5.0", more=WRITE.format("x.mean", "5.0")), "rule a, action, write, tag: 'x.mean' is not of the form"),
+        (rule("a", "x > 5.0", more=WRITE.format("x", "true")), "rule a, action, 0, write, value: x is double, and the value is True"),
+        (rule("a", "x > 5.0", more=WRITE.format("sku", "5")), "sku is string, and the value is 5.0"),
+        (rule("a", "x > 5.0", more='action = [{ action_type = "slow_down", en = "x" }]\n'), "rule a, action, action_type: input should be 'alert'"),
         (rule("a", "x > 5.0", more='suppressed_by = ["b"]\n'), "8:18: rule a: there is no check 'b'; there are a"),
         (rule("a", "x > 5.0", more='suppresses = ["a"]\n'), "rule a: a check cannot suppress itself"),
         (
@@ -178,6 +186,12 @@ def test_limits_outside_the_engineering_range_are_warned_of_where_the_range_is_k
         ),
         "22:1: table t, row 2: no values within the engineering range of x fulfil this; compare bounds and range",
     ]
+
+
+def test_an_action_may_ask_for_a_write():
+    rules = load(HEAD + rule("a", "x > 5.0", more=WRITE.format("x", "5")), ENVIRONMENT)
+    (action,) = rules.checks[0].outcome.actions
+    assert (action.action_type, action.write) == ("slow_down", Write("x", 5.0))
 
 
 def test_what_silences_the_other_does_not_contradict_it():
