@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo.plant_line import Line
-from demo.plant_orders import Order
 from demo.plant_spec import DAY, LINE, SECOND
 from demo.plant_tags import book
 from edge.tags import Tag
@@ -92,7 +91,9 @@ class Recorder:
     def windows(self) -> Iterator[Row]:
         """Give a row per window that ends while the line makes something."""
         line = self._line
-        for at in range(START + SPACING, START + round(self.run.days * DAY), SPACING):
+        for turn in range(START + SPACING, START + round(self.run.days * DAY), SPACING):
+            # Not on the minute, where the plant's own events are: a window of the line falls anywhere.
+            at = turn + int(self._chance.integers(0, 60)) * SECOND
             length = int(self._chance.choice(LENGTHS_S)) * SECOND
             # A plant that runs fast shows a sensor once or twice in a window, not every second.
             step = SECOND if self._chance.random() < 0.85 else length
@@ -111,7 +112,11 @@ class Recorder:
         line = self._line
         before = line.totals(start)
         columns = TagColumns(self._tags)
+        truth: Row = {}
         for at in range(start + step, end + 1, step):
+            if not truth and 2 * at >= start + end:  # what was so for most of the window is what it shows
+                self._live((start + end) // 2)
+                truth = self._truth(end)
             self._live(at)
             shown = line.observe(at) if at == end else {}
             rows = [
@@ -144,13 +149,13 @@ class Recorder:
         for name, read in self._readers:
             value = read(window)
             row[name] = None if isinstance(value, Cause) else value
-        return row | self._truth(end, order)
+        return row | truth | {"truth.product": order.product}
 
     def _read(self, name: str, at: int) -> Any:
         sensor = self._line.sensors.get(name)
         return None if sensor is None else sensor.read(at)
 
-    def _truth(self, at: int, order: Order) -> Row:
+    def _truth(self, at: int) -> Row:
         sensors = self._line.sensors
         faulty = [
             f"{name} {sensor.fault.kind}"
@@ -162,7 +167,6 @@ class Recorder:
             "truth.run": self.run.number,
             "truth.at": at,
             "truth.line": self.run.line,
-            "truth.product": order.product,
             "truth.wear": self._line.wear,
             "truth.excursion": ", ".join(name for name, sensor in sensors.items() if sensor.disturbed),
             "truth.fault": ", ".join(faulty),

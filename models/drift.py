@@ -137,7 +137,7 @@ def ks_p(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
 
 
 def ks_p_of(reference: Histogram, values: NDArray[np.float64]) -> float:
-    """Give KS p against a reference, whose distribution is known at its quantiles: D is right within 0.005."""
+    """Give KS p against a reference, whose distribution is known at its quantiles: D is at most 0.005 too small."""
     known = np.sort(values[np.isfinite(values)])
     present = reference.n - reference.counts[-1]
     if not len(known) or not reference.quantiles or not present:

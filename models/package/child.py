@@ -136,19 +136,22 @@ def _golden(session: Session, golden: Golden) -> float:
         try:
             answer = session.run(inputs)
         except SessionError as error:
-            raise PackageRefusedError(str(error), where=where, check="the training", code="golden") from error
+            raise PackageRefusedError(str(error), where=where, check="check the training", code="golden") from error
         for (name, found), wanted in zip(answer.outputs.items(), row.outputs, strict=True):
             worst = max(worst, abs(found - wanted))
             if not abs(found - wanted) <= golden.tolerance:
                 raise PackageRefusedError(
                     f"output {name} is {found:.7g}, and must be {wanted:.7g}",
                     where=where,
-                    check="the converter, and that this is the model that was tested",
+                    check="check the converter, and that this is the model that was tested",
                     code="golden",
                 )
         if answer.label != row.label:
             raise PackageRefusedError(
-                f"label {answer.label}, and must be {row.label}", where=where, check="the thresholds", code="golden"
+                f"label {answer.label}, and must be {row.label}",
+                where=where,
+                check="check the thresholds",
+                code="golden",
             )
     return worst
 
@@ -173,7 +176,7 @@ def _corners(session: Session) -> None:
                 raise PackageRefusedError(
                     f"with {feature.name} {told}: {error}",
                     where="model.onnx",
-                    check="the range of the feature, or whether the model may miss it",
+                    check="check the range of the feature, or whether the model may miss it",
                     code="model",
                 ) from error
 

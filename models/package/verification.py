@@ -65,7 +65,10 @@ def verify(
         Features(contract)
     except FeatureError as error:
         raise PackageRefusedError(
-            str(error), where="manifest.json features", check="the expressions, and the list of inputs", code="contract"
+            str(error),
+            where="manifest.json features",
+            check="check the expressions, and the list of inputs",
+            code="contract",
         ) from error
     return Verified(package=package, findings=_inspected(package, timeout_s))
 

