@@ -12,16 +12,17 @@ from pydantic import BaseModel, TypeAdapter
 
 from edge.config import Gateway, Line, Page, Uplink
 from edge.connections import Connection, EventSource, Modbus, OpcUa, Serial
+from edge.permits import Acting, WriteEntry
 from edge.tags import TagSpec, VirtualSpec
 from sync.settings import Log
 from tests.servers import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = [*sorted((DOCS / "drivers").glob("*.md")), DOCS / "integrator.md", DOCS / "store-and-sync.md"]
+PAGES = [*sorted((DOCS / "drivers").glob("*.md")), DOCS / "integrator.md", DOCS / "store-and-sync.md", DOCS / "acting.md"]
 TABLES: dict[str, TypeAdapter[Any]] = {
     "gateway": TypeAdapter(Gateway), "page": TypeAdapter(Page), "uplink": TypeAdapter(Uplink), "log": TypeAdapter(Log),
     "connection": TypeAdapter(list[Connection]), "line": TypeAdapter(list[Line]), "tag": TypeAdapter(list[TagSpec]),
-    "virtual": TypeAdapter(list[VirtualSpec]),
+    "virtual": TypeAdapter(list[VirtualSpec]), "acting": TypeAdapter(Acting),
     "title": TypeAdapter(str),
 }  # fmt: skip
 
@@ -52,6 +53,7 @@ def rows(page: str, heading: str) -> dict[str, str]:
         ("opcua.md", "### Events", EventSource),
         ("modbus.md", "## Settings", Modbus),
         ("modbus.md", "### The serial line", Serial),
+        ("../acting.md", "## One tag that may be written", WriteEntry),
     ],
 )
 def test_a_page_has_every_setting_with_its_default(page: str, heading: str, model: type[BaseModel]):

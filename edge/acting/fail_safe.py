@@ -1,7 +1,7 @@
 """Tags that were written and are still held: when the reason to hold them is lost, the fail-safe value goes out, once.
 
 Lost is: the interlock is false, or cannot be told for a while, or nothing was judged for a while. What people do
-themselves (kill switch, mode monitor) is no loss: then nothing at all is written.
+themselves (kill switch, mode monitor, another value at the machine) is no loss: then nothing at all is written.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from edge.acting.execution import near
 from edge.acting.hands import Asked, Hands
 from edge.acting.journal import Entry, Hold, action_id
 from edge.acting.matrix import Ruling, Standing
+from edge.interlock import doubt
 from edge.permitting import Permit
 from sync.facts import Fact
 
@@ -23,6 +25,8 @@ class FailSafe:
         self._hands = hands
         self._unknown: dict[str, int] = {}
         """Tag → since when its interlock cannot be told."""
+        self._shown: dict[str, str] = {}
+        """Tag → the action whose value the line has shown since: from then on another value is somebody else's."""
 
     def look(self) -> list[Fact]:
         """Give the facts of fail-safe values that have to go out now; they are due with this."""
@@ -31,7 +35,24 @@ class FailSafe:
         for target in released:
             self._unknown.pop(target, None)
             hands.changed["acting.journal"] = True
-        return [fact for target, why in list(self._lost(now)) for fact in self._due(target, why)]
+        facts = [fact for target in list(hands.journal.holds) for fact in self._taken_over(target)]
+        return facts + [fact for target, why in list(self._lost(now)) for fact in self._due(target, why)]
+
+    def _taken_over(self, target: str) -> list[Fact]:
+        """Let go of a tag that somebody else has written since: it is in his hands now."""
+        hands, hold, permit = self._hands, self._hands.journal.holds[target], self._hands.site.permits.get(target)
+        present = hands.present(target)
+        if permit is None or present is None or hands.driver(permit.tag.connection) is None:
+            return []
+        if near(present.last, hold.value, permit.entry.tolerance):
+            self._shown[target] = hold.action
+            return []
+        if doubt(present, round(permit.entry.fresh_s * 1e9)) or self._shown.get(target) != hold.action:
+            return []
+        del hands.journal.holds[target]
+        hands.changed["acting.journal"] = True
+        detail = {"action": hold.action, "written": hold.value, "found": present.last}
+        return [hands.audited("somebody at the machine", "hold.taken_over", hold.work_unit, target, detail)]
 
     def _lost(self, now: int) -> Iterator[tuple[str, str]]:
         for target, hold in self._hands.journal.holds.items():

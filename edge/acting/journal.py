@@ -72,6 +72,8 @@ class Hold(msgspec.Struct, kw_only=True):
     holder: str
     work_unit: str
     key: str
+    value: Value
+    """What was written."""
     since: int
     until: int
 
@@ -182,6 +184,7 @@ class Journal:
             holder=entry.asker,
             work_unit=entry.work_unit,
             key=entry.key,
+            value=entry.value,
             since=now,
             until=now + hold_ns,
         )

@@ -82,7 +82,11 @@ def acting_routes(acting: Acting, site: Site, store: Store, clock: Clock, guard:
         return JSONResponse(told() | more, headers=HEADERS)
 
     async def approvals(_: Request) -> Response:
-        return JSONResponse({"approvals": waiting_told(hands.journal, hands.now())}, headers=HEADERS)
+        waiting = waiting_told(hands.journal, hands.now())
+        for each in waiting:
+            present = hands.present(each["target"])
+            each["present"] = None if present is None else present.last
+        return JSONResponse({"approvals": waiting}, headers=HEADERS)
 
     async def trust(_: Request) -> Response:
         return JSONResponse({"trust": trust_told(hands.evidence, hands.rulesets, clock.now())}, headers=HEADERS)

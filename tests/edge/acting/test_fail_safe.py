@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from sync.facts import Audited
 from sync.judgment import ActionDecided, ActionEnded
 from tests.edge.acting.gateway import AUTO, LINE, MEDIUM, TARGET, gateway
 from tests.edge.acting.test_acting import ended, modbus, poke  # noqa: F401 - the same machine
@@ -92,4 +93,17 @@ async def test_a_hold_ends_with_its_time_and_the_value_stays(modbus, tmp_path): 
         await until(lambda: not made.acting.hands.journal.holds, "the hold ends")
         await poke(modbus, 1, 1)
         await asyncio.sleep(0.6)
+        assert modbus.writes == 1
+
+
+async def test_who_sets_another_value_at_the_machine_has_it(modbus, tmp_path):  # noqa: F811
+    async with gateway(modbus.site(tmp_path, acting=AUTO, permit=PERMIT)) as made:
+        await written(made)
+        await until(lambda: made.acting._fail_safe._shown, "the line shows what was written")
+        await poke(modbus, 0, 62)
+        await until(lambda: not made.acting.hands.journal.holds, "the tag is let go")
+        (audit,) = [fact for fact in made.of(Audited) if fact.action == "hold.taken_over"]
+        assert (audit.detail["written"], audit.detail["found"]) == (50, 62)
+        await poke(modbus, 1, 1)
+        await asyncio.sleep(0.5)
         assert modbus.writes == 1

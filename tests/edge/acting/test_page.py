@@ -19,7 +19,8 @@ async def test_what_waits_is_shown_answered_and_done_on_the_page(modbus, tmp_pat
     async with flowing(modbus.site(tmp_path, mode="advise", permit=MEDIUM)) as running, running.client(**PAGE) as page:
         await running.judge("v1", ("speed_setpoint", 50.0))
         (waiting,) = (await page.get("/api/approvals")).json()["approvals"]
-        assert (waiting["target"], waiting["value"], waiting["risk"]) == (TARGET, 50, "MEDIUM")
+        assert (waiting["target"], waiting["value"], waiting["present"]) == (TARGET, 50, 30)
+        assert waiting["risk"] == "MEDIUM"
         assert 0 < waiting["expires_s"] <= 600
         assert waiting["reasons"]
         place = f"/api/approvals/{waiting['action']}"
