@@ -259,7 +259,15 @@ def test_a_ruleset_is_said_in_both_languages_check_by_check(capsys):
 
 
 def _named() -> dict[str, str]:
-    names = ["holding_temperature", "flow", "pump_vibration", "pump_temperature", "raw_pressure", "product_pressure"]
+    names = [
+        "holding_temperature",
+        "flow",
+        "flow_setpoint",
+        "pump_vibration",
+        "pump_temperature",
+        "raw_pressure",
+        "product_pressure",
+    ]
     return {**dict.fromkeys(names, "float64"), "divert_valve": "bool"}
 
 
