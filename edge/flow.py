@@ -134,7 +134,7 @@ class Flow:
         """Ask a line's model about a window that is not of the line's own making."""
         if self.acting.models_off:
             return None
-        return await self.scoring.scorer(work_unit).score(window, model=ruleset.model)
+        return await self.scoring.scorer(work_unit).score(window, model=ruleset.model, trial=True)
 
     def package(self, work_unit: str) -> str:
         """Give the SHA-256 of the package a line's model runs; empty without one."""

@@ -92,9 +92,9 @@ class Scorer:
         self.asked = 0
         self.failures: Counter[str] = Counter()
 
-    async def score(self, window: Window, model: str | None = None) -> Scored:
+    async def score(self, window: Window, model: str | None = None, *, trial: bool = False) -> Scored:
         """Ask the line's model about a window, at once."""
-        return await self.answer(self.prepare(window), model=model)
+        return await self.answer(self.prepare(window), model=model, trial=trial)
 
     def prepare(self, window: Window) -> Asked:
         """Take from a window what its model is asked; the answer can come later, also after a restart."""
