@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import numpy as np
@@ -209,8 +210,13 @@ def _each(holds: NDArray[np.bool_]) -> NDArray[np.bool_]:
 # --- EWMA and CUSUM: integral equations on Gauss-Legendre points
 
 
+@lru_cache(maxsize=8)
+def _nodes(points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.polynomial.legendre.leggauss(points)
+
+
 def _gauss(low: float, high: float, points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    x, w = np.polynomial.legendre.leggauss(points)
+    x, w = _nodes(points)
     half = (high - low) / 2
     return (x + 1) * half + low, w * half
 
