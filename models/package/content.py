@@ -7,6 +7,8 @@ its SHA-256 there. Only what passed is parsed; the model is never parsed here (`
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.drift import Reference
 from models.package import signature
-from models.package.archive import ENTRIES, OPTIONAL, PackageRefusedError, pack, unpack
+from models.package.archive import ENTRIES, MOST_BYTES, OPTIONAL, PackageRefusedError, pack, unpack
 from models.package.contract import Contract
 
 FORMAT: Final = "triflow-model/1"
@@ -177,10 +179,12 @@ def canonical(value: Any) -> bytes:
 
 
 def _load(path: Path) -> bytes:
-    most = sum(ENTRIES.values()) + 64 * 1024
+    """Read a file, at most a byte more than a package may have; a pipe or a device is none, and is not waited for."""
     try:
-        with path.open("rb") as file:
-            return file.read(most)
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise PackageRefusedError("this is no file", where=str(path), check="check the path", code="missing")
+            return file.read(MOST_BYTES + 1)
     except OSError as error:
         raise PackageRefusedError(
             f"{error.strerror}", where=str(path), check="check the path", code="missing"

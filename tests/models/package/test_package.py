@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import os
 import random
 import stat
 import zipfile
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -248,6 +250,13 @@ def test_golden_rows_of_another_width_or_label_are_refused():
         with pytest.raises(PackageRefusedError) as caught:
             write(specimens.entries(rows=Golden(rows=(row,))), None)
         assert "golden.json row 0" in caught.value.where
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
+    pipe = tmp_path / "pipe.tfm"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path, tmp_path / "none.tfm", Path("/dev/zero")):
+        assert refused(path).code == "missing"
 
 
 def test_labels_are_decided_by_the_thresholds_of_the_contract():
