@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.5
 SYSTEM: Final = "system"
+PROBATION_NS: Final = 600 * 10**9
+"""A package whose breaker opens so soon after it was activated gives way to the one before it, on its own."""
 
 
 class Scoring:
@@ -53,6 +55,8 @@ class Scoring:
         self._lines = {line.work_unit: line for line in site.file.lines}
         self._records = {work_unit: self._recorded(work_unit) for work_unit in self._lines}
         self._scorers = {work_unit: Scorer(work_unit, clock) for work_unit in self._lines}
+        self._fresh: dict[str, int] = {}
+        """Line → when its package was activated; steady clock, ns."""
         self._changing = {work_unit: asyncio.Lock() for work_unit in self._lines}
         self._starts = {work_unit: self._resume(work_unit) for work_unit in self._lines}
 
@@ -177,6 +181,7 @@ class Scoring:
         facts.append(self._audited(actor, "model.activated", work_unit, version, why))
         await self._keep(work_unit, kept, facts)
         self._swap(scorer, running, "active")
+        self._fresh[work_unit] = self._clock.monotonic()
         self._arrived(package)
         return Answer(done=True, told=f"{contract.name} {contract.version} judges {work_unit} from now on")
 
@@ -234,7 +239,7 @@ class Scoring:
         self._swap(self._scorers[work_unit], None, "retired")
         return Answer(done=True, told=f"{work_unit} is judged by its rules alone from now on")
 
-    async def _roll_back(self, line: Line, named: Named, actor: str) -> Answer:
+    async def _roll_back(self, line: Line, named: Named, actor: str, because: str = "") -> Answer:
         """Go back to the version before. It was verified when it came; its file is here; nothing is asked of anyone."""
         work_unit, scorer = line.work_unit, self._scorers[line.work_unit]
         kept = self._records[work_unit]
@@ -247,7 +252,7 @@ class Scoring:
                 running = self._running(work_unit, fitting.kept(self._site, version.sha256))
             except (PackageRefusedError, RefusedError, OSError) as error:
                 return Answer(done=False, told=f"{version.name} {version.version} cannot be gone back to: {error}")
-        why = "rolled back" if kept.active is None else f"rolled back from {kept.active.version}"
+        why = f"rolled back{'' if kept.active is None else f' from {kept.active.version}'}{because}"
         facts: list[Fact] = [telling.changed(self._at(), work_unit, version, "active", why), *self._over(work_unit)]
         facts.append(self._audited(actor, "model.rolled_back", work_unit, version, why))
         await self._keep(work_unit, record.rolled_back(kept, named), facts)
@@ -341,6 +346,14 @@ class Scoring:
         log.warning("breaker %s: work_unit=%s model=%s why=%s", change, work_unit, contract.name, why)
         version = Version(contract.name, contract.version, running.sha256)
         await self._keep(work_unit, kept, telling.breaker(self._at(), work_unit, version, change, why))
+        fresh = self._fresh.get(work_unit)
+        if change == "raised" and kept.previous and fresh is not None:
+            async with self._changing[work_unit]:
+                soon = self._clock.monotonic() - fresh < PROBATION_NS
+                if soon and self._scorers[work_unit].running is running:
+                    del self._fresh[work_unit]
+                    named = self._named(work_unit)
+                    await self._roll_back(self._lines[work_unit], named, SYSTEM, f": it failed when it was new: {why}")
 
     async def _tell_drift(self, work_unit: str, running: Running, drift: Drift, *, changed: bool) -> None:
         contract, at = running.package.contract, self._at()

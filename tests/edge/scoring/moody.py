@@ -74,11 +74,11 @@ def _times(runs: int, name: str) -> list[onnx.NodeProto]:
     return nodes
 
 
-def model(gain: float = 1.0) -> bytes:
+def model(gain: float = 1.0, nan_at: float = NAN) -> bytes:
     node = helper.make_node
     constants = {
         "one": np.array([1], np.int64), "flat": np.array([1], np.int64), "sharp": np.array([-40_000], np.float32),
-        "nan_at": np.array([NAN], np.float32), "band": np.array([0.01], np.float32),
+        "nan_at": np.array([nan_at], np.float32), "band": np.array([0.01], np.float32),
         "slow_at": np.array([SLOW], np.float32), "slow_size": np.array([700], np.float32),
         "hang_at": np.array([HANG], np.float32), "hang_size": np.array([6000], np.float32),
         "gain": np.array([gain], np.float32),
@@ -110,7 +110,13 @@ def model(gain: float = 1.0) -> bytes:
 
 
 def package(
-    version: str = "1.0.0", *, gain: float = 1.0, key: Ed25519PrivateKey | None = KEY, spacing_s=SPACING_S, **changes
+    version: str = "1.0.0",
+    *,
+    gain: float = 1.0,
+    nan_at: float = NAN,
+    key: Ed25519PrivateKey | None = KEY,
+    spacing_s: float = SPACING_S,
+    **changes,
 ) -> bytes:
     """A signed package; `gain` multiplies the answer, so that it shows which version gave it."""
     agreed = contract(version, **changes)
@@ -128,7 +134,7 @@ def package(
     )
     entries = unsigned(
         agreed,
-        model(gain),
+        model(gain, nan_at),
         golden=Golden(rows=rows, tolerance=1e-5),
         reference=reference,
         cards={"en": "# Moody\n", "ko": "# 기분파\n"},

@@ -157,3 +157,22 @@ async def test_a_failing_model_is_not_asked_any_more_and_people_are_told_once(tm
         assert gateway.scoring.states()[0].breaker == "half_open"
         assert (await gateway.scorer.score(moody.moment(0.5, 300))).failure is None
         assert gateway.scoring.states()[0].breaker == "closed"
+
+
+async def test_a_new_version_that_fails_gives_way_to_the_one_before_on_its_own(tmp_path):
+    lay_out(tmp_path)
+    async with running(tmp_path) as gateway:
+        await gateway.active()
+        assert (await gateway.order("activate", moody.package("2.0.0", nan_at=0.45))).done
+        for i in range(FAILURES):
+            assert (await gateway.scorer.score(moody.moment(0.45, i))).failure is not None
+        await until(lambda: gateway.scoring.states()[0].version == "1.0.0", "the version before")
+        scored = await gateway.scorer.score(moody.moment(0.45, 10))
+        assert (scored.version, scored.failure) == ("1.0.0", None)
+        facts = await gateway.facts()
+        back = [
+            fact for fact in facts if isinstance(fact, ModelChanged) and fact.why.startswith("rolled back from 2.0.0")
+        ]
+        assert "it failed when it was new: not_finite" in back[0].why
+        alarms = sorted((f.alarm, f.active) for f in facts if isinstance(f, AlarmChanged))
+        assert alarms == [("model.breaker", False), ("model.breaker", True)]
