@@ -222,6 +222,8 @@ class _Reading:
     def _model(self, head: Head | None) -> ModelEntry | None:
         raw = self.document.get("model")
         if raw is not None:
+            if head is not None and head.policy == "rule_only":
+                self._warn(("model",), "model", "policy rule_only asks no model", "name another policy, or remove it")
             return self._validated(ModelEntry, ("model",), raw, "model")
         if head is not None and head.policy != "rule_only":
             problem = f"policy {head.policy!r} asks a model, and none is named"

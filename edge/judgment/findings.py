@@ -45,7 +45,8 @@ def finding_of(check: Check, values: Sequence[Result], given: Given, found: dict
     gate = True if check.gate_at is None else values[check.gate_at]
     held = continued(given.memory, check.memory, given.start)
     if isinstance(gate, Indeterminate):
-        return Finding(check=check, level="unknown", causes=gate.causes, held=held)
+        finding = Finding(check=check, level="unknown", causes=gate.causes, held=held)
+        return _controlled(check, finding) if isinstance(check, Limit) else finding
     if not gate:
         return Finding(check=check, level="ok", applied=False, held=held if check.keeps_memory else NOTHING)
     unit = given.units.get(check.unit_tag) if check.unit is None and check.unit_tag is not None else check.unit
@@ -54,26 +55,26 @@ def finding_of(check: Check, values: Sequence[Result], given: Given, found: dict
 
 
 def _limit(limit: Limit, seen: Seen) -> Finding:
+    return _controlled(limit, _against(limit, seen))
+
+
+def _controlled(limit: Limit, finding: Finding) -> Finding:
+    """Let a critical control point show its limits, also when it cannot be told whether they were kept."""
+    if not limit.ccp:
+        return finding
+    low, high = limit.critical_limits
+    return replace(finding, ccp=True, low=low, high=high)
+
+
+def _against(limit: Limit, seen: Seen) -> Finding:
     value = seen.value
-    low, high = limit.critical_limits if limit.ccp else (None, None)
     if isinstance(value, Indeterminate) or not isinstance(value, float | int) or not math.isfinite(value):
-        causes = value.causes if isinstance(value, Indeterminate) else (Cause("", "not_finite"),)
-        return replace(seen.unknown(limit, causes), ccp=limit.ccp, low=low, high=high)
+        return seen.unknown(limit, value.causes if isinstance(value, Indeterminate) else (Cause("", "not_finite"),))
     number = float(value)
     after = step_limit(limit, number, seen.held, seen.end)
     if after.level is None:
         nearest = min(limit.thresholds, key=lambda threshold: abs(threshold.bound - number))
-        return Finding(
-            check=limit,
-            level="ok",
-            value=number,
-            threshold=nearest.bound,
-            unit=seen.unit,
-            held=after,
-            ccp=limit.ccp,
-            low=low,
-            high=high,
-        )
+        return Finding(check=limit, level="ok", value=number, threshold=nearest.bound, unit=seen.unit, held=after)
     bounds = [t for t in limit.thresholds if t.side == after.side]
     bound = next((t for t in bounds if t.severity == after.level), bounds[0])
     return Finding(
@@ -88,9 +89,6 @@ def _limit(limit: Limit, seen: Seen) -> Finding:
         message=limit.message,
         actions=recommended(limit.actions, after.level),
         held=after,
-        ccp=limit.ccp,
-        low=low,
-        high=high,
     )
 
 

@@ -12,8 +12,8 @@ from edge.judgment.state import Held, step_limit
 from models.expression_interpreter import Cause, Indeterminate
 from models.ruleset_change import Change, Stuck
 
-POINTS: Final = 30
-"""Into how many steps `over_s` is cut: the past is remembered in at most about twice as many values."""
+POINTS: Final = 10
+"""Into how many steps `over_s` is cut: so much older than it the past may be, and so few values are remembered."""
 
 
 def look_at_change(check: Change, seen: Seen) -> Finding:

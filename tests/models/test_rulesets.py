@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.expression import window_environment
-from models.rulesets import Limit, Rule, RulesetError, Table, load
+from models.policy import PolicySettings
+from models.rulesets import Limit, Rule, RulesetError, Table, load, load_document
 
 EXAMPLE = Path(__file__).parents[2] / "models" / "examples" / "filler.toml"
 ENVIRONMENT = window_environment({"oil_temperature": "float32", "filling_pressure": "float32", "vibration": "float32"})
@@ -63,6 +64,36 @@ def test_the_hash_is_of_the_content_not_of_its_spaces():
     assert first != load(text.replace("warning_high = 75", "warning_high = 76"), ENVIRONMENT).hash
 
 
+def test_a_file_without_new_keys_keeps_the_hash_it_always_had():
+    """Computed by the first version of the form; what these lines mean has not changed since."""
+    assert load(HEAD + LIMIT, ENVIRONMENT).hash == "88b31e4fb25e5513267aaafaeebefedf788176a06c63e62269d8789d7c96b0ae"
+
+
+def test_the_head_says_how_rules_and_model_are_weighed():
+    plain = load(HEAD + LIMIT, ENVIRONMENT)
+    assert (plain.policy, plain.settings, plain.model) == ("rule_only", PolicySettings(), None)
+    keys = (
+        'policy = "escalate"\nsafety_first = false\nweights = { rule = 1, ml = 3 }\ngate = 0.8\naccept = 0.6\n'
+        "escalate = 0.75\nescalated = 0.5\nreview = 0.9\ncache_s = 60\ndrifted_aside = true\n"
+    )
+    ruleset = load(HEAD + keys + '[model]\nname = "wear-1"\n' + LIMIT, ENVIRONMENT)
+    assert ruleset.model == "wear-1"
+    assert ruleset.settings == PolicySettings(
+        policy="escalate", safety_first=False, rule_weight=1.0, ml_weight=3.0, gate=0.8, accept=0.6, escalate=0.75,
+        escalated=0.5, review=0.9, cache_s=60.0, drifted_aside=True,
+    )  # fmt: skip
+    assert load_document(ruleset.document, ENVIRONMENT).settings == ruleset.settings
+    asked_by_none = load(HEAD + '[model]\nname = "wear"\n' + LIMIT, ENVIRONMENT)
+    assert asked_by_none.model is None
+    assert "policy rule_only asks no model" in str(asked_by_none.warnings[0])
+
+
+def test_what_was_kept_and_is_no_ruleset_is_refused():
+    for kept in ("{", "[]", "{}", '{"ruleset": {"name": "r"}}'):
+        with pytest.raises(RulesetError):
+            load_document(kept, ENVIRONMENT)
+
+
 def test_a_known_status_carries_its_severity():
     ruleset = load(HEAD + RULE.replace('severity = "warning"', 'status = "STOP_LINE"'), ENVIRONMENT)
     assert ruleset.checks[0].outcome.severity == "critical"
@@ -83,6 +114,11 @@ def test_a_known_status_carries_its_severity():
             HEAD + 'policy = "hybrid_gate"\n' + LIMIT,
             "4:1: ruleset, policy: policy 'hybrid_gate' asks a model, and none is named; add [model] with name",
         ),
+        (HEAD + 'policy = "both"\n' + LIMIT, "4:1: ruleset, policy: input should be 'rule_only', 'ml_only',"),
+        (HEAD + "gate = 1.5\n" + LIMIT, "4:1: ruleset, gate: input should be less than or equal to 1, not 1.5"),
+        (HEAD + "weights = { rule = 0, ml = 0 }\n" + LIMIT, "rule and ml are both 0; give one of them weight"),
+        (HEAD + "[model]\nname = 5\n" + LIMIT, "5:1: model, name: input should be a valid string, not 5"),
+        (HEAD + LIMIT + "priority = 101\n", "8:1: limit oil, priority: input should be less than or equal to 100"),
         (HEAD + 'titel = "x"\n' + LIMIT, "4:1: ruleset: unknown key 'titel'"),
         (HEAD + LIMIT + "hysterisis = 1\n", "8:1: limit oil: unknown key 'hysterisis'; nearest is hysteresis"),
         (HEAD + LIMIT.replace("warning_high = 70\n", ""), "limit oil: a limit needs a threshold: critical_low"),

@@ -14,6 +14,7 @@ from edge.judgment import State, gather
 from edge.judgment.findings import Finding, findings
 from edge.judgment.state import NOTHING
 from models.ruleset import Ruleset
+from sync.facts import Context
 from tests.edge.judgment.conftest import ruleset, tag, window
 
 BAD = 0x8000_0000
@@ -121,7 +122,8 @@ def test_the_rate_is_that_of_two_values_of_the_past_and_memory_is_bounded(oils, 
         if number < oldest:
             assert found["c"].level == "unknown"
             continue
-        rates = [(oil - oils[number - back]) / back * 6 for back in (oldest, oldest + 1) if back <= number]
+        latest = min(number, oldest + over_s // 100 + 1)
+        rates = [(oil - oils[number - back]) / back * 6 for back in range(oldest, latest + 1)]
         assert any(value == pytest.approx(rate, abs=1e-6) for rate in rates)
         assert len(state.held["change:c"].numbers) <= 66
 
@@ -380,6 +382,11 @@ def test_a_critical_control_point_shows_its_limits_whenever_it_applies():
         ("ok", True, 72.0, None), ("warning", True, 72.0, None), ("critical", True, 72.0, None), ("unknown", True, 72.0, None)
     ]  # fmt: skip
     assert look(rules, window(state="STOPPED"))[0]["core"].ccp is False
+    gated = ruleset(
+        '[[limit]]\nname = "core"\nvalue = "oil_temperature"\ncritical_low = 72\nccp = true\nonly_when = \'context.lot == "L"\'\n'
+    )
+    nameless, _ = look(gated, window(context=Context()))
+    assert (nameless["core"].level, nameless["core"].ccp, nameless["core"].low) == ("unknown", True, 72.0)
 
 
 # --- decision tables, worst of all rows that fit
