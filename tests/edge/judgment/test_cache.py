@@ -127,3 +127,29 @@ def test_what_comes_from_memory_is_what_would_have_been_judged(asked):
         else:
             same = {"at": fresh.at, "start": fresh.start, "verdict_id": fresh.verdict_id, "cached": False}
             assert msgspec.structs.replace(found.fact, **same) == fresh
+
+
+def test_whatever_differs_has_a_key_of_its_own():
+    rules = ruleset(LIMIT)
+    base = gather(rules, window(oil=80.0))
+    memory = State(at=10 * S, alarms={"oil": "warning"})
+    remembered = gather(rules, window(oil=80.0), memory=memory)
+    keys = [
+        key_of(rules, base),
+        key_of(rules, base, model="ab"),
+        key_of(rules, base, tenant="acme"),
+        key_of(replace(rules, settings=replace(rules.settings, review=0.9)), base),
+        key_of(ruleset(LIMIT.replace("75", "76")), base),
+        *(
+            key_of(rules, msgspec.structs.replace(base, **changed))
+            for changed in (
+                {"state": "HELD"}, {"context": Context(lot="L-8")}, {"work_unit": "a/b/c"}, {"values": {"oil_temperature": 80.5}},
+                {"end": base.end + S}, {"history": 0.8}, {"needed": 2}, {"units": {"oil_temperature": "FAH"}},
+                {"blind": ["oil_temperature"]}, {"causes": {"oil_temperature": "bad"}}, {"faults": {"oil_temperature": "uncertain"}},
+            )
+        ),
+        key_of(rules, remembered),
+        key_of(rules, gather(rules, window(1, oil=80.0), memory=memory)),
+    ]  # fmt: skip
+    assert len(set(keys)) == len(keys)
+    assert key_of(rules, gather(rules, window(7, oil=80.0))) == keys[0], "without a memory the time is no part of it"
