@@ -23,9 +23,12 @@ from demo.plant_spec import DAY, HOUR, LINES, MINUTE, PRODUCTS, shift_at
 from demo.plant_tags import Shown
 from demo.site_files import HISTORY
 from demo.site_plan import GATEWAYS, PLANT_FILE
+from edge.bundles import Bundles, line_names
 from edge.pipeline import LinePipeline, Output
 from edge.site import Site, load
 from edge.store import Store, open_store
+from models.rulesets import Ruleset
+from models.rulesets import load as load_rules
 from sync.clock import Clock
 from sync.facts import Aggregated, Context, Fact, JobOrderPlanned, ProductDefined
 from sync.quality import GOOD
@@ -54,7 +57,7 @@ class LinePast:
         tags = site.table.of_work_unit(work_unit)
         self.line = line
         self.pipeline = LinePipeline(
-            work_unit, tags, site.rulesets.get(work_unit), window_ns=WINDOW, report_ns=SLICE, record_readings=False
+            work_unit, tags, _rules(site, work_unit), window_ns=WINDOW, report_ns=SLICE, record_readings=False
         )
         self.facts: list[Fact] = []
         self._counters = [(t.index, Shown(t.spec)) for t in tags if t.spec.role == "counter"]
@@ -198,7 +201,7 @@ async def backfill(folder: Path, *, weeks: float, seed: int, end: int, clock: Cl
             keeping.append((gateway, store, mine))
         _live_through(plant, pasts, end)
         for gateway, store, mine in keeping:
-            made = [fact for past in mine for fact in (*past.orders(), *past.facts)]
+            made = [fact for past in mine for fact in (*_judged_by(past, sites[gateway]), *past.orders(), *past.facts)]
             made += _products(start) if gateway == next(iter(GATEWAYS)) else []
             made.sort(key=_at)
             for i in range(0, len(made), COMMIT_FACTS):
@@ -256,6 +259,23 @@ def _products(at: int) -> list[Fact]:
         )
         for p in PRODUCTS
     ]
+
+
+def _rules(site: Site, work_unit: str) -> Ruleset | None:
+    """Give what judged a line in those weeks: rules alone, its model is new and knows shorter windows."""
+    ruleset = site.rulesets.get(work_unit)
+    if ruleset is None or ruleset.model is None:
+        return ruleset
+    return load_rules(site.folder / "rules" / "filler.toml", site.virtual[work_unit].environment)
+
+
+def _judged_by(past: LinePast, site: Site) -> list[Fact]:
+    """Keep what judges a line, for as long as its verdicts are."""
+    pipeline = past.pipeline
+    if pipeline.ruleset is None:
+        return []
+    names = line_names(pipeline.work_unit, pipeline.tags, site.virtual[pipeline.work_unit])
+    return list(Bundles(site.data).keep(pipeline.ruleset, names, past.facts[0].at if past.facts else 0))
 
 
 def _at(fact: Fact) -> int:

@@ -14,12 +14,15 @@ from typing import Final
 from demo.site_plan import GATEWAYS
 
 HERE: Final = Path(__file__).parent
+LIBRARY: Final = HERE.parent / "models" / "library"
+MODELS: Final = ("bearing_wear", "fill_quality", "filler_anomaly")
+"""Shipped packages, one for each filler."""
 STATE: Final = "demo.json"
 """Where `triflow demo cut` and friends find the running demo."""
 HISTORY: Final = "history.done"
 """Stands when the back-fill is complete."""
 MADE: Final = (
-    *("books", "rules", "credentials", "logs", "gw-opcua*", "gw-modbus*", "cloud.*", "plant.*", "mes.db*"),
+    *("books", "rules", "models", "credentials", "logs", "gw-opcua*", "gw-modbus*", "cloud.*", "plant.*", "mes.db*"),
     *(HISTORY, STATE, "mosquitto.conf", "iotcore.toml"),
 )
 """Everything the demo makes in its folder."""
@@ -101,6 +104,7 @@ def write(folder: Path, ports: Ports, speed: float, *, quick: bool = False) -> N
     (folder / "credentials").chmod(0o700)
     for name in ("books", "rules"):
         shutil.copytree(HERE / name, folder / name, dirs_exist_ok=True)
+    _write_models(folder)
     for gateway in GATEWAYS:
         key = folder / "credentials" / f"{gateway}.key"
         if not key.exists():
@@ -116,6 +120,18 @@ def write(folder: Path, ports: Ports, speed: float, *, quick: bool = False) -> N
         template = Template((HERE / "site" / f"{name}.toml").read_text(encoding="utf-8"))
         text = template.substitute(asdict(ports) | windows | own)
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+
+
+def _write_models(folder: Path) -> None:
+    """Copy the shipped packages, and write for each the filler's rules with the model beside them."""
+    (folder / "models").mkdir(exist_ok=True)
+    shutil.copy(LIBRARY / "trusted.pub", folder / "models")
+    plain = (folder / "rules" / "filler.toml").read_text(encoding="utf-8")
+    for model in MODELS:
+        shutil.copy(LIBRARY / model / f"{model}.tfm", folder / "models")
+        head = plain.replace('policy = "rule_only"', 'policy = "hybrid_weighted"', 1)
+        text = f'{head}\n[model]\nname = "{model}"\n'
+        (folder / "rules" / f"filler_{model}.toml").write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
