@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from models.drift import Reference
 from models.package import signature
@@ -163,7 +162,7 @@ def unsigned(
     }
 
 
-def write(entries: Mapping[str, bytes], key: Ed25519PrivateKey | None) -> bytes:
+def write(entries: Mapping[str, bytes], key: signature.SigningKey | None) -> bytes:
     """Give the bytes of a `.tfm` file, signed with the key when there is one, in place of any older signature."""
     kept = {name: body for name, body in entries.items() if name != "signature"}
     if key is not None:

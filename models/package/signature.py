@@ -23,6 +23,9 @@ PREFIX: Final = b"triflow model package 1\n"
 """Before what is signed: a signature under a package can be taken for no other one of ours."""
 KEY_HEX: Final = 64
 
+SigningKey = Ed25519PrivateKey
+"""What `load_key` gives and `sign` takes."""
+
 
 class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The entry `signature`: a detached signature and the key that made it."""
@@ -55,7 +58,7 @@ def make_key(path: Path) -> str:
     return _public(key)
 
 
-def load_key(path: Path) -> Ed25519PrivateKey:
+def load_key(path: Path) -> SigningKey:
     """Read a private key. Raises KeyFileError, also when others may read the file."""
     try:
         if path.stat().st_mode & 0o077:
@@ -68,12 +71,12 @@ def load_key(path: Path) -> Ed25519PrivateKey:
         raise KeyFileError(f"{path}: this is no key: 64 hex digits on one line") from error
 
 
-def public_key(key: Ed25519PrivateKey) -> str:
+def public_key(key: SigningKey) -> str:
     """Give the public key, hex: what a gateway pins."""
     return _public(key)
 
 
-def sign(manifest: bytes, key: Ed25519PrivateKey) -> bytes:
+def sign(manifest: bytes, key: SigningKey) -> bytes:
     """Give the entry `signature` for a manifest."""
     made = Signature("ed25519", _public(key), key.sign(_statement(manifest)).hex())
     return msgspec.json.encode(made, order="sorted")
@@ -127,5 +130,5 @@ def _statement(manifest: bytes) -> bytes:
     return PREFIX + hashlib.sha256(manifest).digest()
 
 
-def _public(key: Ed25519PrivateKey) -> str:
+def _public(key: SigningKey) -> str:
     return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
