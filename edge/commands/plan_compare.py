@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 
 from edge.blueprint import Blueprint, tag_dict
 from edge.drivers.finding import Finding, ok, warning
+from edge.permits import Acting
 from edge.tags import Tag
 
 Kind = Literal["added", "removed", "changed"]
@@ -22,7 +23,7 @@ class Difference:
 
     kind: Kind
     part: str
-    """gateway, page, uplink, log, connection, line, tag or rules."""
+    """gateway, page, uplink, log, connection, line, tag, rules, acting or permit."""
     name: str = ""
     settings: Sequence[Setting] = ()
 
@@ -57,6 +58,9 @@ def compare(old: Blueprint, new: Blueprint) -> Comparison:
     tags = _each("tag", {tag.id: _tag(tag) for tag in old.tags}, {tag.id: _tag(tag) for tag in new.tags})
     found += tags
     found += _each("rules", _rules(old.rules), _rules(new.rules))
+    found += _one("acting", "", _modes(old.file.acting), _modes(new.file.acting))
+    permits, before = ({write.tag: _table(write) for write in file.acting.writes} for file in (new.file, old.file))
+    found += _each("permit", before, permits)
     return Comparison(
         differences=found,
         consequences=_consequences(old, new, found) if found else [],
@@ -101,6 +105,15 @@ def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
+def _modes(acting: Acting) -> dict[str, Any]:
+    """Give modes, cells and risks by what they are of; an order of a person stands until the file says otherwise."""
+    settings: dict[str, Any] = {"mode": acting.mode}
+    settings |= {f"mode of {line.work_unit}": line.mode for line in acting.lines}
+    for cell in acting.cells:
+        settings |= {f"trust {cell.trust} × {cell.risk} · {key}": value for key, value in (_table(cell) or {}).items()}
+    return settings | {f"risk of {row.action}": f"{row.risk} ({row.priority})" for row in acting.risks}
+
+
 def _line(table: dict[str, Any] | None) -> dict[str, Any]:
     """Leave out what shows in the line's tags and rules themselves."""
     shown = {"book", "rules", "unit", "offset"}
@@ -139,6 +152,11 @@ def _consequences(old: Blueprint, new: Blueprint, found: Sequence[Difference]) -
         said.append(warning("store", "plan.moved", old=was.data, new=will.data))
     else:
         said.append(ok("store", "plan.unsent"))
+    allowed = sorted({one.name for one in found if one.part == "permit" and one.kind != "removed"})
+    if allowed:
+        said.append(warning("permit", "plan.permit", tags=allowed))
+    if new.file.acting.mode == "control" and old.file.acting.mode != "control":
+        said.append(warning("acting", "plan.control"))
     if will.quota_mb < was.quota_mb:
         said.append(warning("store", "plan.smaller", old=was.quota_mb, new=will.quota_mb))
     said.append(ok("connection", "plan.reopened", connections=[one.name for one in new.file.connections]))
