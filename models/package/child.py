@@ -24,8 +24,8 @@ from models.package.onnx_file import OnnxFileError, examine
 if TYPE_CHECKING:
     from models.session import Session
 
-MEMORY_BYTES: Final = 3 * 1024**3
-"""Of address space, of which onnxruntime's libraries take most."""
+MEMORY_BYTES: Final = 1024**3
+"""Of address space; onnxruntime and a small model take a quarter of it."""
 CPU_S: Final = 20
 FILE_BYTES: Final = 1024**2
 FILES: Final = 64
