@@ -27,7 +27,7 @@ def look_at_change(check: Change, seen: Seen) -> Finding:
         return seen.unknown(check, value.causes if isinstance(value, Indeterminate) else (Cause("", "not_finite"),))
     number = float(value)
     oldest = end - 2 * check.over_ns - 2 * (end - seen.given.start)
-    times = zip(seen.held.times, seen.held.numbers, strict=True)
+    times = zip(seen.held.times, seen.held.numbers, strict=False)  # a damaged checkpoint stops no line
     points = [(at, was) for at, was in times if oldest <= at < end]
     base = next((point for point in reversed(points) if end - point[0] >= check.over_ns), None)
     kept = [point for point in points if base is None or point[0] >= base[0]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 import tomllib
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edge.commands import rules_test
 from edge.commands.rules import main
@@ -160,6 +164,19 @@ def test_a_file_that_is_not_there_and_a_word_that_is_none(folder, capsys):
     with pytest.raises(SystemExit) as status:
         main([])
     assert status.value.code == 2
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_damaged_file_is_refused_or_explained_in_both_forms(folder, data):
+    name = data.draw(st.sampled_from(["pasteurizer.toml", "pasteurizer.yaml"]))
+    text = (EXAMPLES / name).read_text()
+    at, length = data.draw(st.integers(0, len(text) - 1)), data.draw(st.integers(0, 60))
+    put(folder, name, text[:at] + data.draw(st.text(max_size=6)) + text[at + length :])
+    window = put(folder, "w.json", '{"tags": {"flow": 9.0, "holding_temperature": 70.0}}')
+    for line in (["check", name], ["explain", name, "--window", window]):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            assert main(line) in {0, 78}
 
 
 # --- test
