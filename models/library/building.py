@@ -273,7 +273,11 @@ def main(folder: Path, make: Callable[[Windows], Made], argv: Sequence[str]) -> 
     parser.add_argument("out", type=Path, help="where the package goes")
     parser.add_argument("--key", type=Path, help="key file to sign with; without one the package is unsigned")
     arguments = parser.parse_args(argv)
-    made = make(load(arguments.windows))
+    try:
+        made = make(load(arguments.windows))
+    except BuildError as error:
+        sys.stderr.write(f"{name}: {error}; nothing was written\n")
+        return 1
     cards = {
         language: Template((folder / f"card.{language}.md").read_text(encoding="utf-8")).substitute(made.figures)
         for language in ("en", "ko")

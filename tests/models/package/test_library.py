@@ -8,7 +8,16 @@ import pytest
 from demo.plant_tags import book
 from demo.training_data import record
 from models.features import Features
-from models.library.building import Windows, balanced_accuracy, border_rows, interval, round_thresholds, tabled
+from models.library.building import (
+    BuildError,
+    Windows,
+    balanced_accuracy,
+    border_rows,
+    interval,
+    parity,
+    round_thresholds,
+    tabled,
+)
 from models.package import read
 from models.package.verification import verify
 from models.session import Session
@@ -80,6 +89,21 @@ def test_thresholds_are_rounded_so_that_no_float32_input_is_told_otherwise(windo
     before = forest.predict_proba(rows)
     round_thresholds(forest.estimators_)
     assert (forest.predict_proba(rows) == before).all()
+
+
+def test_a_model_that_is_not_the_trained_one_is_never_packed(windows):
+    """Parity is a gate: a shift of 0.00002, or one row of thousands with another label, and nothing is written."""
+    package = read(LIBRARY / "bearing_wear" / "bearing_wear.tfm", trusted=None)
+    session = Session(package.model, package.contract)
+    rows = tabled(package.contract, windows).rows
+    found = session.run_each(rows).astype(np.float64)
+    assert parity(session, lambda asked: found, rows) < 1e-7
+    with pytest.raises(BuildError, match="off by"):
+        parity(session, lambda asked: found + 2e-5, rows)
+    other = found.copy()
+    other[7] = [0.0, 0.0, 1.0] if found[7, 2] < 0.5 else [1.0, 0.0, 0.0]
+    with pytest.raises(BuildError, match="1 of"):
+        parity(session, lambda asked: other, rows)
 
 
 def test_an_interval_holds_its_figure():
