@@ -6,23 +6,24 @@ Used by `triflow replay` (another process, the gateway running or not) and by th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from edge.bundles import BundleError, Bundles
 from edge.judgment.appraisal import labels
 from edge.judgment.backtest import evaluate
-from edge.judgment.batch import Batch, Sampling, Summary, Wanted, of_backtest, replay_all, sample
+from edge.judgment.batch import Batch, Sampling, Summary, Tally, Wanted, replay_all, sample
 from edge.judgment.compare import MOST_VERSIONS, Comparison, compare
 from edge.judgment.given import FORM, values_of
 from edge.judgment.names import LineNames
-from edge.judgment.past import Past, Recorded
+from edge.judgment.past import Listed, Past, Recorded
 from edge.judgment.replay import Bundle, Model, replay
 from edge.judgment.scored import PackagedModel
+from edge.judgment.state import State
 from edge.judgment.steps import Memory
 from edge.judgment.whatif import Overrides, WhatIf, what_if
 from edge.store.history import EVER, History, open_history
@@ -30,16 +31,30 @@ from models.package import read
 from models.ruleset import Ruleset
 from models.rulesets import load
 from sync.facts import Judged
+from sync.judgment import Scored
 
 TOLD: Final = 20
 """So many verdicts that differ are named; the rest are counted."""
+
+BLOCK: Final = 10_000
+"""Verdicts that are tried together."""
 
 Rules = Callable[[LineNames], Ruleset]
 """Other rules than those that judged, compiled for a line."""
 
 
+V = TypeVar("V", bound=Judged | Listed)
+
+
 class NoVerdictError(LookupError):
     """There is no such verdict here (any more)."""
+
+
+class _Naming(Listed, frozen=True, kw_only=True, tag_field="kind", tag="verdict"):
+    """The part of a verdict's fact that names what judged it."""
+
+    ruleset_hash: str
+    ml: Scored | None = None
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +107,34 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     differs: list[str] = []
     versions: list[Version] = []
     what_if: list[WhatIf] = []
+
+
+@dataclass(slots=True)
+class _Trial:
+    """Rules tried on one line's history, block by block."""
+
+    ruleset: Ruleset
+    names: LineNames
+    memory: Memory
+    tally: Tally
+    _block: list[Recorded] = field(default_factory=list[Recorded])
+    _before: State | None = None
+
+    def take(self, fact: Recorded) -> None:
+        self._block.append(fact)
+        if len(self._block) == BLOCK:
+            self._judge()
+
+    def summary(self) -> Summary:
+        self._judge()
+        return self.tally.summary()
+
+    def _judge(self) -> None:
+        past = Past(self._block)
+        self._block = []
+        test = evaluate(past, self.ruleset, names=self.names, memory=self.memory, before=self._before)
+        self._before = test.memory
+        self.tally.take_all(test)
 
 
 @dataclass(slots=True)
@@ -184,36 +227,44 @@ class Replays:
 
     # --- many
 
-    def recorded(self, wanted: Wanted) -> list[Recorded]:
-        """Give the verdicts that are meant, in the order recorded, as a back-test reads them."""
+    def _recorded(self, wanted: Wanted, decoder: msgspec.json.Decoder[V]) -> Iterator[V]:
         begin, end = wanted.begin or 0, EVER if wanted.end is None else wanted.end
-        decoder = msgspec.json.Decoder(Recorded)
-        return [fact for raw in self.history.verdicts(begin, end) if wanted.takes(fact := decoder.decode(raw))]
+        return (fact for raw in self.history.verdicts(begin, end) if wanted.takes(fact := decoder.decode(raw)))
 
     def sampled(self, wanted: Wanted, size: int, sampling: Sampling, seed: int, *, rules: Rules | None = None) -> Batch:
         """Replay a sample of the verdicts that are meant. Raises ValueError for a size beyond 1 to 1,000."""
-        chosen = {fact.verdict_id for fact in sample(self.recorded(wanted), size, sampling, seed)}
+        listed = list(self._recorded(wanted, msgspec.json.Decoder(Listed)))
+        chosen = {fact.verdict_id for fact in sample(listed, size, sampling, seed)}
         facts = (fact for fact in self.judged(wanted) if fact.verdict_id in chosen)
         return replay_all(facts, lambda fact: self.bundle(fact, rules=rules), labels(self.history.feedback()))
 
+    def named(self) -> set[str]:
+        """Give the hashes that the verdicts here name, for `Bundles.trim`."""
+        found: set[str] = set()
+        for fact in self._recorded(Wanted(), msgspec.json.Decoder(_Naming)):
+            found.add(fact.ruleset_hash)
+            if fact.ml is not None:
+                found.add(fact.ml.sha256)
+        return found
+
     def judged(self, wanted: Wanted) -> Iterator[Judged]:
-        begin, end = wanted.begin or 0, EVER if wanted.end is None else wanted.end
-        for raw in self.history.verdicts(begin, end):
-            fact = msgspec.json.decode(raw, type=Judged)
-            if wanted.takes(fact):
-                yield fact
+        """Give the verdicts that are meant, whole, in the order recorded."""
+        return self._recorded(wanted, msgspec.json.Decoder(Judged))
 
     def tested(self, wanted: Wanted, rules: Rules, memory: Memory) -> dict[str, Summary]:
-        """Try rules on all verdicts that are meant, line by line. Raises ArchiveError, RulesetError."""
-        by_line: dict[str, list[Recorded]] = {}
-        for fact in self.recorded(wanted):
-            by_line.setdefault(fact.work_unit, []).append(fact)
+        """Try rules on all verdicts that are meant, line by line. Raises ArchiveError, RulesetError.
+
+        The history comes in blocks, so that a long one takes no more memory than a short one.
+        """
+        lines: dict[str, _Trial] = {}
         said = labels(self.history.feedback())
-        found: dict[str, Summary] = {}
-        for line, facts in by_line.items():
-            names = self.names(facts[-1])
-            found[line] = of_backtest(evaluate(Past(facts), rules(names), names=names, memory=memory), said)
-        return found
+        for fact in self._recorded(wanted, msgspec.json.Decoder(Recorded)):
+            trial = lines.get(fact.work_unit)
+            if trial is None:
+                names = self.bundles.names(fact.work_unit) or self.names(fact)
+                trial = lines[fact.work_unit] = _Trial(rules(names), names, memory, Tally(said))
+            trial.take(fact)
+        return {line: trial.summary() for line, trial in lines.items()}
 
     def proven(self, wanted: Wanted) -> Proof:
         """Judge everything that is meant again by what judged it, and compare the bytes."""
@@ -266,13 +317,3 @@ def open_replays(data: Path, *, own: bool = False) -> Generator[Replays]:
     """Give a gateway's verdicts and archive. Raises HistoryError, StoreRefusedError, DamagedError. own: as `open_history`."""
     with open_history(data, own=own) as history:
         yield Replays(history, Bundles(data))
-
-
-def named(facts: Iterable[Judged | Recorded], more: Iterable[str] = ()) -> set[str]:
-    """Give the hashes that verdicts name, for `Bundles.trim`."""
-    found = set(more)
-    for fact in facts:
-        found.add(fact.ruleset_hash)
-        if fact.ml is not None:
-            found.add(fact.ml.sha256)
-    return found

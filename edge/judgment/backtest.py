@@ -18,6 +18,7 @@ from edge.judgment.findings import silenced
 from edge.judgment.given import Given
 from edge.judgment.names import LineNames
 from edge.judgment.past import Past
+from edge.judgment.state import NOTHING, State
 from edge.judgment.steps import Memory, Steps, steps
 from edge.judgment.weighing import Weighed, weigh
 from models.expression_columns import evaluate_columns
@@ -38,6 +39,8 @@ class Backtest:
     """Row → its answer."""
     stepped: dict[str, int]
     """Check → rows that were gone through one by one; the others were settled in columns."""
+    memory: State
+    """What the ruleset remembers after the last row (continuous memory of one line)."""
 
     def at(self, row: int) -> Weighed:
         """Give the answer of a row."""
@@ -56,16 +59,24 @@ class Backtest:
         return np.array([one.combined.confidence for one in self.weighed] or [0.0])[self.rows]
 
 
-def evaluate(past: Past, ruleset: Ruleset, *, names: LineNames | None = None, memory: Memory = "recorded") -> Backtest:
+def evaluate(
+    past: Past,
+    ruleset: Ruleset,
+    *,
+    names: LineNames | None = None,
+    memory: Memory = "recorded",
+    before: State | None = None,
+) -> Backtest:
     """Judge a history by a ruleset.
 
     names: of the line, where they are at hand: which tags it requires. memory: `recorded` judges every verdict on its
     own, with the memory its record holds, as `replay` does; `continuous` lets the ruleset live through the history
     with its own hysteresis, delays and charts, which is what would have been. Models are not run: where the policy asks
-    one, the recorded answer is taken.
+    one, the recorded answer is taken. before: `Backtest.memory` of the block before, where the history of a line comes in
+    blocks; with it the answers are those of the whole.
     """
     results = evaluate_columns(ruleset.program, past.columns(ruleset), past.rows)
-    found = steps(ruleset, past, results, memory)
+    found = steps(ruleset, past, results, memory, before)
     needed, faults = past.trust(ruleset, names)
     blind, history = past.blind(), past.history()
     scored, answers = _scored(past, ruleset)
@@ -91,6 +102,10 @@ def evaluate(past: Past, ruleset: Ruleset, *, names: LineNames | None = None, me
         weighed=weighed,
         rows=rows,
         stepped={one.check.name: one.stepped for one in found if one.stepped},
+        memory=State(
+            at=int(past.end[-1]) if past.rows else 0 if before is None else before.at,
+            held={one.check.memory: one.after for one in found if one.after != NOTHING},
+        ),
     )
 
 

@@ -16,13 +16,13 @@ import msgspec
 from edge.judgment.appraisal import Appraisal, appraise
 from edge.judgment.backtest import Backtest
 from edge.judgment.compare import SIGNIFICANT, Comparison, compare
-from edge.judgment.past import AnyRecorded
+from edge.judgment.past import Listed
 from edge.judgment.replay import Bundle, replay
 from sync.facts import Judged
 
 MOST: Final = 1_000
 Sampling = Literal["random", "stratified", "sequential"]
-V = TypeVar("V", bound=AnyRecorded)
+V = TypeVar("V", bound=Judged | Listed)
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,7 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ruleset: str | None = None
     product: str | None = None
 
-    def takes(self, fact: AnyRecorded) -> bool:
+    def takes(self, fact: Judged | Listed) -> bool:
         return (
             (self.begin is None or fact.at >= self.begin)
             and (self.end is None or fact.at < self.end)
@@ -90,13 +90,69 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: list[Outcome]
 
 
-class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """One verdict before and after, in the few words a summary needs."""
+Said = tuple[str, float, str]
+"""Decision, confidence, source."""
 
-    verdict_id: str
-    before: tuple[str, float, str]
-    """Decision, confidence, source."""
-    after: tuple[str, float, str]
+
+class Tally:
+    """Counts what changed, verdict by verdict or block by block; keeps no verdict."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        """labels: verdict_id → the decision people say it should have been."""
+        self.failed = 0
+        self._labels = labels
+        self._results: Counter[tuple[str, str]] = Counter()
+        self._methods: Counter[tuple[str, str]] = Counter()
+        self._changes: Counter[int] = Counter()
+        """Difference of confidence, in ten thousandths."""
+        self._rated: list[tuple[str, str, str]] = []
+
+    def take(self, verdict_id: str, before: Said, after: Said) -> None:
+        """Count one verdict."""
+        self._results[before[0], after[0]] += 1
+        self._methods[before[2], after[2]] += 1
+        self._changes[round((after[1] - before[1]) * 10_000)] += 1
+        if verdict_id in self._labels:
+            self._rated.append((before[0], after[0], self._labels[verdict_id]))
+
+    def take_all(self, test: Backtest) -> None:
+        """Count a back-test; verdicts whose record kept too little have failed."""
+        decisions, confidences, sources = (
+            test.decisions().tolist(),
+            test.confidences().tolist(),
+            test.sources().tolist(),
+        )
+        for fact, *after in zip(test.past.facts, decisions, confidences, sources, strict=True):
+            self.take(fact.verdict_id, (fact.decision, fact.confidence, fact.source), (after[0], after[1], after[2]))
+        self.failed += test.past.unrepeatable
+
+    def summary(self) -> Summary:
+        """Give what changed in all."""
+        total = self._results.total()
+        changed = sum(number for (old, new), number in self._results.items() if old != new)
+        moved = sum(change * number for change, number in self._changes.items())
+        return Summary(
+            total=total + self.failed,
+            changed=changed,
+            unchanged=total - changed,
+            failed=self.failed,
+            change_rate=round(100 * changed / total, 2) if total else 0.0,
+            result_changes=_histogram(self._results),
+            method_changes=_histogram(self._methods),
+            avg_confidence_change=round(moved / total / 10_000, 4) if total else 0.0,
+            confidence_increased=sum(n for change, n in self._changes.items() if change > SIGNIFICANT * 10_000),
+            confidence_decreased=sum(n for change, n in self._changes.items() if change < -SIGNIFICANT * 10_000),
+            baseline_decisions=_totals((old, number) for (old, _), number in self._results.items()),
+            modified_decisions=_totals((new, number) for (_, new), number in self._results.items()),
+            appraisal=appraise(self._rated, changed=changed, total=total),
+        )
+
+
+def _totals(counted: Iterable[tuple[str, int]]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for decision, number in counted:
+        totals[decision] += number
+    return dict(sorted(totals.items()))
 
 
 def sample(facts: Sequence[V], size: int, sampling: Sampling, seed: int = 0) -> list[V]:
@@ -124,7 +180,7 @@ def _lot(seed: int, verdict_id: str) -> bytes:
     return hashlib.sha256(f"{seed} {verdict_id}".encode()).digest()
 
 
-def _stratified(facts: Sequence[AnyRecorded], size: int, seed: int) -> set[int]:
+def _stratified(facts: Sequence[Judged | Listed], size: int, seed: int) -> set[int]:
     strata: dict[str, list[int]] = {}
     for row, fact in enumerate(facts):
         strata.setdefault(fact.decision, []).append(row)
@@ -150,12 +206,13 @@ def replay_all(
     labels: verdict_id → the decision people say it should have been.
     """
     outcomes: list[Outcome] = []
-    pairs: list[Pair] = []
+    tally = Tally(labels or {})
     for fact in facts:
         try:
             again = replay(fact, bundle_of(fact))
         except Exception as error:  # noqa: BLE001 - one verdict that cannot be judged again never ends the others
             outcomes.append(Outcome(verdict_id=fact.verdict_id, error=f"{type(error).__name__}: {error}"))
+            tally.failed += 1
             continue
         outcomes.append(
             Outcome(
@@ -165,55 +222,13 @@ def replay_all(
                 missing=list(again.missing),
             )
         )
-        pairs.append(
-            Pair(
-                verdict_id=fact.verdict_id,
-                before=(fact.decision, fact.confidence, fact.source),
-                after=(again.fact.decision, again.fact.confidence, again.fact.source),
-            )
+        new = again.fact
+        tally.take(
+            fact.verdict_id,
+            (fact.decision, fact.confidence, fact.source),
+            (new.decision, new.confidence, new.source),
         )
-    return Batch(summary=summarize(pairs, len(outcomes) - len(pairs), labels or {}), outcomes=outcomes)
-
-
-def of_backtest(test: Backtest, labels: Mapping[str, str] | None = None) -> Summary:
-    """Give the summary of a back-test; verdicts whose record kept too little count as failed."""
-    decisions, confidences, sources = test.decisions().tolist(), test.confidences().tolist(), test.sources().tolist()
-    pairs = [
-        Pair(
-            verdict_id=fact.verdict_id,
-            before=(fact.decision, fact.confidence, fact.source),
-            after=(decision, confidence, source),
-        )
-        for fact, decision, confidence, source in zip(test.past.facts, decisions, confidences, sources, strict=True)
-    ]
-    return summarize(pairs, test.past.unrepeatable, labels or {})
-
-
-def summarize(pairs: Sequence[Pair], failed: int, labels: Mapping[str, str]) -> Summary:
-    """Give what changed in all."""
-    results = Counter((pair.before[0], pair.after[0]) for pair in pairs)
-    methods = Counter((pair.before[2], pair.after[2]) for pair in pairs)
-    changes = [round(pair.after[1] - pair.before[1], 4) for pair in pairs]
-    changed = sum(number for (old, new), number in results.items() if old != new)
-    return Summary(
-        total=len(pairs) + failed,
-        changed=changed,
-        unchanged=len(pairs) - changed,
-        failed=failed,
-        change_rate=round(100 * changed / len(pairs), 2) if pairs else 0.0,
-        result_changes=_histogram(results),
-        method_changes=_histogram(methods),
-        avg_confidence_change=round(sum(changes) / len(changes), 4) if changes else 0.0,
-        confidence_increased=sum(change > SIGNIFICANT for change in changes),
-        confidence_decreased=sum(change < -SIGNIFICANT for change in changes),
-        baseline_decisions=dict(sorted(Counter(pair.before[0] for pair in pairs).items())),
-        modified_decisions=dict(sorted(Counter(pair.after[0] for pair in pairs).items())),
-        appraisal=appraise(
-            [(pair.before[0], pair.after[0], labels[pair.verdict_id]) for pair in pairs if pair.verdict_id in labels],
-            changed=changed,
-            total=len(pairs),
-        ),
-    )
+    return Batch(summary=tally.summary(), outcomes=outcomes)
 
 
 def _histogram(counts: Counter[tuple[str, str]]) -> dict[str, int]:

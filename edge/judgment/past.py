@@ -25,22 +25,27 @@ from sync.facts import Context, Judged
 from sync.judgment import Scored
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="verdict"):
-    """The part of a verdict's fact that a back-test reads: a third of the time it takes to read the whole."""
+class Listed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="verdict"):
+    """The part of a verdict's fact that says whether it is meant."""
 
     at: int
-    start: int
     verdict_id: str
     work_unit: str = ""
     ruleset: str
+    decision: str
+    context: Context = Context()
+
+
+class Recorded(Listed, frozen=True, kw_only=True, tag_field="kind", tag="verdict"):
+    """The part of a verdict's fact that a back-test reads: a third of the time it takes to read the whole."""
+
+    start: int
     ruleset_version: str
     ruleset_hash: str
-    decision: str
     severity: str
     confidence: float
     source: str
     inputs: dict[str, Value | None] = {}
-    context: Context = Context()
     form: int = 1
     state: str = ""
     ml: Scored | None = None

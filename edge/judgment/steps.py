@@ -45,6 +45,12 @@ class Steps:
     codes: Codes = field(default_factory=lambda: np.zeros(0, np.int64))
     stepped: int = 0
     """Rows that were gone through one by one."""
+    before: Held = NOTHING
+    """What it remembered before the first row (continuous memory), …"""
+    before_at: int = 0
+    """… of a window that ended here, ns; 0 = there was none."""
+    after: Held = NOTHING
+    """What it remembers after the last row."""
     _known: dict[tuple[object, ...], int] = field(default_factory=dict[tuple[object, ...], int])
 
     def kind(self, finding: Finding) -> int:
@@ -66,11 +72,18 @@ class Steps:
         return code
 
 
-def steps(ruleset: Ruleset, past: Past, results: Sequence[Column], memory: Memory) -> list[Steps]:
-    """Give every check's findings, in the order of the ruleset. results: of its program over the past."""
+def steps(
+    ruleset: Ruleset, past: Past, results: Sequence[Column], memory: Memory, before: State | None = None
+) -> list[Steps]:
+    """Give every check's findings, in the order of the ruleset. results: of its program over the past.
+
+    before: what the ruleset remembers of the windows before these (one line's, continuous memory).
+    """
     found: list[Steps] = []
     for check in ruleset.checks:
         made = Steps(check)
+        if before is not None:
+            made.before, made.before_at = before.held.get(check.memory, NOTHING), before.at
         step = _STEPS.get(type(check))
         if step is None:
             _one_by_one(made, past, results, memory, found)
@@ -227,18 +240,19 @@ def _remembering(made: Steps, past: Past, moving: Mask, keeping: Mask, memory: M
             made.stepped += 1
             yield row, _Kept(_after_gap(held[row], int(past.start[row]), past.memory(row).at))
         return
-    kept, before = _Kept(NOTHING), -2
+    kept, before = _Kept(made.before), -1
     rows = np.flatnonzero(moving | keeping)
     first, start, end = past.first, past.start, past.end
     for row in rows.tolist():
-        if row != before + 1 or first[row]:
+        if row != before + 1 or (first[row] and row):
             kept.value = NOTHING
         elif kept.value is not NOTHING:
-            kept.value = _after_gap(kept.value, int(start[row]), int(end[row - 1]))
+            kept.value = _after_gap(kept.value, int(start[row]), int(end[row - 1]) if row else made.before_at)
         before = row
         if moving[row]:
             made.stepped += 1
             yield row, kept
+    made.after = kept.value if before == past.rows - 1 else NOTHING
 
 
 def _after_gap(held: Held, start: int, before: int) -> Held:
@@ -276,13 +290,13 @@ def _one_by_one(made: Steps, past: Past, results: Sequence[Column], memory: Memo
     check, values = made.check, _Row(results)
     recorded = past.held(check.memory) if memory == "recorded" else {}
     codes = np.empty(past.rows, np.int64)
-    held, last = NOTHING, 0
+    held, last = made.before, made.before_at
     for row in range(past.rows):
         values.row, fact = row, past.facts[row]
         start, end = int(past.start[row]), int(past.end[row])
         if memory == "recorded":
             held, last = recorded.get(row, NOTHING), past.memory(row).at
-        elif past.first[row]:
+        elif past.first[row] and row:
             held, last = NOTHING, 0
         given = Given(
             work_unit=fact.work_unit, start=start, end=end, state=fact.state, context=fact.context,
@@ -295,6 +309,7 @@ def _one_by_one(made: Steps, past: Past, results: Sequence[Column], memory: Memo
         held, last = finding.held, end
     made.codes = codes
     made.stepped = past.rows
+    made.after = held
 
 
 _STEPS: Final[dict[type[Check], Callable[[Steps, Past, Sequence[Column], Memory], None]]] = {

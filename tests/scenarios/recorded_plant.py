@@ -45,7 +45,7 @@ class Recorder:
         virtual = site.virtual[WORK_UNIT]
         self.names = line_names(WORK_UNIT, self.tags, virtual)
         assert self.names.environment() == virtual.environment, "what is kept gives the same names again"
-        self.ruleset = site.rulesets[WORK_UNIT] if rules is None else load_rules(rules, virtual.environment)
+        self.ruleset = load_rules(rules or folder / "rules" / "filler.toml", virtual.environment)
         self.pipeline = LinePipeline(
             WORK_UNIT, self.tags, self.ruleset, window_ns=WINDOW, report_ns=60 * SECOND, record_readings=False, virtual=virtual
         )  # fmt: skip

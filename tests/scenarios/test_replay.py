@@ -144,13 +144,13 @@ def test_verdicts_with_a_model_come_out_the_same_with_the_model_asked_again(tmp_
     rules = tmp_path / "asking.toml"
     text = (ROOT / "demo" / "rules" / "filler.toml").read_text("utf-8")
     rules.write_text(text.replace('policy = "rule_only"', f'policy = "{policy}"\n[model]\nname = "filler_anomaly"\n'))
-    assert recorder(tmp_path, 2, rules, package, killed_at="edge.after_commit:6").returncode == -signal.SIGKILL
-    ended = recorder(tmp_path, 2, rules, package)
+    assert recorder(tmp_path, 1, rules, package, killed_at="edge.after_commit:4").returncode == -signal.SIGKILL
+    ended = recorder(tmp_path, 1, rules, package)
     assert ended.returncode == 0, ended.stderr
     told = triflow("day", "--site", tmp_path / "gw-opcua.toml", "--json")
     assert told.returncode == 0, told.stdout + told.stderr
     proof = json.loads(told.stdout)
-    assert proof["total"] == proof["exact"] == 719
+    assert proof["total"] == proof["exact"] == 359
     assert proof["recomputed"] > 0
     with open_replays(tmp_path / "gw-opcua") as replays:
         fact = next(f for raw in replays.history.verdicts() if (f := json.loads(raw)).get("ml", {}).get("features"))

@@ -203,6 +203,21 @@ def test_a_ruleset_that_lived_through_history_says_what_it_would_have_said(seed)
     assert [told(test, row) for row in range(len(seen))] == [said(fact) for fact in record(candidate, seen)]
 
 
+@settings(max_examples=30, deadline=None)
+@given_by(seed=st.integers(0, 2**32), block=st.integers(1, 40))
+def test_a_history_in_blocks_gives_the_answers_of_the_whole(seed, block):
+    draw = random.Random(seed)
+    rules = ruleset_of(draw, draw.randrange(1, 7))
+    facts = record(rules, windows(seed, 60))
+    before, blocks = None, []
+    for start in range(0, len(facts), block):
+        past = Past(facts[start : start + block])
+        test = evaluate(past, rules, names=NAMES, memory="continuous", before=before)
+        before = test.memory
+        blocks += [told(test, row) for row in range(past.rows)]
+    assert blocks == [said(fact) for fact in facts]
+
+
 def test_rows_that_decide_themselves_are_not_stepped_through(filler):
     facts = record(filler, windows(7, 200))
     test = evaluate(Past(facts), filler, names=NAMES, memory="continuous")

@@ -7,7 +7,7 @@ import pytest
 
 from edge.judgment import NotRepeatableError, gather, judge, judged
 from edge.judgment.appraisal import labels
-from edge.judgment.batch import MOST, Wanted, replay_all, sample, summarize
+from edge.judgment.batch import MOST, Tally, Wanted, replay_all, sample
 from edge.judgment.compare import compare, versions
 from edge.judgment.replay import Bundle, replay
 from edge.judgment.whatif import OverrideError, parse, what_if
@@ -290,5 +290,5 @@ def test_a_bare_no_is_no_label():
 
 
 def test_nothing_to_summarize_is_said_in_numbers():
-    found = summarize([], 0, {})
+    found = Tally({}).summary()
     assert (found.total, found.change_rate, found.appraisal.p_value) == (0, 0.0, None)
