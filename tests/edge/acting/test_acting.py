@@ -9,6 +9,7 @@ import pytest
 from asyncua import ua
 from asyncua.common.callback import CallbackType
 from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.constants import ExcCodes
 
 from edge.acting.acting import Acting
 from edge.acting.journal import action_id
@@ -40,9 +41,15 @@ class ModbusPlc(ModbusMachine):
         super().__init__([], holding={0: [30, 5]}, coils={0: [True]})
         self.clamp = 10_000
         """More than this the machine does not take."""
+        self.dies = False
+        """It hangs up on who writes to it."""
         self.writes = 0
 
     async def _act(self, function, start, address, count, current, new):
+        if new is not None and self.dies:
+            for connection in list(self.server.active_connections.values()):
+                connection.close()
+            return ExcCodes.DEVICE_FAILURE
         if new is not None:
             self.writes += 1
             new[0] = min(new[0], self.clamp)
@@ -357,3 +364,47 @@ async def test_a_mode_is_ordered_with_a_name_and_a_reason_and_outlives_a_restart
     site.write_text(site.read_text().replace('mode = "monitor"', 'mode = "advise"'))  # a newer word than the order
     async with gateway(site) as made:
         assert made.acting.hands.modes.of("") == "advise"
+
+
+def when_begun(made: Gateway, then) -> None:
+    """Do something while the intent of an action is on its way to the disk."""
+
+    def follow(facts):
+        if any(isinstance(fact, Audited) and fact.action == "action.begun" for fact in facts):
+            then()
+        return [], {}
+
+    made.recording.after.append(follow)
+
+
+async def test_the_kill_switch_thrown_between_intent_and_write_is_in_time(plc, tmp_path):
+    async with gateway(plc.site(tmp_path, acting=AUTO, permit=MEDIUM)) as made:
+        when_begun(made, (tmp_path / "data" / "kill").touch)
+        await made.judge("v1", ("speed_setpoint", 50.0))
+        end = await ended(made)
+        assert (end.status, end.written) == ("REJECTED", None)
+        assert end.why.startswith("nothing was written: kill switch")
+        assert plc.writes == 0
+
+
+async def test_an_interlock_lost_between_intent_and_write_is_in_time(modbus, tmp_path):
+    async with gateway(modbus.site(tmp_path, acting=AUTO, permit=MEDIUM)) as made:
+        when_begun(made, lambda: setattr(made, "blind", True))
+        await made.judge("v1", ("speed_setpoint", 50.0))
+        end = await ended(made)
+        assert end.status == "REJECTED"
+        assert "interlock not known, so not met" in end.why
+        assert modbus.writes == 0
+
+
+async def test_a_connection_lost_during_the_write_leaves_nobody_to_guess(modbus, tmp_path):
+    """The machine dies with the request in its hands: it is not written again, and a person is told to look."""
+    async with gateway(modbus.site(tmp_path, acting=AUTO, permit=MEDIUM)) as made:
+        modbus.dies = True
+        await made.judge("v1", ("speed_setpoint", 50.0))
+        await until(made.acting.hands.journal.begun, "it begins")
+        end = await ended(made)
+        assert (end.status, end.needs_human, end.written) == ("UNKNOWN", True, None)
+        assert "nothing is written again" in end.why
+        assert modbus.writes == 0
+        assert made.acting.hands.evidence.metrics("filler", made.recording.clock.now()).critical_failures_7d == 1
