@@ -114,12 +114,11 @@ class Scorer:
         )
 
     async def answer(self, asked: Asked, *, model: str | None = None, trial: bool = False) -> Scored:
-        """Give what the model says, within its deadline or 0.5 s.
+        """Give what the model says, within its deadline or 0.5 s; the first windows after a start wait for its process.
 
         model: the name the ruleset asks for; another one on the line is no answer. trial: made-up inputs, of a request:
         they count neither for drift nor for the breaker.
         """
-        began = time.perf_counter_ns()
         running = self._running(asked)
         drifted = running is not None and running.watch.level == "critical"
         if running is None or (model is not None and asked.model != model):
@@ -136,6 +135,8 @@ class Scorer:
             return self._failed(asked, f"breaker_open: {breaker.why}"[:300], drifted=drifted)
         row = running.features.row(asked.features)
         try:
+            await running.worker.settled()
+            began = time.perf_counter_ns()
             said = await running.worker.ask(row, running.within_s)
         except asyncio.CancelledError:
             breaker.spared()

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 HARD_S: Final = 0.5
 """Within this the rules answer, whatever the model does; a run that lasts longer ends with its process."""
 START_S: Final = 30.0
+PATIENCE_S: Final = 5.0
+"""So long after a start the first windows wait for their model's process; then the rules judge without it."""
 MOST_REPLY: Final = 1 << 20
 STEADY_NS: Final = 30 * 10**9
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -62,6 +64,7 @@ class Worker:
         self.why = ""
         """Why there is no process, once it is known."""
         self._clock = clock
+        self._made = clock.monotonic()
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._idle = asyncio.Event()
@@ -84,6 +87,13 @@ class Worker:
         """Wait for the first start; gives why it failed, nothing when it did not."""
         await self._started.wait()
         return self.why
+
+    async def settled(self) -> None:
+        """Wait for the first start, but no longer than is good for windows that wait in their line's checkpoint."""
+        left_s = PATIENCE_S - (self._clock.monotonic() - self._made) / 1e9
+        if not self._started.is_set() and left_s > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._started.wait(), left_s)
 
     async def run(self) -> None:
         """Keep a process until cancelled; one that ends is started again, with growing waits."""
