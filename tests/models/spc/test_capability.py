@@ -48,6 +48,14 @@ def test_the_interval_of_cpk_by_bissell():
     assert (found.cpk.value, found.cpk.low, found.cpk.high) == pytest.approx((1.15, 0.89, 1.41), abs=5e-3)
 
 
+def test_the_interval_of_cpm_by_boyles():
+    """Boyles (1991): χ² with n (1 + ξ²)² / (1 + 2ξ²) degrees of freedom; here ξ = 1, 50 · 4/3 of them."""
+    found = capability(known(16, 2, 50), Specification(8, 20)).cpm
+    assert found is not None
+    low, high = (found.value * (stats.chi2.ppf(p, 200 / 3) / (200 / 3)) ** 0.5 for p in (0.025, 0.975))
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+
+
 def test_the_hard_bake_process_of_montgomery():
     """6th ed., example 6.1: flow width 1.5 ± 0.5 µm, x̿ = 1.5056, σ̂ = 0.1398: Cp = 1.192, 0.035 % beyond."""
     found = capability(known(1.5056, 0.1398, 125), Specification(1.0, 2.0))

@@ -89,6 +89,7 @@ def test_the_usual_rules_are_one_two_five_and_six():
 
 def test_two_of_three_is_not_told_again_by_a_point_that_is_fine():
     assert list(signals(["nelson_5"], [2.1, 2.1, 0.0])) == [1]
+    assert list(signals(["nelson_5"], [2.1, 2.1, 2.0])) == [1], "nor by one on the line"
 
 
 z_values = st.one_of(
