@@ -17,7 +17,19 @@ from cloud.plant import Place
 from cloud.remote import commands
 from sync import facts as f
 from sync.equipment import equipment
-from sync.judgment import CommandAnswered
+from sync.judgment import (
+    ActionDecided,
+    ActionEnded,
+    ApprovalAnswered,
+    CcpRecorded,
+    CommandAnswered,
+    DriftMeasured,
+    FeedbackGiven,
+    ModeChanged,
+    ModelChanged,
+    RulesetActivated,
+    TrustChanged,
+)
 from sync.testimony import columns_of
 
 NS: Final = 1_000_000
@@ -88,10 +100,15 @@ class Projection:
             if (outcome := offers.outcome(fact)) is not None:
                 self._offers.append((*outcome, tenant, site, gateway))
             return
+        if isinstance(fact, CommandAnswered):  # whatever its date, too
+            self._commands.append((*commands.outcome(fact), tenant, site, gateway))
+            return
         if not (EARLIEST_NS <= fact.at < LATEST_NS and EARLIEST_NS <= getattr(fact, "start", fact.at) < LATEST_NS):
             return
-        if isinstance(fact, CommandAnswered):
-            self._commands.append((*commands.outcome(fact), tenant, site, gateway))
+        if (about := _about(fact)) is not None:
+            subject, lot = about
+            row = (*key, tenant, site, fact.work_unit, gateway, _kind(fact), _plain(subject), fact.at, _plain(lot))
+            self._rows.setdefault("fact_subject", []).append(row)
             return
         if isinstance(fact, f.ProductDefined):
             known = self._product.get((tenant, site, fact.product))
@@ -238,6 +255,38 @@ class Projection:
                 self._ledger.span(place, start // NS, -(-stop // NS))
 
 
+def _about(fact: f.Fact) -> tuple[str, str | None] | None:
+    """Give what a fact of judging is about, and the lot where it says one; None for all other facts."""
+    match fact:
+        case FeedbackGiven():
+            return fact.target, None
+        case ActionDecided():
+            return fact.action, fact.context.lot
+        case ApprovalAnswered() | ActionEnded():
+            return fact.action, None
+        case TrustChanged():
+            return fact.ruleset, None
+        case ModeChanged():
+            return fact.work_unit, None
+        case ModelChanged() | DriftMeasured():
+            return fact.model, None
+        case CcpRecorded():
+            return fact.ccp, fact.context.lot
+        case RulesetActivated():
+            return fact.ruleset_hash, None
+        case _:
+            return None
+
+
+def _plain(text: str | None) -> str | None:
+    """Give a text without NUL, which no database text has."""
+    return None if text is None else text.replace("\0", "\ufffd")
+
+
+def _kind(fact: f.Fact) -> str:
+    return str(fact.__struct_config__.tag)
+
+
 def _insert(table: str, columns: str) -> str:
     names = columns.split()
     return f"insert into {table}({','.join(names)}) values({','.join('?' * len(names))})"
@@ -257,6 +306,7 @@ _INSERT: Final = {
         "judgment",
         f"{_KEY} verdict_id start at decision severity confidence ruleset summary job_order product lot",
     ),
+    "fact_subject": _insert("fact_subject", f"{_KEY} gateway kind subject at lot"),
     "alarm_change": _insert("alarm_change", f"{_KEY} at alarm active severity summary verdict_id"),
     "gap": _insert("gap", f"{_KEY} start at source tags reason"),
     "tally": _insert("tally", "gateway inc stream first last tenant start end_at")

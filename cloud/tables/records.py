@@ -119,6 +119,21 @@ judgment = sa.Table(
     sa.Index("judgment_by_verdict", "tenant", "verdict_id"),
 )
 
+fact_subject = sa.Table(
+    "fact_subject",  # facts of judging beside verdicts, by what they are about; what they say stands in `fact`
+    metadata,
+    *record(),
+    *place(),  # work_unit is empty where a fact is about the whole gateway
+    whole("gateway"),
+    text("kind"),
+    text("subject"),  # a verdict's, an action's or a ruleset's id; a model, a control point
+    whole("at"),
+    words("lot"),
+    sa.Index("fact_subject_by_subject", "tenant", "kind", "subject", "at"),
+    sa.Index("fact_subject_by_time", "tenant", "kind", "at"),
+    sa.Index("fact_subject_by_lot", "tenant", "lot", "kind"),
+)
+
 alarm_change = sa.Table(
     "alarm_change",
     metadata,

@@ -81,7 +81,9 @@ async def test_an_older_database_gets_its_audit_records_into_the_index(
     drop = ["drop trigger fact_audit_update", "drop trigger fact_audit_delete", "drop trigger fact_audit_again"]
     if engine.dialect.name == "postgresql":
         drop = ["drop function refuse_audit_change cascade"]
-    drop += [f"drop table {name}" for name in ("audit_entry", "tally", "alert", "offer", "command")] + ["drop index loss_by_time"]
+    drop += [f"drop table {name}" for name in ("audit_entry", "tally", "alert", "offer", "command", "fact_subject")] + [
+        "drop index loss_by_time"
+    ]
     with engine.begin() as connection:
         for statement in drop:
             connection.exec_driver_sql(statement)
