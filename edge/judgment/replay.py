@@ -24,8 +24,9 @@ from sync.judgment import Scored
 
 ModelPart = Literal["none", "recorded", "recomputed", "not_held"]
 
-NOT_REPEATABLE: Final = ("deadline", "breaker_open", "no_model", "other_model", "retired", "models_off", "error")
-"""How the failures begin that came of the moment, not of the inputs: a replay takes the recorded one as given."""
+REPEATABLE: Final = ("not_finite",)
+"""How a failure begins that follows from the features alone. All others came of the moment (deadline, breaker_open, …)
+or of the window (not_applicable, missing_input, …), of which a record holds the features only: they are taken as given."""
 
 
 class Model(Protocol):
@@ -120,7 +121,7 @@ def _scored(
     if bundle.model is None or (recorded is None and features is None):
         return recorded, "none" if recorded is None else "recorded", None
     own = recorded is not None and recorded.sha256 == bundle.model.sha256
-    if recorded is not None and features is None and own and of_the_moment(recorded):
+    if recorded is not None and features is None and kept_as_it_was(recorded, own):
         return recorded, "recorded", None
     answer = bundle.model.score(features if features is not None else (recorded.features if recorded else {}))
     if recorded is None or not own:
@@ -138,9 +139,11 @@ def _scored(
     return answer, "recomputed", content(answer) == content(recorded)
 
 
-def of_the_moment(scored: Scored) -> bool:
-    """Tell whether a model gave no answer for a reason that its inputs do not hold: it was late, or not asked."""
-    return scored.failure is not None and scored.failure.startswith(NOT_REPEATABLE)
+def kept_as_it_was(scored: Scored, own: bool) -> bool:
+    """Tell whether a recorded failure stands: the features do not tell it. Another package may answer where one failed."""
+    if scored.failure is None:
+        return False
+    return not scored.failure.startswith(REPEATABLE) if own else scored.failure.startswith("not_applicable")
 
 
 def carried(fact: Judged, given: Given, bundle: Bundle) -> tuple[Given, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from demo.plant_tags import Shown
 from demo.site_files import Ports, write
 from edge import bundles
 from edge.bundles import Bundles, line_names
-from edge.judgment.scored import PackagedModel
+from edge.judgment.scored import PackagedModel, failed
 from edge.pipeline import LinePipeline
 from edge.site import load
 from models.package import read
@@ -88,7 +88,8 @@ class Recorder:
         batch: Readings = readings([(index, v.value, v.status, at) for index, v in values], received=at)
         facts += self.pipeline.feed(batch).facts
         while self.model is not None and (up := self.pipeline.next_up()) is not None:
-            scored = self.model.score(up.asked.features) if up.asked.failure is None else None
+            why = up.asked.failure
+            scored = self.model.score(up.asked.features) if why is None else failed(up.asked, why)
             facts += self.pipeline.settle(scored).facts
         return facts
 

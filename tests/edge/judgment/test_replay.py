@@ -181,7 +181,16 @@ def test_a_models_answer_is_computed_again_from_its_recorded_features():
     assert (lie.model_exact, lie.fact.decision) == (False, "warning")
 
 
-@pytest.mark.parametrize("failure", ["deadline", "breaker_open", "error: ValueError"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "deadline",
+        "breaker_open",
+        "error: ValueError",
+        'not_applicable: only when state == "EXECUTE"',
+        "missing_input: x",
+    ],
+)
 def test_a_failure_of_the_moment_is_taken_as_it_was(failure):
     fact = scored(2.0, failure=failure, decision="unknown", confidence=0.0)
     again = replay(through(fact), Bundle(ruleset=rules(ASKING), model=Doubling()))
