@@ -55,7 +55,7 @@ class GoldenRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The entry `golden.json`: outputs within the tolerance, labels exactly."""
+    """The entry `golden.json`: outputs within the tolerance (above 1: that share of them), labels exactly."""
 
     rows: tuple[GoldenRow, ...]
     tolerance: float = 1e-4

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from models.package import Feature, Golden, GoldenRow, PackageRefusedError
+from models.package import Feature, Golden, GoldenRow, Output, PackageRefusedError
 from models.package.onnx_file import OnnxFileError, examine
 from models.package.verification import verify
 from tests.models.package import specimens
@@ -238,6 +238,21 @@ def test_an_expression_that_does_not_fit_is_refused_with_its_place(signer, expre
     error = refused(signer, made=specimens.contract(features=(bad, specimens.FEATURES[1])))
     assert error.code == "contract"
     assert told in error.what
+
+
+def test_large_outputs_may_be_off_by_their_share(signer):
+    """Another processor's kernels differ in the last bits: of 400, that is more than 0.0001, and no other model."""
+    model = onnx_of([node("Identity", ["features"], ["scores"])])
+    made = specimens.contract(
+        outputs=(Output(name="worn", high=1e3, low=-1e3), Output(name="sound", high=1e3, low=-1e3))
+    )
+    for wanted, sound in ((400.01, True), (400.1, False)):
+        rows = Golden(rows=(GoldenRow((400.0, 40.0), (wanted, 40.0), "worn"),))
+        data = specimens.package(signer[0], model, made=made, rows=rows)
+        if sound:
+            assert verify(data, trusted=[signer[1]]).findings.worst < 1e-4
+        else:
+            assert refused(signer, model, made=made, rows=rows).code == "golden"
 
 
 def test_newer_software_may_be_asked_for(signer):
