@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -107,21 +106,27 @@ def conflicts(found: Sequence[Claim], reasoner: Reasoner, blame: Tell, warn: Tel
         if {"stop", "continue"} <= one.actions:
             blame(one.path, one.name, "demands stop and continue at once", "stop is what would be done; remove one")
     stopping = [one for one in found if "stop" in one.actions]
-    going = [one for one in found if "continue" in one.actions]
-    for stop, go in itertools.product(stopping, going):
-        if _apart(stop, go) or not reasoner.meet(stop.regions, go.regions):
-            continue
+    for go in found:
+        if "continue" in go.actions:
+            _stopped(go, [stop for stop in stopping if not _apart(stop, go)], reasoner, blame, warn)
+    _same(found, blame, warn)
+
+
+def _stopped(go: Claim, stopping: Sequence[Claim], reasoner: Reasoner, blame: Tell, warn: Tell) -> None:
+    """Tell the first claim that demands stop where another demands continue; one that always does before one that may."""
+    possible = [stop for stop in stopping if reasoner.meet(stop.regions, go.regions)]
+    for stop in possible:
         if _implies(reasoner, stop, go) or _implies(reasoner, go, stop):
             blame(
                 go.path, go.name, f"demands continue where {stop.name} demands stop",
                 "stop is what would be done; change one, or let the one suppress the other",
             )  # fmt: skip
-        else:
-            warn(
-                go.path, go.name, f"demands continue, and {stop.name} can demand stop at the same time",
-                "stop is what would be done",
-            )  # fmt: skip
-    _same(found, blame, warn)
+            return
+    if possible:
+        warn(
+            go.path, go.name, f"demands continue, and {possible[0].name} can demand stop at the same time",
+            "stop is what would be done",
+        )  # fmt: skip
 
 
 def _same(found: Sequence[Claim], blame: Tell, warn: Tell) -> None:
@@ -131,17 +136,18 @@ def _same(found: Sequence[Claim], blame: Tell, warn: Tell) -> None:
         if one.alone:
             groups.setdefault(frozenset(frozenset(region.items()) for region in one.regions), []).append(one)
     for group in groups.values():
-        for first, second in itertools.combinations(group, 2):
-            if _apart(first, second):
-                continue
-            if first.severity == second.severity:
-                warn(second.path, second.name, f"has the same condition as {first.name}", "one of them is enough")
-            elif {first.severity, second.severity} == {"info", "critical"}:
+        for position, second in enumerate(group):
+            others = [one for one in group[:position] if not _apart(one, second)]
+            against = next((one for one in others if {one.severity, second.severity} == {"info", "critical"}), None)
+            twin = next((one for one in others if one.severity == second.severity), None)
+            if against is not None:
                 blame(
                     second.path, second.name,
-                    f"says {second.severity} where {first.name} says {first.severity}: the same condition",
+                    f"says {second.severity} where {against.name} says {against.severity}: the same condition",
                     "decide which, or let the one suppress the other",
                 )  # fmt: skip
+            elif twin is not None:
+                warn(second.path, second.name, f"has the same condition as {twin.name}", "one of them is enough")
 
 
 def _apart(one: Claim, other: Claim) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from models.ruleset import Check
 from models.ruleset_composite import Composite, CompositeEntry
@@ -21,6 +22,8 @@ class Made:
     path: Path
 
 
+MOST_CIRCLES: Final = 20
+"""So many are told; whoever mends these sees the next."""
 Blame = Callable[[Path, str, str, str], None]
 """Path, check it is about, problem, hint."""
 
@@ -57,7 +60,7 @@ def linked(made: Sequence[Made], known: Iterable[str], blame: Blame) -> list[Mad
         one = by_name[circle[0]]
         told = " → ".join([*circle, circle[0]])
         blame((*one.path, "name"), _where(one), f"composites are made of each other: {told}", "")
-    for circle in _circles(silenced):
+    for circle in _circles(silenced)[:MOST_CIRCLES]:
         one = by_name[circle[0]]
         told = " → ".join([*circle, circle[0]])
         blame((*one.path, "suppressed_by"), _where(one), f"checks suppress each other: {told}", "all would be silent")
@@ -86,21 +89,26 @@ def _members_first(made: Sequence[Made]) -> list[Made]:
     return list(done.values())
 
 
-def _circles(edges: dict[str, set[str]]) -> list[list[str]]:
-    """Give every circle of names that point at each other, each once, beginning with its first name."""
+def _circles(edges: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Give a circle for every name that points back at one on the way to it; none twice, none left without one."""
     found: dict[frozenset[str], list[str]] = {}
     done: set[str] = set()
     for start in edges:
-        stack: list[tuple[str, list[str]]] = [(start, [start])]
-        while stack:
-            name, way = stack.pop()
-            for other in sorted(edges.get(name, ())):
-                if other in way:
-                    circle = way[way.index(other) :]
-                    found.setdefault(frozenset(circle), circle)
-                elif other not in done:
-                    stack.append((other, [*way, other]))
-        done.add(start)
+        way: list[str] = []
+        waiting: list[tuple[str, Iterator[str]]] = []
+        name: str | None = start if start not in done else None
+        while name is not None or waiting:
+            if name is not None:
+                way.append(name)
+                waiting.append((name, iter(sorted(edges.get(name, ())))))
+            name = next((other for other in waiting[-1][1] if other not in done), None)
+            if name is None:
+                done.add(waiting.pop()[0])
+                way.pop()
+            elif name in way:
+                circle = way[way.index(name) :]
+                found.setdefault(frozenset(circle), circle)
+                name = None
     return list(found.values())
 
 

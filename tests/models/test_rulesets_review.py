@@ -220,6 +220,21 @@ def test_hundreds_of_rules_and_wide_tables_are_reviewed_in_time():
     assert len(load(HEAD + many + wide, ENVIRONMENT).checks) == 201
 
 
+def test_hundreds_of_checks_that_name_each_other_are_told_in_time_and_not_each_pair():
+    names = [f"r{n}" for n in range(60)]
+    mutual = "".join(
+        rule(name, f"x > {n}.0", more=f"suppresses = {[one for one in names if one != name]}\n".replace("'", '"'))
+        for n, name in enumerate(names)
+    )
+    assert len(faults(mutual).split("\n")) == 20
+    chain = "".join(rule(f"r{n}", f"x > {n}.0", more=f'suppressed_by = ["r{n + 1}"]\n') for n in range(400)) + rule(
+        "r400", "y > 1.0"
+    )
+    assert warnings(chain) == ""
+    same = "".join(rule(f"r{n}", "x > 1.0") for n in range(300))
+    assert len(warnings(same).split("\n")) == 299
+
+
 def test_a_table_made_to_take_for_ever_is_left_open():
     cell = " || ".join(f"> {2 * n} && < {2 * n + 1}" for n in range(40))
     rows = (f'x = "{cell}", y = "{cell.replace("0", str(n))}", state = "!= \'HELD\'"' for n in range(1, 60))
