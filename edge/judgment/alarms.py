@@ -11,7 +11,7 @@ from edge.judgment.findings import Finding
 from edge.judgment.given import Given
 from edge.judgment.opinion import opinion
 from edge.judgment.policies import RANK, SEVERITY_OF
-from edge.judgment.weighing import Weighed
+from edge.judgment.weighing import Weighed, applies
 from edge.judgment.wording import LANGUAGES
 from models.ruleset_file import INPUTS_ALARM, MODEL_ALARM, Severity
 from sync.facts import AlarmChanged
@@ -88,6 +88,9 @@ def _of_check(finding: Finding, changes: _Changes, was: Severity | None) -> None
 
 def _of_model(weighed: Weighed, changes: _Changes) -> None:
     scored, combined = weighed.scored, weighed.combined
+    if scored is not None and not applies(scored):
+        changes.set(MODEL_ALARM, None, _MODEL_ASIDE)
+        return
     if combined.source == "none" or (scored is not None and scored.failure is not None):
         changes.keep(MODEL_ALARM)  # who cannot answer now has not taken back what it said
         return
@@ -104,6 +107,7 @@ def _of_model(weighed: Weighed, changes: _Changes) -> None:
 
 _USABLE: Final = {"ko": "필수 입력을 다시 쓸 수 있습니다.", "en": "The required inputs can be used again."}
 _RULE_GONE: Final = {"ko": "이 규칙은 더 이상 없습니다.", "en": "This rule exists no longer."}
+_MODEL_ASIDE: Final = {"ko": "모델: 지금은 적용되지 않습니다.", "en": "Model: does not apply now."}
 _MODEL_QUIET: Final = {
     "ko": "모델이 더 이상 규칙보다 나쁘게 보지 않습니다.",
     "en": "The model sees nothing worse than the rules any more.",

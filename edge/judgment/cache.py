@@ -15,6 +15,7 @@ import msgspec
 
 from edge.judgment.given import FORM, Given, told
 from edge.judgment.state import State
+from edge.judgment.weighing import applies
 from models.ruleset import Ruleset
 from sync.facts import Judged
 
@@ -91,7 +92,7 @@ class Cache:
 
         An answer that had to do without its model is not kept: the model may be back a second later.
         """
-        lacking = "rule" in fact.evidence and (fact.ml is None or fact.ml.failure is not None)
+        lacking = "rule" in fact.evidence and (fact.ml is None or (fact.ml.failure is not None and applies(fact.ml)))
         if ttl_s <= 0 or fact.confidence < SURE_ENOUGH or lacking:
             return False
         self._entries[key] = _Entry(fact, fact.ruleset, now, now + round(ttl_s * S))

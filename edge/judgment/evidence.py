@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from edge.judgment.given import values_of
 from edge.judgment.opinion import opinion, rules_opinion
+from edge.judgment.weighing import applies
 from edge.judgment.wording import DECISION, LANGUAGES, POLICY_REASON, number, symbol
 from models.expression_checker import Value
 from models.ruleset_inputs import tag_of
@@ -87,7 +88,7 @@ def explanation(fact: Judged, language: str = "en") -> dict[str, Any]:
         _reason(check, language) for check in fact.checks if check.status != "ok" and check.suppressed_by is None
     ]
     sides: list[str] = []
-    if asked(fact):
+    if asked(fact) and (fact.ml is None or applies(fact.ml)):
         rule = str(fact.evidence.get("rule", "unknown"))
         sure = fact.components.get("rule_confidence", 0.0)
         sides += [rules_opinion(rule, sure, language), opinion(fact.ml, language)]
@@ -142,7 +143,9 @@ def _source_details(fact: Judged) -> dict[str, Any]:
         told["model"] = {"failure": "no_model"}
     if fact.ml is not None:
         told["model"] = {"name": fact.ml.model, "version": fact.ml.version, "drifted": fact.ml.drifted}
-        if fact.ml.failure is not None:
+        if not applies(fact.ml):
+            told["model"]["applies"] = False
+        elif fact.ml.failure is not None:
             told["model"]["failure"] = fact.ml.failure
     return told
 

@@ -132,7 +132,7 @@ def _second(ground: Ground, language: str) -> list[str]:
     What the model said beside the rules, other findings, inputs in doubt, or how near the nearest limit is.
     """
     parts: list[str] = []
-    if ground.weighed.asked:
+    if ground.weighed.beside:
         parts += _beside(ground, language)
     main = ground.main
     worst_first = [f for level in ("critical", "warning") for f in _by_priority(ground.findings, level)]
@@ -145,7 +145,7 @@ def _second(ground: Ground, language: str) -> list[str]:
     doubtful = {name: why for name, why in ground.given.faults.items() if name not in ground.given.blind}
     if doubtful:
         parts.append(f"{_DOUBTFUL[language]}: {_inputs(doubtful, ground.given, language)}")
-    elif (ground.decision != "unknown" or ground.weighed.asked) and (causes := _causes(ground.findings, language)):
+    elif (ground.decision != "unknown" or ground.weighed.beside) and (causes := _causes(ground.findings, language)):
         parts.append(f"{_UNKNOWN[language]}: {causes}")
     if not parts and ground.decision == "normal" and (near := _nearest(ground.findings)) is not None:
         parts.append(f"{_NEAREST[language]}: {_brief(near, language)}")
@@ -189,7 +189,7 @@ def _last(ground: Ground, language: str) -> str:
     total = len(ground.findings)
     passed = sum(finding.level == "ok" for finding in ground.findings)
     sure = number(ground.weighed.combined.confidence)
-    policy = ground.policy if ground.weighed.asked else ""
+    policy = ground.policy if ground.weighed.beside else ""
     if language == "ko":
         told = [f"검사 {total}건 중 {passed}건 통과", policy and f"정책 {policy}", f"신뢰도 {sure}"]
     else:

@@ -19,7 +19,16 @@ Source = Literal[
     "ml_escalated", "none",
 ]  # fmt: skip
 Reason = Literal[
-    "blind", "agree", "differ", "model_failed", "rules_failed", "both_failed", "drifted", "safety_first", "unsure"
+    "not_applicable",
+    "blind",
+    "agree",
+    "differ",
+    "model_failed",
+    "rules_failed",
+    "both_failed",
+    "drifted",
+    "safety_first",
+    "unsure",
 ]
 
 RANK: Final[dict[Severity, int]] = {"info": 0, "warning": 1, "critical": 2}
@@ -49,14 +58,18 @@ class Side:
     """Rules: the worst they found, which may be worse than their decision where an input is missing."""
     blind: bool = False
     """Rules: a required input cannot be used; nobody can judge, no model either."""
+    silent: bool = False
+    """Rules: there are none; `confidence` is then that of a window in which nothing applies."""
     failure: str | None = None
     """Model: why there is no answer."""
     drifted: bool = False
+    applies: bool = True
+    """Model: False = it has nothing to say of such a window, as a check outside its `only_when`; that is no failure."""
 
     @property
     def answers(self) -> bool:
         """Whether it can be gone by: it neither failed nor is at a loss."""
-        return self.failure is None and self.decision != "unknown"
+        return self.failure is None and self.applies and self.decision != "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +124,8 @@ def combine(settings: PolicySettings, rule: Side, model: Side | None) -> Combine
     """
     if rule.blind:
         return _closed(settings, rule, None, _Answer("unknown", 0.0, "none", ("blind",)))
+    if model is not None and not model.applies and needs_model(settings, rule):
+        return _closed(settings, rule, None, _without(rule))
     if not needs_model(settings, rule):
         alone = _Answer("unknown", 0.0, "none", ("rules_failed",))
         return _closed(settings, rule, None, _Answer(rule.decision, rule.confidence, "rule") if rule.answers else alone)
@@ -121,6 +136,15 @@ def combine(settings: PolicySettings, rule: Side, model: Side | None) -> Combine
     if model.drifted:
         answer = replace(answer, reasons=(*answer.reasons, "drifted"))
     return _closed(settings, rule, model, answer)
+
+
+def _without(rule: Side) -> _Answer:
+    """Give the rules' answer to a window that is none for the model; where there are no rules either, all is normal."""
+    if rule.answers:
+        return _Answer(rule.decision, rule.confidence, "rule", ("not_applicable",))
+    if rule.silent:
+        return _Answer("normal", rule.confidence, "rule", ("not_applicable",))
+    return _Answer("unknown", 0.0, "none", ("not_applicable", "rules_failed"))
 
 
 def _heard(settings: PolicySettings, rule: Side, model: Side) -> Side:

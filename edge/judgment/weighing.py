@@ -19,6 +19,10 @@ from sync.judgment import Scored
 
 UNTOLD: Final = 0.5
 """Confidence of a model that gives none, or one that is no confidence."""
+NOT_APPLICABLE: Final = "not_applicable"
+"""Kind of `Scored.failure`: the package says that it has nothing to say of such a window."""
+NOTHING_APPLIES: Final = 0.9
+"""Match of a window to which no check applies: that of one whose checks all passed."""
 DECISIONS: Final = frozenset({"normal", "warning", "critical", "unknown"})
 
 
@@ -37,6 +41,11 @@ class Weighed:
     components: dict[str, float]
     """How the confidence came about; four decimals."""
 
+    @property
+    def beside(self) -> bool:
+        """Whether there are two sides to speak of: a model was wanted, and such a window is one for it."""
+        return self.asked and (self.scored is None or applies(self.scored))
+
 
 def weigh(ruleset: Ruleset, found: Sequence[Finding], given: Given, scored: Scored | None) -> Weighed:
     """Weigh one window's findings, and the model's answer where the policy asks for it.
@@ -52,7 +61,7 @@ def weigh(ruleset: Ruleset, found: Sequence[Finding], given: Given, scored: Scor
     model = None if scored is None else model_side(scored)
     combined = combine(ruleset.settings, rule, model)
     components = {
-        "rule_confidence": rule.confidence,
+        "rule_confidence": 0.0 if rule.decision == "unknown" else rule.confidence,
         "match": round(match, 4),
         "quality": round(trust, 4),
         "history": round(given.history, 4),
@@ -87,7 +96,13 @@ def model_side(scored: Scored) -> Side:
         confidence=scored.confidence,
         failure=scored.failure,
         drifted=scored.drifted,
+        applies=applies(scored),
     )
+
+
+def applies(scored: Scored) -> bool:
+    """Tell whether a window is one for the model at all; where not, that is no failure of it."""
+    return scored.failure is None or scored.failure.partition(":")[0] != NOT_APPLICABLE
 
 
 def sound(scored: Scored) -> Scored:
@@ -126,6 +141,9 @@ def foremost(found: Sequence[Finding], level: Level) -> Finding | None:
 
 
 def _rules(loud: Sequence[Finding], given: Given, match: float, trust: float) -> Side:
+    if not loud and not given.blind:
+        sure = confidence(NOTHING_APPLIES, trust, given.history)
+        return Side(decision="unknown", confidence=sure, silent=True)
     decision = _decision(loud, given.blind)
     sure = 0.0 if decision == "unknown" else confidence(match, trust, given.history)
     return Side(decision=decision, confidence=sure, severity=_worst(loud), blind=bool(given.blind))

@@ -52,6 +52,7 @@ FAILURE: Final[dict[str, dict[str, str]]] = {
     "breaker_open": {"ko": "연속 실패로 차단됨", "en": "it failed too often and is switched off for now"},
     "missing_input": {"ko": "입력 없음", "en": "an input is missing"},
     "out_of_range": {"ko": "입력이 범위 밖", "en": "an input is outside its range"},
+    "wrong_unit": {"ko": "입력의 단위가 다름", "en": "an input has another unit"},
     "unknown_decision": {"ko": "알 수 없는 판정", "en": "its answer is none of the known decisions"},
     "retired": {"ko": "교체된 모델", "en": "it has been replaced"},
     "models_off": {"ko": "모델 사용 중지됨", "en": "models are switched off"},

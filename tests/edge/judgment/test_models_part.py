@@ -178,6 +178,49 @@ def test_answers_that_no_fact_could_hold_are_made_sound():
         assert (heard.decision, heard.confidence) == ("warning", 0.5)
 
 
+@pytest.mark.parametrize("policy", [p for p in POLICIES if p != "rule_only"])
+@pytest.mark.parametrize("oil", [60.0, 80.0, 90.0])
+def test_a_window_that_is_none_for_the_model_is_judged_as_by_rules_alone(policy, oil):
+    aside = scored("unknown", 0.0, failure='not_applicable: only when state == "EXECUTE"', drifted=True)
+    verdict, alone = (
+        run(under(policy), window(oil=oil), aside, history=0.1),
+        run(under("rule_only"), window(oil=oil), history=0.1),
+    )
+    assert (verdict.decision, verdict.severity, verdict.confidence, verdict.source, verdict.needs_human) == (
+        alone.decision, alone.severity, alone.confidence, "rule", alone.needs_human,
+    )  # fmt: skip
+    assert verdict.summary == alone.summary
+    assert [alarm.alarm for alarm in verdict.alarms] == [alarm.alarm for alarm in alone.alarms]
+    fact = judged(verdict)
+    assert fact.evidence["reasons"] == ["not_applicable"]
+    assert explanation(fact)["source_details"]["model"] == {
+        "name": "bearing_wear", "version": "1.2.0", "drifted": True, "applies": False,
+    }  # fmt: skip
+
+
+def test_without_rules_a_window_that_is_none_for_the_model_is_normal():
+    rules = under("ml_only", rules="")
+    aside = scored("unknown", 0.0, failure="not_applicable: the line stands still")
+    verdict = run(rules, window(), aside)
+    assert (verdict.decision, verdict.severity, verdict.source, verdict.needs_human) == (
+        "normal",
+        "info",
+        "rule",
+        False,
+    )
+    assert verdict.summary == {
+        "ko": "정상: 지금 적용되는 검사가 없습니다. 신뢰도 0.885.",
+        "en": "Normal: no check applies now. Confidence 0.885.",
+    }
+    broken = run(rules, window(), scored("unknown", 0.0, failure="deadline"))
+    assert (broken.decision, broken.source) == ("unknown", "none")
+    up = run(rules, window(), scored("warning", 0.9))
+    gone = run(rules, window(1), aside, state=up.state)
+    assert [(a.alarm, a.active, a.summary["en"]) for a in gone.alarms] == [
+        ("model", False, "Model: does not apply now.")
+    ]
+
+
 # --- what is said -------------------------------------------------------------------------------------------------------
 
 

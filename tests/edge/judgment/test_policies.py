@@ -220,7 +220,7 @@ rule_sides = st.builds(
     blind=st.sampled_from([False, False, False, True]),
 )  # fmt: skip
 model_sides = st.none() | st.builds(
-    Side, decision=st.sampled_from(DECISIONS), confidence=confidences, drifted=st.booleans(),
+    Side, applies=st.sampled_from([True, True, True, False]), decision=st.sampled_from(DECISIONS), confidence=confidences, drifted=st.booleans(),
     failure=st.sampled_from([None, None, "deadline"]),
 )  # fmt: skip
 chosen_settings = st.builds(
@@ -246,6 +246,9 @@ def test_whatever_they_say_the_answer_is_sound(chosen, rule, model):
     if not needs_model(chosen, rule):
         assert said == combine(chosen, rule, None), "a model that nobody asks changes nothing"
     else:
+        if model is not None and not model.applies:
+            only = combine(replace(chosen, policy="rule_only"), rule, None)
+            assert replace(said, reasons=()) == replace(only, reasons=())
         critical = [s for s in (rule, model) if s is not None and s.answers and s.decision == "critical"]
         aside = chosen.drifted_aside and rule.answers
         critical = [s for s in critical if s is rule or (s.confidence * 0.8 > 0 and not (s.drifted and aside))]

@@ -85,7 +85,7 @@ answers = st.none() | st.builds(
     scores=st.dictionaries(TEXTS, FLOATS, max_size=2),
     features=st.dictionaries(TEXTS, st.none() | FLOATS, max_size=3),
     contributions=st.dictionaries(TEXTS, FLOATS, max_size=3),
-    failure=st.sampled_from([None, None, None, "deadline", "error: {x}", "not_finite"]),
+    failure=st.sampled_from([None, None, None, "deadline", "error: {x}", "not_finite", "not_applicable: {state}"]),
     latency_us=st.integers(0, 10**6),
     drifted=st.booleans(),
 )
