@@ -434,3 +434,18 @@ def test_a_silenced_finding_decides_alarms_and_recommends_nothing_and_stays_in_t
 def test_there_is_no_zero_below_zero_among_what_is_given():
     given = gather(under("rule_only"), window(oil=-0.0))
     assert msgspec.json.encode(given.values) == b'{"oil_temperature":0.0}'
+
+
+def test_two_writes_are_two_actions_and_the_same_twice_is_one():
+    write = '[[rule.action]]\naction_type = "{}"\nen = "slow down"\nwrite = {{ tag = "vibration", value = {} }}\n'
+    rules = under(
+        "rule_only",
+        rules='[[rule]]\nname = "a"\nwhen = "true"\nseverity = "warning"\n'
+        + write.format("parameter_adjust", 68.0) + write.format("parameter_adjust", 70.0) + write.format("parameter_adjust", 68.0),
+    )  # fmt: skip
+    actions = run(rules, window()).actions
+    assert [(a["action_type"], a["tag"], a["value"]) for a in actions] == [
+        ("parameter_adjust", "vibration", "68.0"),
+        ("parameter_adjust", "vibration", "70.0"),
+    ]
+    assert [a["value"] for a in result(judged(run(rules, window())))["recommended_actions"]] == [68.0, 70.0]
