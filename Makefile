@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv pip install --python $(BIN)/python -q
 
-.PHONY: setup demo test lint campaign-short campaign bench lock screenshots clean
+.PHONY: setup demo test lint campaign-short campaign bench models lock screenshots clean
 
 setup: $(VENV)/.dev  ## everything a developer needs
 demo: $(VENV)/.demo  ## the whole system on the simulated plant, dashboard at http://127.0.0.1:8080
@@ -33,6 +33,13 @@ campaign: $(VENV)/.dev  ## the part that belongs to a release: hours; Ctrl-C sto
 bench: $(VENV)/.dev  ## measure, print the table of goals; exits 0 either way
 	bash tests/install_parts.sh
 	$(BIN)/python -m bench
+
+models: $(VENV)/.dev  ## rebuild the shipped model packages from the simulated plant; KEY=file signs and replaces them
+	$(BIN)/python -m demo.training_data build/plant/fillers.npz
+	for name in bearing_wear fill_quality filler_anomaly; do \
+	  $(BIN)/python -m models.library.$$name.build build/plant/fillers.npz \
+	    $(if $(KEY),models/library/$$name,build/models)/$$name.tfm $(if $(KEY),--key $(KEY)) || exit 1; \
+	done
 
 screenshots: $(VENV)/.dev  ## retake the pictures in docs/
 	$(BIN)/python -m tests.screenshots

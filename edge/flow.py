@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, Final
 
 from edge.acting.acting import Acting
+from edge.archiving import Archiving
 from edge.backfill import Backfill
-from edge.bundles import Bundles, line_names
 from edge.connections import Factual, OpcUa, Readable
 from edge.drift import TagDrift
 from edge.drivers import open_driver
@@ -56,6 +56,7 @@ class Flow:
         """Connection → its driver, while it is connected."""
         self.scoring = Scoring(site, store, clock, identity=identity)
         self.acting = Acting(self.recording, driver=self.drivers.get, window=self._open_window)
+        self._archiving = Archiving(self.recording, self.scoring.digests)
         self._judging = Judging(self.recording, self.scoring, lambda: self.acting.models_off)
         for pipeline in self.pipelines.values():
             if pipeline.ruleset is not None:
@@ -96,6 +97,7 @@ class Flow:
                 tasks.create_task(work, name=f"source {connection.name}")
             tasks.create_task(self._keep_ticking(), name="ticker")
             tasks.create_task(TagDrift(self.recording).keep_looking(), name="drift")
+            tasks.create_task(self._archiving.trim(), name="archive")
             tasks.create_task(self.scoring.run(), name="models")
             tasks.create_task(self._judging.run(), name="judging")
             tasks.create_task(self.acting.run(), name="acting")
@@ -113,22 +115,7 @@ class Flow:
                 continue
             log.info("resumed: work_unit=%s windows=%s", work_unit, "as they were" if resumed else "new (tags changed)")
         await self.store.commit(dictionary=self._dictionary)
-        await self._keep_rules()
-
-    async def _keep_rules(self) -> None:
-        """Keep what judges before it does, for as long as its verdicts are kept, and tell the cloud what is new."""
-        bundles, facts, told = Bundles(self.site.data), list[Fact](), dict[str, bytes]()
-        for work_unit, pipeline in self.pipelines.items():
-            if pipeline.ruleset is None:
-                continue
-            names = line_names(work_unit, pipeline.tags, pipeline.virtual)
-            activated = bundles.keep(pipeline.ruleset, names, self.clock.now())
-            what = f"{pipeline.ruleset.hash} {names.digest}".encode()
-            if self.store.checkpoint(f"rules:{work_unit}") != what:
-                facts += activated
-                told[f"rules:{work_unit}"] = what
-        if facts:
-            await self.store.commit(facts=facts, checkpoints=told)
+        await self._archiving.keep()
 
     async def ask(self, work_unit: str, ruleset: Ruleset, window: Window) -> Scored | None:
         """Ask a line's model about a window that is not of the line's own making."""
