@@ -18,7 +18,12 @@ from sync.settings import Log
 from tests.servers import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = [*sorted((DOCS / "drivers").glob("*.md")), DOCS / "integrator.md", DOCS / "store-and-sync.md", DOCS / "acting.md"]
+PAGES = [
+    *sorted((DOCS / "drivers").glob("*.md")),
+    DOCS / "integrator.md",
+    DOCS / "store-and-sync.md",
+    DOCS / "acting.md",
+]
 TABLES: dict[str, TypeAdapter[Any]] = {
     "gateway": TypeAdapter(Gateway), "page": TypeAdapter(Page), "uplink": TypeAdapter(Uplink), "log": TypeAdapter(Log),
     "connection": TypeAdapter(list[Connection]), "line": TypeAdapter(list[Line]), "tag": TypeAdapter(list[TagSpec]),
