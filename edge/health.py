@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from edge.acting.status import acting_told
 from edge.flow import Flow
 from edge.link_state import UplinkState
 from edge.store import StoreCounts
@@ -66,6 +67,7 @@ class Health:
             "models": [
                 asdict(state) | {"failures": dict(sorted(state.failures.items()))} for state in flow.scoring.states()
             ],
+            "acting": acting_told(flow.acting, list(flow.pipelines)),
             "judged_total": flow.judged,
             "judged_while_offline": flow.judged_offline,
         }
@@ -124,6 +126,7 @@ class Health:
             "counters": production.counters,
             "judged": pipeline.judged,
             "last_verdict": None if verdict is None else verdict.at // 1_000_000,
+            "verdict": None if verdict is None else verdict.verdict_id,
             "decision": None if verdict is None else verdict.decision,
             "confidence": None if verdict is None else verdict.confidence,
             "summary": {} if verdict is None else verdict.summary,

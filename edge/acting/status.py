@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from edge.acting.acting import Acting
 from edge.acting.evidence import Evidence
 from edge.acting.journal import Entry, Journal
 from edge.acting.modes import Modes
@@ -24,6 +25,17 @@ def modes_told(modes: Modes, work_units: Sequence[str], kill: Switch, models: Sw
         ],
         "killed": None if thrown is None else {"actor": thrown.actor, "reason": thrown.reason, "at": _ms(thrown.at)},
         "models_off": None if off is None else {"actor": off.actor, "reason": off.reason, "at": _ms(off.at)},
+    }
+
+
+def acting_told(acting: Acting, work_units: Sequence[str]) -> dict[str, Any]:
+    """Give how far the gateway may go, and by what a page sees that there is something new to ask for."""
+    hands = acting.hands
+    entries = hands.journal.entries.values()
+    return modes_told(hands.modes, work_units, hands.kill, hands.models) | {
+        "waiting": sum(entry.state == "waiting" for entry in entries),
+        "on_their_way": sum(entry.state != "waiting" for entry in entries),
+        "last_ended": next(reversed(hands.journal.ended), None),
     }
 
 

@@ -25,7 +25,7 @@ from edge.acting.acting import Acting
 from edge.acting.refusal import OrderRefusedError
 from edge.acting.status import entry_told, holds_told, modes_told, trust_told, waiting_told
 from edge.page.answers import HEADERS, refused
-from edge.page.protect import BadBodyError, Guard, body
+from edge.page.protect import BadBodyError, Guard, at_the_gateway, body
 from edge.site import Site
 from edge.store import Store
 from sync.clock import Clock
@@ -81,12 +81,14 @@ def acting_routes(acting: Acting, site: Site, store: Store, clock: Clock, guard:
         more = {"open": on_their_way, "held": holds_told(hands.journal, now), "recent": msgspec.to_builtins(recent)}
         return JSONResponse(told() | more, headers=HEADERS)
 
-    async def approvals(_: Request) -> Response:
+    async def approvals(request: Request) -> Response:
         waiting = waiting_told(hands.journal, hands.now())
         for each in waiting:
             present = hands.present(each["target"])
             each["present"] = None if present is None else present.last
-        return JSONResponse({"approvals": waiting}, headers=HEADERS)
+        key = site.file.page.key is not None
+        told = {"approvals": waiting, "key": key, "may_decide": key or at_the_gateway(request)}
+        return JSONResponse(told, headers=HEADERS)
 
     async def trust(_: Request) -> Response:
         return JSONResponse({"trust": trust_told(hands.evidence, hands.rulesets, clock.now())}, headers=HEADERS)

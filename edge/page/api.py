@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from edge.health import Health
+from edge.judgment.wording import FAILURE, LANGUAGES, UNIT_SYMBOLS, WHY, symbol
 from edge.page.acting import acting_routes
 from edge.page.answers import HEADERS, refused
 from edge.page.certificates import certificate_routes
@@ -26,6 +27,14 @@ from edge.page.replaying import replay_routes
 
 HERE: Final = Path(__file__).parent
 MAX_WATCHERS: Final = 50
+MOST_VERDICTS: Final = 500
+WORDS: Final = {
+    "unit": {code: dict.fromkeys(LANGUAGES, symbol) for code, symbol in UNIT_SYMBOLS.items()}
+    | {"C62": {language: symbol("C62", language) for language in LANGUAGES}},
+    "why": WHY,
+    "failure": FAILURE,
+}
+"""What the page says in the words of the verdicts themselves."""
 
 
 def page_app(health: Health) -> Starlette:
@@ -45,10 +54,15 @@ def page_app(health: Health) -> Starlette:
 
     async def verdicts(request: Request) -> Response:
         text = request.query_params.get("limit", "50")
-        if not text.isdigit() or not 1 <= int(text) <= 500:
-            return refused(400, "VALIDATION", f"limit={text!r}: give a number from 1 to 500")
-        recent = await health.flow.store.recent(["verdict"], int(text))
+        if not text.isdigit() or not 1 <= int(text) <= MOST_VERDICTS:
+            return refused(400, "VALIDATION", f"limit={text!r}: give a number from 1 to {MOST_VERDICTS}")
+        line = request.query_params.get("line")
+        recent = await health.flow.store.recent(["verdict"], int(text) if line is None else MOST_VERDICTS)
+        recent = [fact for fact in recent if line is None or fact.work_unit == line][: int(text)]
         return JSONResponse({"verdicts": msgspec.to_builtins(recent)}, headers=HEADERS)
+
+    async def words(_: Request) -> Response:
+        return JSONResponse(WORDS, headers=HEADERS)
 
     async def stream(request: Request) -> Response:
         nonlocal watchers
@@ -87,6 +101,7 @@ def page_app(health: Health) -> Starlette:
             Route("/api/status", status),
             Route("/api/tags", tags),
             Route("/api/verdicts", verdicts),
+            Route("/api/words", words),
             Route("/api/stream", stream),
             *certificate_routes(health),
             *acting_routes(flow.acting, flow.site, flow.store, flow.clock, guard),

@@ -28,9 +28,11 @@ from starlette.routing import Route
 from edge.judgment.archive import ArchiveError
 from edge.judgment.batch import MOST
 from edge.judgment.compare import MOST_VERSIONS
+from edge.judgment.evidence import explanation
 from edge.judgment.given import NotRepeatableError, values_of
 from edge.judgment.names import LineNames
 from edge.judgment.whatif import OverrideError
+from edge.judgment.wording import LANGUAGES
 from edge.page.answers import HEADERS, refused
 from edge.replaying import Answer, NoVerdictError, open_replays, rules_of
 from edge.store.file import DamagedError, StoreRefusedError
@@ -180,11 +182,14 @@ def _shown(data: Path, verdict_id: str) -> Response:
             why = ""
         except ArchiveError as error:
             kept, names, why = None, None, str(error)
-    return _json(
-        msgspec.json.encode(
-            {"verdict": fact, "rules": kept, "rules_missing": why, "changeable": _changeable(fact, names)}
-        )
-    )
+    told = {
+        "verdict": fact,
+        "explanation": {language: explanation(fact, language) for language in LANGUAGES},
+        "rules": kept,
+        "rules_missing": why,
+        "changeable": _changeable(fact, names),
+    }
+    return _json(msgspec.json.encode(told))
 
 
 def _changeable(fact: Judged, names: LineNames | None) -> list[dict[str, Any]]:
