@@ -67,7 +67,8 @@ class MachineTime:
 
     def _back(self, tag: NDArray[np.int32], time: NDArray[np.int64], fed: int) -> int:
         before = self._last[tag]
-        self._last[tag] = time
+        # The newest of each tag, not the last: a batch may hold both what came before the clock was set and after.
+        np.maximum.at(self._last, tag, time)
         top = int(time.max())
         if top >= self.newest - STEP_NS:
             self._behind = None
@@ -85,4 +86,5 @@ class MachineTime:
         if drift > max(STEP_NS // 5, (fed - since) // 4):
             return 0  # it does not go on as a clock does
         self._behind = None
+        np.minimum(self._last, top, out=self._last)
         return self.newest - top

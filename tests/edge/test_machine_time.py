@@ -60,6 +60,23 @@ def test_a_machine_clock_that_is_set_back_is_followed_and_no_piece_is_lost_or_do
     assert produced(facts) == 1800, "each piece once"
 
 
+def test_a_step_back_within_one_batch_is_noticed_as_well():
+    """A busy box gets what came before and after the step together."""
+    line = pipeline()
+    facts: list[Fact] = []
+    for second in range(61):
+        facts += feed(line, second, (STATE, 6), (OIL, 60))
+    both = [(OIL, 60, quality.GOOD, T0 + 61 * SECOND), (OIL, 60, quality.GOOD, T0 + (62 - HOUR) * SECOND)]
+    facts += line.feed(readings(both, received=T0 + 62 * SECOND), T0 + 62 * SECOND).facts
+    for second in range(63, 120):
+        facts += feed(line, second, (STATE, 6), (OIL, 60), clock=-HOUR)
+        facts += line.tick(T0 + round((second + 0.7) * SECOND)).facts
+    (told,) = set_back(facts)
+    assert abs(told.fields["seconds"] - HOUR) <= 5
+    assert [v.at for v in verdicts(facts)][-1] > T0 + (100 - HOUR) * SECOND
+    assert len([v for v in verdicts(facts) if v.at < T0]) >= 4
+
+
 def test_a_step_back_is_still_noticed_after_a_restart():
     line = pipeline()
     for second in range(30):
