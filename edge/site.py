@@ -90,6 +90,7 @@ def load(path: Path) -> Site:
     tags: list[Tag] = []
     virtual: dict[str, Virtual] = {}
     rulesets: dict[str, Ruleset] = {}
+    compiled: dict[tuple[object, ...], Ruleset] = {}
     seen: dict[str, int] = {}
     for i, line in enumerate(file.lines):
         where = ("line", i)
@@ -108,7 +109,7 @@ def load(path: Path) -> Site:
         virtual[line.work_unit] = derived
         if line.rules is not None:
             try:
-                rulesets[line.work_unit] = _rules(document, i, line, path.parent, bound, derived)
+                rulesets[line.work_unit] = _rules(document, i, line, path.parent, bound, derived, compiled)
             except ConfigError as error:
                 faults += error.faults
     permits, wrong = bind_permits(
@@ -291,15 +292,34 @@ def _register(address: str, spec: TagSpec, connection: Modbus, offset: int) -> s
 
 
 def _rules(  # noqa: PLR0917 - each is a different kind of thing
-    document: Document, i: int, line: Line, folder: Path, tags: list[Tag], virtual: Virtual
+    document: Document,
+    i: int,
+    line: Line,
+    folder: Path,
+    tags: list[Tag],
+    virtual: Virtual,
+    compiled: dict[tuple[object, ...], Ruleset],
 ) -> Ruleset:
-    """Load a line's ruleset, compiled against the names its tags have, virtual ones too."""
+    """Load a line's ruleset, compiled against the names its tags have, virtual ones too.
+
+    compiled: rulesets of lines before, by file and names: two hundred lines of one machine type share one.
+    """
     path = folder / (line.rules or "")
+    ranges = {tag.spec.name: (tag.spec.low, tag.spec.high) for tag in tags} | {
+        tag.name: (tag.low, tag.high) for tag in virtual.tags
+    }
+    environment = virtual.environment
+    key = (
+        path,
+        tuple(sorted(environment.types.items())),
+        tuple(sorted((name, unit or "") for name, unit in environment.units.items())),
+        tuple(sorted(ranges.items(), key=str)),
+    )
+    if key in compiled:
+        return compiled[key]
     try:
-        ranges = {tag.spec.name: (tag.spec.low, tag.spec.high) for tag in tags} | {
-            tag.name: (tag.low, tag.high) for tag in virtual.tags
-        }
-        return load_ruleset(path, virtual.environment, ranges=ranges)
+        compiled[key] = load_ruleset(path, environment, ranges=ranges)
+        return compiled[key]
     except RulesetError as error:
         if not path.is_file():
             raise ConfigError(
