@@ -36,7 +36,8 @@ class TagValue(Strict):
     min: float | None = None
     max: float | None = None
     stddev: float = 0.0
-    count: Annotated[int, Field(ge=0)] = 10
+    count: Annotated[int, Field(ge=0)] | None = None
+    """Good values in the window; 10 when left out, and none when the last is older than the window."""
     bad: Annotated[int, Field(ge=0)] = 0
     quality: Literal["good", "uncertain", "bad"] = "good"
     age_s: float = 0.0
@@ -101,9 +102,9 @@ def window_of(case: WindowCase, names: Names, ruleset: Ruleset, start: int) -> M
     """Give the window of a case that begins at `start` (ns)."""
     begin = start + round(case.pause_s * NS)
     end = begin + round(case.duration_s * NS)
-    told = {name: _tag(name, value, names.tags.get(name, TagFacts())) for name, value in case.tags.items()}
+    told = {name: _tag(name, value, names.tags.get(name, TagFacts()), case.duration_s) for name, value in case.tags.items()}
     absent = {
-        name: _tag(name, TagValue(count=0, quality="bad"), facts)
+        name: _tag(name, TagValue(last=1.0) if facts.told_apart else TagValue(quality="bad"), facts, case.duration_s)
         for name, facts in names.tags.items()
         if facts.required and name not in told
     }
@@ -133,10 +134,12 @@ def window_of(case: WindowCase, names: Names, ruleset: Ruleset, start: int) -> M
     return Made(window, scored)
 
 
-def _tag(name: str, value: float | bool | str | TagValue, facts: TagFacts) -> TagWindow:
+def _tag(name: str, value: float | bool | str | TagValue, facts: TagFacts, duration_s: float) -> TagWindow:
     given = value if isinstance(value, TagValue) else TagValue(last=value)
     last, first = _plain(given.last), _plain(given.last if given.first is None else given.first)
     level = last if isinstance(last, float) else None
+    usual = 0 if given.age_s > duration_s else 10
+    count = usual if given.count is None else given.count
     span = {"mean": given.mean, "min": given.min, "max": given.max}
     reduced: Mapping[str, Any] = {key: level if told is None else told for key, told in span.items()}
     return TagWindow(
@@ -146,7 +149,7 @@ def _tag(name: str, value: float | bool | str | TagValue, facts: TagFacts) -> Ta
         first=first,
         **reduced,
         stddev=None if level is None else given.stddev,
-        count=given.count if last is not None else 0,
+        count=count if last is not None else 0,
         bad=given.bad,
         status=_STATUS[given.quality],
         age_ns=round(given.age_s * NS) if last is not None else 2**62,

@@ -30,6 +30,8 @@ class TagFacts:
     high: float | None = None
     max_age_s: float = 30.0
     required: bool = False
+    told_apart: bool = False
+    """It makes the window's state, counts or context, which a case says by themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ def _of_book(book: TagBook, path: Path) -> Names:
             high=spec.high,
             max_age_s=spec.max_age_s,
             required=spec.required,
+            told_apart=spec.role in {"state", "reason", "counter", "context"},
         )
         for spec in book.tags
         for name in spec.element_names

@@ -197,7 +197,8 @@ def under(ruleset: Ruleset, policy: Policy | None) -> Ruleset:
 def window_of(wanted: Wanted, names: LineNames, *, at: int, window_ns: int) -> Window:
     """Give the window that a request speaks of. Raises RequestError with every input that fits no name of the line.
 
-    at: its end, ns. A required tag that is not given is there without a value, so that nothing is judged without it.
+    at: its end, ns. A required tag that is not given is there without a value, so that nothing is judged without it. One
+    that is hidden by what `state` or `reason` mean is there: the request says these by themselves.
     """
     environment = names.environment()
     faults = [
@@ -207,7 +208,9 @@ def window_of(wanted: Wanted, names: LineNames, *, at: int, window_ns: int) -> W
     ]
     if faults:
         raise RequestError(sorted(faults, key=lambda fault: fault.field))
-    given: dict[str, dict[str, Value | None]] = {name: {} for name in names.required}
+    given: dict[str, dict[str, Value | None]] = {
+        name: {} if tag_of(name) is not None else {"last": 1.0} for name in names.required
+    }
     counts: dict[str, int] = {}
     fixed: dict[str, Any] = {}
     for name, value in wanted.inputs.items():

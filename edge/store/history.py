@@ -72,6 +72,8 @@ def open_history(folder: Path, *, own: bool = False) -> Generator[History]:
         raise HistoryError(
             f"{path}: {error}; a store of an older version: start the gateway once, it brings it up to date"
         ) from error
+    except BrokenPipeError:  # whoever was told of it listens no more: no fault of the store
+        raise
     except (apsw.Error, OSError) as error:
         raise HistoryError(f"{path}: {error}") from error
 

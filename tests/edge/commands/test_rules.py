@@ -252,6 +252,38 @@ def test_the_example_in_the_help_is_a_good_file_of_cases(folder, capsys):
     assert main(["test", FILLER, "cases.toml"]) == 0, capsys.readouterr().out
 
 
+def test_what_makes_state_and_counts_need_not_be_given_as_tags_too(folder, capsys):
+    roles = """
+[[tag]]
+name = "state"
+address = "holding:20"
+type = "uint16"
+role = "state"
+required = true
+[[tag]]
+name = "made"
+address = "holding:21"
+type = "uint32"
+role = "counter"
+counter = "produced"
+required = true
+"""
+    put(folder, "book.toml", BOOK + roles)
+    window = put(folder, "window.toml", "counts = { produced = 5 }\ntags = { speed = 2600 }\n")
+    assert main(["explain", "rules.toml", "--book", "book.toml", "--window", window, "--language", "en"]) == 0
+    assert "Verdict: Warning" in capsys.readouterr().out
+    window = put(folder, "window.toml", "counts = { produced = 5 }\n")
+    assert main(["explain", "rules.toml", "--book", "book.toml", "--window", window, "--language", "en"]) == 0
+    assert "cannot be judged, required inputs cannot be used: speed" in capsys.readouterr().out
+
+
+def test_a_value_older_than_the_window_has_no_statistics_in_it(folder, capsys):
+    put(folder, "rules.toml", RULES.replace('value = "speed"', 'value = "speed.mean"'))
+    window = put(folder, "window.toml", "tags = { speed = { last = 2600, age_s = 45 } }\n")
+    assert main(["explain", "rules.toml", "--window", window, "--check", "speed", "--language", "en"]) == 0
+    assert "cannot be told - because of speed.mean stale" in capsys.readouterr().out
+
+
 def test_a_case_may_say_what_the_model_says(folder, capsys):
     head = 'version = "1.0.0"\npolicy = "ml_only"'
     put(folder, "rules.toml", RULES.replace('version = "1.0.0"', head) + '[model]\nname = "wear"\n')

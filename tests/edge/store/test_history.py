@@ -101,6 +101,12 @@ async def test_a_damaged_chunk_is_passed_over_and_counted(tmp_path):
         assert history.damaged == 1
 
 
+async def test_a_listener_that_goes_away_is_no_fault_of_the_store(tmp_path):
+    async with store_in(tmp_path):
+        with pytest.raises(BrokenPipeError), open_history(tmp_path, own=True):
+            raise BrokenPipeError
+
+
 def test_a_folder_without_a_store_is_said(tmp_path):
     with pytest.raises(HistoryError, match=r"no edge\.db"), open_history(tmp_path):
         pass
