@@ -102,7 +102,9 @@ def window_of(case: WindowCase, names: Names, ruleset: Ruleset, start: int) -> M
     """Give the window of a case that begins at `start` (ns)."""
     begin = start + round(case.pause_s * NS)
     end = begin + round(case.duration_s * NS)
-    told = {name: _tag(name, value, names.tags.get(name, TagFacts()), case.duration_s) for name, value in case.tags.items()}
+    told = {
+        name: _tag(name, value, names.tags.get(name, TagFacts()), case.duration_s) for name, value in case.tags.items()
+    }
     absent = {
         name: _tag(name, TagValue(last=1.0) if facts.told_apart else TagValue(quality="bad"), facts, case.duration_s)
         for name, facts in names.tags.items()

@@ -53,7 +53,7 @@ def test_without_a_required_tag_nothing_is_judged():
 
 def test_a_required_state_is_what_the_request_says_and_not_a_tag_that_it_could_not_name():
     line = msgspec.structs.replace(LINE, tags={**TAGS, "state": "int32"}, required=["oil_temperature", "state"])
-    rules = ruleset(LIMIT + '\nonly_when = \'state == "EXECUTE"\'')
+    rules = ruleset(LIMIT + "\nonly_when = 'state == \"EXECUTE\"'")
     for state, decision in (("EXECUTE", "warning"), ("IDLE", "normal")):
         content = body(input_data={"oil_temperature": 80, "state": state})
         seen = window_of(read_request(content), line, at=1000 * S, window_ns=10 * S)
