@@ -1,9 +1,13 @@
 // Every word of the gateway's page. Codes of the plant without a word here are shown as they are.
+import { ACTING } from "/static/texts_acting.js";
+import { VERDICT } from "/static/texts_verdict.js";
+
 export const TEXTS = {
   ko: {
     otherLanguage: "English",
     theme: "밝게 / 어둡게",
     lines: "라인",
+    linesNone: "설정된 라인이 없습니다. site.toml에 [[line]]을 추가하십시오.",
     lost: "게이트웨이가 응답하지 않습니다. 전원과 게이트웨이 프로그램을 확인하십시오. 아래 값은 마지막으로 받은 것입니다.",
     judged: "판정 횟수",
     offlineJudged: "네트워크 없이 판정",
@@ -42,7 +46,7 @@ export const TEXTS = {
       identity: "다른 장치가 이 게이트웨이의 이름을 씁니다. 어느 것이 맞는지 정할 때까지 따로 보관됩니다.",
       cloud_key: "클라우드의 서명 키가 바뀌었습니다. 누가 바꾸었는지 확인하십시오.",
     },
-    decision: { normal: "정상", warning: "주의", critical: "위험", unknown: "판정 불가" },
+    decision: { normal: "정상", warning: "경고", critical: "위험", unknown: "판단 불가" },
     source: { connected: "연결됨", connecting: "연결 중", down: "끊김", lost: "끊김", disconnected: "끊김", waiting: "대기" },
     certificates: "서버 인증서",
     certificatesSum: { none: "승인을 기다리는 인증서가 없습니다.", some: "{n}개가 승인을 기다립니다. 승인 전에는 연결되지 않습니다." },
@@ -96,6 +100,7 @@ export const TEXTS = {
     otherLanguage: "한국어",
     theme: "Light or dark",
     lines: "Lines",
+    linesNone: "No line is set up. Add a [[line]] to site.toml.",
     lost: "The gateway does not answer. Check its power and its program. What you see is the last it said.",
     judged: "Judged",
     offlineJudged: "Judged while offline",
@@ -185,3 +190,5 @@ export const TEXTS = {
     },
   },
 };
+
+for (const language of Object.keys(TEXTS)) Object.assign(TEXTS[language], VERDICT[language], ACTING[language]);
