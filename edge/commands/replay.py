@@ -25,6 +25,7 @@ from edge.judgment.given import NotRepeatableError
 from edge.judgment.replay import Model
 from edge.judgment.scored import PackagedModel
 from edge.judgment.whatif import OverrideError, WhatIf, parse
+from edge.judgment.wording import DECISION
 from edge.replaying import NoVerdictError, Proof, Replays, Version, open_replays, rules_of
 from edge.site import load as load_site
 from edge.store.file import DamagedError, StoreRefusedError
@@ -119,6 +120,14 @@ def _said(about: Subject, key: str, **words: Any) -> None:
     print(say(f"replay.{key}", about.language, words))
 
 
+def _word(about: Subject, decision: str) -> str:
+    return DECISION[decision][about.language].lower()
+
+
+def _value(value: Value | None) -> str:
+    return "–" if value is None else str(value)
+
+
 def _at(ns: int) -> str:
     return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
@@ -146,7 +155,7 @@ def _verdict(arguments: argparse.Namespace, about: Subject, replays: Replays) ->
         return 1 if answer.exact is False else 0
     fact = answer.original
     _said(
-        about, "verdict", at=_at(fact.at), work_unit=fact.work_unit, decision=fact.decision,
+        about, "verdict", at=_at(fact.at), work_unit=fact.work_unit, decision=_word(about, fact.decision),
         confidence=fact.confidence, ruleset=fact.ruleset, version=fact.ruleset_version, source=fact.source,
     )  # fmt: skip
     _said(about, "says", text=fact.summary.get(about.language, ""))
@@ -182,7 +191,7 @@ def _overrides(arguments: argparse.Namespace, replays: Replays) -> dict[str, Val
 def _version(about: Subject, version: Version) -> None:
     fact = version.replay
     _said(
-        about, "version", ruleset=fact.ruleset, version=fact.ruleset_version, decision=fact.decision,
+        about, "version", ruleset=fact.ruleset, version=fact.ruleset_version, decision=_word(about, fact.decision),
         confidence=fact.confidence, difference=version.comparison.confidence_diff, source=fact.source,
     )  # fmt: skip
     _said(about, "says", text=fact.summary.get(about.language, ""))
@@ -194,12 +203,14 @@ def _version(about: Subject, version: Version) -> None:
 def _imagined(about: Subject, answer: WhatIf) -> None:
     result = answer.what_if_result
     _said(
-        about, "what_if", changes=[f"{made.name} {made.before} → {made.after}" for made in answer.modifications],
-        decision=result.decision, confidence=result.confidence, difference=answer.impact.confidence_change,
+        about, "what_if", changes=[f"{made.name} {_value(made.before)} → {_value(made.after)}" for made in answer.modifications],
+        decision=_word(about, result.decision), confidence=result.confidence, difference=answer.impact.confidence_change,
         source=result.source,
     )  # fmt: skip
     _said(about, "says", text=result.summary.get(about.language, ""))
     _why(about, answer.comparison, answer.missing)
+    if answer.waiting:
+        _said(about, "waiting", names=answer.waiting)
     if answer.model == "recorded":
         _said(about, "model_kept")
     elif answer.model == "not_held":

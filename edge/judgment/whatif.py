@@ -20,6 +20,7 @@ from edge.judgment.given import Given, recalled
 from edge.judgment.names import SHARES, type_of
 from edge.judgment.replay import Bundle, Replayed, carried, judged_again
 from models.expression_checker import Environment, Value, ValueType
+from models.ruleset_change import Stuck
 from models.ruleset_inputs import tag_of
 from sync.facts import Context, Judged
 
@@ -88,6 +89,8 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     """Inputs these rules read and the record does not hold."""
     model: str
     """none, recomputed, not_held, or recorded: a recorded answer knows nothing of the change."""
+    waiting: list[str] = []
+    """Checks that are beyond a bound, or whose condition holds, and say nothing yet because of their delay."""
 
 
 def result(fact: Judged) -> Result:
@@ -112,6 +115,11 @@ def what_if(fact: Judged, bundle: Bundle, overrides: Overrides) -> WhatIf:
         comparison=comparison,
         missing=list(replayed.missing),
         model=replayed.model,
+        waiting=[
+            finding.check.name
+            for finding in replayed.verdict.findings
+            if finding.level == "ok" and finding.held.since and not isinstance(finding.check, Stuck)
+        ],
     )
 
 

@@ -101,6 +101,14 @@ def test_a_what_if_answers_with_the_change_and_its_reasons():
     assert "result_different" in answer["comparison"]["change_reasons"]
 
 
+def test_a_what_if_names_the_checks_that_only_wait_for_their_delay():
+    patient = rules(WARM + "delay_s = 30\n")
+    (fact,) = record(patient, [window(oil=60.0)])
+    answer = what_if(fact, Bundle(ruleset=patient, names=NAMES), {"oil_temperature": 75.0})
+    assert (answer.what_if_result.decision, answer.waiting) == ("normal", ["temperature"])
+    assert what_if(fact, Bundle(ruleset=patient, names=NAMES), {"oil_temperature": 65.0}).waiting == []
+
+
 def test_a_what_if_that_changes_nothing_is_the_original(filler):
     for fact in record(filler, windows(5, 20)):
         answer = what_if(fact, Bundle(ruleset=filler, names=NAMES), {})
