@@ -87,6 +87,12 @@ class Health:
             )
         if self.uplink is not None and self.uplink.cloud_key_changed:
             yield "cloud_key", "the cloud signs with another key than before; ask who changed it"
+        for work_unit, pipeline in self.flow.pipelines.items():
+            if pipeline.shortened:
+                yield (
+                    "verdict_size",
+                    f"verdicts of {work_unit} are too large to be recorded whole; let its ruleset have fewer charts",
+                )
 
     def _uplink(self, now: int) -> dict[str, Any]:
         if self.uplink is None:
@@ -195,6 +201,11 @@ class _Metrics(Collector):
         judged = CounterMetricFamily("judgment_executions", "windows judged", labels=["work_unit"])
         for work_unit, pipeline in flow.pipelines.items():
             judged.add_metric([work_unit], pipeline.judged)
+        shortened = CounterMetricFamily(
+            "judgment_shortened", "verdicts too large to be recorded whole", labels=["work_unit"]
+        )
+        for work_unit, pipeline in flow.pipelines.items():
+            shortened.add_metric([work_unit], pipeline.shortened)
         waiting = GaugeMetricFamily("judgment_waiting", "windows that wait for their model", labels=["work_unit"])
         asked = CounterMetricFamily("model_asked", "windows a model was asked about", labels=["work_unit", "model"])
         failed = CounterMetricFamily("model_failures", "by kind", labels=["work_unit", "model", "kind"])
@@ -239,7 +250,21 @@ class _Metrics(Collector):
                     value=max(0.0, (now - counts.oldest_at) / 1e9),
                 )
             )
-        return [connected, reconnects, updates, bad, age, judged, waiting, asked, failed, late, breaker, *simple]
+        return [
+            connected,
+            reconnects,
+            updates,
+            bad,
+            age,
+            judged,
+            shortened,
+            waiting,
+            asked,
+            failed,
+            late,
+            breaker,
+            *simple,
+        ]
 
 
 def notify_systemd(message: str) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge.judgment import Given, State, dump, gather, judge, judged, restore
 from edge.judgment.asked import Asked
+from edge.judgment.room import left_out
 from edge.machine_time import MachineTime
 from edge.production import Production
 from edge.tags import Tag
@@ -98,6 +99,8 @@ class LinePipeline:
         self.production = Production(work_unit, self.tags, report_ns)
         self.columns = TagColumns(self.tags)
         self.judged = 0
+        self.shortened = 0
+        """Verdicts that were too large for their record and left something out."""
         self.last_verdict: Judged | None = None
         self.time = MachineTime(len(self.tags))
         self.dumped_at = 0
@@ -244,6 +247,7 @@ class LinePipeline:
         self._memory = verdict.state
         self.judged += 1
         self.last_verdict = judged(verdict)
+        self.shortened += bool(left_out(self.last_verdict))
         return [self.last_verdict, *verdict.facts]
 
     @property

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge.drivers.driver import DriverHealth, Surroundings
+from edge.judgment.room import left_out
 from edge.pipeline import LinePipeline, Output
 from edge.site import Site
 from edge.store import Store
 from sync.clock import Clock, Steady
 from sync.facts import Fact
 from sync.reading import Readings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -45,6 +49,8 @@ class Recording:
         self.judged_offline = 0
         self.online = False
         """Set by the uplink's owner: whether the cloud confirms what we send."""
+        self._shortened: set[str] = set()
+        """Lines of which it was said that their verdicts do not fit."""
         self._closed = {work_unit: asyncio.Event() for work_unit in self.pipelines}
         self.after: list[Callable[[Sequence[Fact]], tuple[list[Fact], dict[str, bytes]]]] = []
         """What follows from facts and belongs into their transaction: asked with every commit's facts."""
@@ -75,6 +81,7 @@ class Recording:
             if output.readings is not None and len(output.readings):
                 readings.append(output.readings)
             verdicts += output.verdicts
+            self._tell_shortened(pipeline)
             if output.facts or now - pipeline.dumped_at > 1_000_000_000:
                 # Facts and the state they came from are one transaction; readings alone can wait for the next dump,
                 # because counters are the machine's own and are read again.
@@ -91,6 +98,18 @@ class Recording:
         if not self.online:
             self.judged_offline += verdicts
         return there
+
+    def _tell_shortened(self, pipeline: LinePipeline) -> None:
+        """Say once a line that its verdicts do not fit their records; how many is counted."""
+        if pipeline.shortened and pipeline.work_unit not in self._shortened:
+            self._shortened.add(pipeline.work_unit)
+            verdict = pipeline.last_verdict
+            log.warning(
+                "verdicts are too large for their records and cannot be judged again: work_unit=%s left_out=%s; "
+                "give the ruleset fewer checks that keep memory (charts, capability), or fewer windows of each",
+                pipeline.work_unit,
+                ",".join(left_out(verdict)) if verdict is not None else "",
+            )
 
     async def closed(self, work_unit: str) -> None:
         """Wait until a window of a line that waits for its model may have ended."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 import msgspec
+
+MAX_FACT_BYTES: Final = 192 * 1024
+"""Of one fact as JSON: below the wire's limit for a chunk however badly it compresses."""
 
 
 class Stream(IntEnum):

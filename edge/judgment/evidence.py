@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from edge.judgment.given import values_of
 from edge.judgment.opinion import opinion, rules_opinion
+from edge.judgment.room import left_out
 from edge.judgment.weighing import applies
 from edge.judgment.wording import DECISION, LANGUAGES, POLICY_REASON, number, symbol
 from models.expression_checker import Value
@@ -44,6 +45,8 @@ def evidence(
         found["historical_avg"] = dict(historical_avg)
     if similar_cases is not None:
         found["similar_cases_count"] = similar_cases
+    if gone := left_out(fact):
+        found["left_out"] = list(gone)
     return found
 
 

@@ -12,7 +12,7 @@ from edge.judgment.given import Given
 from edge.judgment.opinion import opinion, rules_opinion
 from edge.judgment.policies import Decision
 from edge.judgment.weighing import Weighed, foremost
-from edge.judgment.wording import DECISION, LANGUAGES, POLICY_REASON, WHY, number, symbol, tidy
+from edge.judgment.wording import DECISION, LANGUAGES, POLICY_REASON, WHY, number, short, symbol, tidy
 from models.ruleset import Limit, Table
 
 OTHERS: Final = 3
@@ -66,10 +66,10 @@ def said(finding: Finding, given: Given, language: str) -> str:
         "title": finding.check.title[language],
         "work_unit": given.work_unit,
         "state": given.state,
-        "order": context.order or "–",
-        "product": context.product or "–",
-        "lot": context.lot or "–",
-        "shift": context.shift or "–",
+        "order": short(context.order or "–"),
+        "product": short(context.product or "–"),
+        "lot": short(context.lot or "–"),
+        "shift": short(context.shift or "–"),
     }
     return tidy(_PLACE.sub(lambda match: told.get(match[1], match[0]) if match[1] else match[0][0], template))
 

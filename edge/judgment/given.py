@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from edge.judgment.room import left_out
 from edge.judgment.state import State, dump, restore
 from models.expression_checker import Value
 from models.expression_interpreter import Cause, Why
@@ -150,9 +151,17 @@ class NotRepeatableError(Exception):
 
 
 def recalled(fact: Judged) -> Given:
-    """Make what a recorded verdict stood on. Raises NotRepeatableError for verdicts from before form 2."""
+    """Make what a recorded verdict stood on.
+
+    Raises NotRepeatableError for verdicts from before form 2, and for those that left something out to fit a fact.
+    """
     if fact.form < FORM:
         raise NotRepeatableError(f"verdict {fact.verdict_id} was recorded before verdicts kept all their inputs")
+    if gone := left_out(fact):
+        raise NotRepeatableError(
+            f"verdict {fact.verdict_id} was too large for its record ({fact.evidence.get('bytes')} bytes) and left out "
+            f"{', '.join(gone)}; fewer checks that keep memory, or fewer windows of each, let it fit"
+        )
     flat = cast("dict[str, Any]", fact.inputs)
     parts: dict[str, dict[str, Any]] = {}
     for name, value in flat.items():

@@ -16,6 +16,7 @@ from edge.judgment.explanation import Ground, summary
 from edge.judgment.findings import Finding, findings
 from edge.judgment.given import FORM, Given, told
 from edge.judgment.policies import Decision, Source, needs_model
+from edge.judgment.room import fitted
 from edge.judgment.state import NOTHING, State
 from edge.judgment.weighing import Weighed, rules_side, weigh
 from models.expression_checker import Value
@@ -110,9 +111,9 @@ def judge(ruleset: Ruleset, given: Given, *, scored: Scored | None = None) -> Ve
 
 
 def judged(verdict: Verdict) -> Judged:
-    """Give the fact that tells a verdict."""
+    """Give the fact that tells a verdict; one that would be larger than a fact may be leaves something out (`room`)."""
     ruleset, given = verdict.ruleset, verdict.given
-    return Judged(
+    whole = Judged(
         at=given.end,
         work_unit=given.work_unit,
         verdict_id=verdict.verdict_id,
@@ -139,6 +140,7 @@ def judged(verdict: Verdict) -> Judged:
         ml=verdict.scored,
         evidence=verdict.evidence,
     )
+    return fitted(whole)
 
 
 def _found(ruleset: Ruleset, given: Given) -> list[Finding]:

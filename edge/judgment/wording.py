@@ -69,6 +69,9 @@ POLICY_REASON: Final[dict[str, dict[str, str]]] = {
 }
 """What of `Combined.reasons` is not said otherwise."""
 
+LONGEST: Final = 200
+"""Characters of a foreign text that a sentence repeats; the whole stands in the verdict's inputs or context."""
+
 _SPACE_BEFORE_STOP: Final = re.compile(r"\s+([.,;:)])")
 _SPACES: Final = re.compile(r"  +")
 
@@ -80,7 +83,7 @@ def number(value: Value | None) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return value
+        return short(value)
     if not math.isfinite(value):
         return "?"
     if value == int(value) and abs(value) < 1e15:
@@ -90,6 +93,11 @@ def number(value: Value | None) -> str:
         return f"{value:.3g}"
     digits = 0 if size >= 10_000 else 1 if size >= 1000 else 2 if size >= 1 else 4
     return f"{value:,.{digits}f}".rstrip("0").rstrip(".")
+
+
+def short(text: str, most: int = LONGEST) -> str:
+    """Write a text of a machine or an MES as far as a sentence bears it, in at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def symbol(unit: str | None, language: str) -> str:

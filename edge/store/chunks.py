@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from sync import chunk
+from sync.fact import MAX_FACT_BYTES
 from sync.facts import (
     STREAM_OF,
     AlarmChanged,
@@ -40,8 +41,8 @@ from sync.timing import ClockState
 
 log = logging.getLogger(__name__)
 
-MAX_PLAIN_BYTES: Final = 192 * 1024
-"""Of one chunk of facts before compression: below the wire's limit however badly it compresses."""
+MAX_PLAIN_BYTES: Final = MAX_FACT_BYTES
+"""Of one chunk of facts before compression: one fact may fill it."""
 MAX_TEXT_BYTES: Final = 64 * 1024
 BAD_ENCODING_LIMITS_EXCEEDED: Final = 0x8008_0000
 """Status of a text too long for the wire: the value is dropped, and says so."""
@@ -152,8 +153,8 @@ def request(
             raw = _encode(fact)
         except (TypeError, ValueError, msgspec.MsgspecError) as error:
             raise CommitError(f"{type(fact).__name__} cannot be encoded: {error}") from error
-        if len(raw) > MAX_PLAIN_BYTES:
-            raise CommitError(f"{type(fact).__name__} of {len(raw)} bytes; a fact may have {MAX_PLAIN_BYTES}")
+        if len(raw) > MAX_FACT_BYTES:
+            raise CommitError(f"{type(fact).__name__} of {len(raw)} bytes; a fact may have {MAX_FACT_BYTES}")
         encoded.append((stream, fact.at, fact if isinstance(fact, Audited) else raw))
         if isinstance(fact, SHOWN):
             shown.append((str(fact.__struct_config__.tag), raw))
