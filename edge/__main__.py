@@ -14,11 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from edge import cloud_key, config, timekeeping
+from edge import config, timekeeping
 from edge.audit import take_in
 from edge.blueprint import CHECKPOINT, Blueprint
 from edge.box import box_id
-from edge.cloud_key import CloudKey
 from edge.connections import OpcUa
 from edge.flow import Flow
 from edge.health import Health, notify_systemd
@@ -155,7 +154,7 @@ async def _run(site: Site) -> None:
                 store,
                 clock,
                 site.address,
-                cloud_key=lambda: CloudKey(store.checkpoint(cloud_key.CHECKPOINT)).kept,
+                cloud_key=lambda: uplink.cloud_key_kept,
                 ahead_ms=lambda: keeping.offset_ms,
                 alone=lambda: uplink.identity == "ok",
             )

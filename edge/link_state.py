@@ -57,6 +57,8 @@ class UplinkState:
     """conflict: the cloud hears another box with this identity."""
     cloud_key: str = ""
     """The key the cloud countersigns with, hex, as its newest challenge said."""
+    cloud_key_kept: str = ""
+    """The first one it ever said, hex: what it asks of us has to be signed with that one. Empty before a session."""
     cloud_key_changed: bool = False
     """It is not the one that was kept at the first session."""
     counters: Counters = field(default_factory=Counters)

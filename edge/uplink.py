@@ -214,6 +214,7 @@ class _Session:
         self.on_offset((self.clock.now() - frame.wall) // 1_000_000)
         fact = self.cloud_key.meet(frame.public_key, self.clock.now())
         self.seen.cloud_key, self.seen.cloud_key_changed = self.cloud_key.now, self.cloud_key.changed
+        self.seen.cloud_key_kept = self.cloud_key.kept
         if fact is None:
             return
         if self.cloud_key.changed:

@@ -58,18 +58,27 @@ critical_high = 90
 class Hall:
     """Start what you need, break what you like, then ask whether it adds up."""
 
+    machines = "tests.scenarios.plant"
+    """The module that is run as the plant."""
+    gateways: tuple[str, ...] = tuple(LINES)
+    work_units: tuple[str, ...] = tuple(LINES.values())
+
     def __init__(self, folder: Path, broker: Broker, database: str = "sqlite:///cloud.db") -> None:
         self.folder, self.broker = folder, broker
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.ports = {name: free_port() for name in ("opcua", "modbus", "cloud", *LINES)}
+        self.ports = {name: free_port() for name in ("opcua", "modbus", "cloud", *self.gateways)}
         (folder / "credentials").mkdir(parents=True)
-        (folder / "opcua.toml").write_text(OPCUA_BOOK)
-        (folder / "modbus.toml").write_text(MODBUS_BOOK)
-        (folder / "rules.toml").write_text(RULES)
-        for gateway in LINES:
+        self._lay_out(folder)
+        for gateway in self.gateways:
             (folder / "credentials" / f"{gateway}.key").write_text(secrets.token_hex(32))
             (folder / f"{gateway}.toml").write_text(self._site(gateway))
         (folder / "cloud.toml").write_text(self._cloud(database))
+
+    def _lay_out(self, folder: Path) -> None:
+        """Write what the site files name."""
+        (folder / "opcua.toml").write_text(OPCUA_BOOK)
+        (folder / "modbus.toml").write_text(MODBUS_BOOK)
+        (folder / "rules.toml").write_text(RULES)
 
     def _site(self, gateway: str) -> str:
         kind = gateway.removeprefix("gw-")
@@ -108,10 +117,10 @@ report_s = 1
     def _cloud(self, database: str) -> str:
         gateways = "".join(
             f'[[gateway]]\ntenant = "test"\nsite = "hall"\nid = "{g}"\nkey = {{ credential = "{g}.key" }}\n'
-            for g in LINES
+            for g in self.gateways
         )
         units = "".join(
-            f'[[site.work_unit]]\npath = "{w}"\nname = {{ ko = "{w}", en = "{w}" }}\n' for w in LINES.values()
+            f'[[site.work_unit]]\npath = "{w}"\nname = {{ ko = "{w}", en = "{w}" }}\n' for w in self.work_units
         )
         return f"""
 safe = "stored"
@@ -140,7 +149,7 @@ shift = [{{ code = "A", start = "00:00:00", end = "12:00:00" }}, {{ code = "B", 
         for name in names:
             arguments = {
                 "plant": [
-                    "tests.scenarios.plant",
+                    self.machines,
                     str(self.folder),
                     str(self.ports["opcua"]),
                     str(self.ports["modbus"]),
