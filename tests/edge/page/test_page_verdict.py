@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.async_api import Browser, Page, expect
 
@@ -106,8 +105,8 @@ async def test_a_correction_is_kept_while_cut_and_stands_there_after_a_reload(ho
         await page.locator("#thumb-up").click()  # on second thoughts
         await expect(page.locator("#said-list li")).to_have_count(1)
         await expect(page.locator("#said-list li strong")).to_have_text("이영희: right")
-    given = httpx.get(f"{home}/api/feedback").json()["feedback"]
-    assert [(one["target"], one["type"], one["offline"]) for one in given] == [(number, "positive", True)]
+        given = (await (await page.request.get(f"{home}/api/feedback")).json())["feedback"]
+        assert [(one["target"], one["type"], one["offline"]) for one in given] == [(number, "positive", True)]
 
 
 async def test_the_last_verdicts_of_a_line_are_listed_and_a_gateway_that_is_gone_is_said(
