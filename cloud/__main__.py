@@ -1,4 +1,4 @@
-"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package|command cloud.toml …`."""
+"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package|command|replay cloud.toml …`."""
 
 from __future__ import annotations
 
@@ -100,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--to", required=True, metavar="TENANT/SITE/GATEWAY|all", help="whom it is asked of")
     send.add_argument("--expires", type=_duration, default="1h", metavar="1h", help="how long; d, h or m (1h)")
     what.add_parser("list", help="every command and its answer, newest first")
+    from cloud.commands import replay_words
+
+    replay_words.add(command("replay", "judge again what was judged: as it was, what if, with other rules; reads only"))
     return parser
 
 
@@ -146,6 +149,16 @@ def _do(settings: Settings, asked: argparse.Namespace) -> int:
                 print(command.send(settings, asked.kind, asked.said, asked.to, asked.expires))
             else:
                 print("\n".join(command.show(settings)))
+        case "replay":
+            from cloud.commands import replay
+
+            try:
+                status, lines = replay.run(settings, asked)
+            except replay.RefusedError as error:
+                print(error, file=sys.stderr)
+                return replay.UNSEEN
+            print("\n".join(lines))
+            return status
         case _:
             return _gateway(settings, asked)
     return 0

@@ -13,13 +13,16 @@ from cloud.api.errors import invalid, not_found
 from cloud.api.link import LinkSwitch
 from cloud.api.log import AuditLog
 from cloud.api.oversight import Oversight
+from cloud.api.replays import Replays
 from cloud.bi import lists
 from cloud.bi.completeness import accounts
-from cloud.bi.line import MAX_DAYS, line_detail, verdict_detail
+from cloud.bi.line import MAX_DAYS, line_detail
 from cloud.bi.overview import gateways, overview
 from cloud.bi.times import iso, ms_of
 from cloud.bus import Bus
 from cloud.database import Connection, Database
+from cloud.judging.detail import detail
+from cloud.packages.store import Packages, beside_the_database
 from cloud.plant import Plant, Plants
 from sync.settings import nearest
 
@@ -39,6 +42,7 @@ class Answers:
         self.link = LinkSwitch(plants.file.link_control)
         self.oversight = Oversight(database, plants, bus)
         self.audit = AuditLog(database)
+        self.replays = Replays(database, Packages(beside_the_database(plants.settings)))
         self.broker: Callable[[], str] = lambda: "not configured"
         """Says how the connection to the broker is."""
         self._overviews: dict[str, tuple[float, Json, bytes]] = {}
@@ -88,9 +92,11 @@ class Answers:
             )
         )
 
-    async def verdict(self, tenant: str, verdict_id: str) -> Json:
-        """Give GET /verdicts/{id}."""
-        found = await self.database.read(lambda connection: verdict_detail(connection, tenant, verdict_id))
+    async def verdict(self, tenant: str, verdict_id: str, language: str = "en") -> Json:
+        """Give GET /verdicts/{id}. language: of the explanation."""
+        now_ms, found = _now_ms(), None
+        if "\0" not in verdict_id:  # which no database text has
+            found = await self.database.read(lambda one: detail(one, tenant, verdict_id, language, now_ms))
         if found is None:
             raise not_found(
                 f"there is no verdict {verdict_id!r}", "it may not have arrived yet; see /api/v1/completeness"

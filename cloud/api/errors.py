@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -13,13 +14,16 @@ from cloud.database import DatabaseError
 
 log = logging.getLogger(__name__)
 
+Field = dict[str, str]
+"""{field, message}: one field of a request that cannot be used."""
+
 
 class ApiError(Exception):
     """An answer that is not 2xx; the handler below renders it."""
 
-    def __init__(self, status: int, code: str, message: str, check: str) -> None:
+    def __init__(self, status: int, code: str, message: str, check: str, fields: Sequence[Field] = ()) -> None:
         super().__init__(message)
-        self.status, self.code, self.message, self.check = status, code, message, check
+        self.status, self.code, self.message, self.check, self.fields = status, code, message, check, list(fields)
 
 
 def not_found(what: str, check: str) -> ApiError:
@@ -30,9 +34,15 @@ def invalid(what: str, check: str) -> ApiError:
     return ApiError(400, "ERR_VALIDATION", what, check)
 
 
-def _answer(status: int, code: str, message: str, check: str) -> Response:
-    body = orjson.dumps({"error": {"code": code, "message": message, "check": check}})
-    return Response(body, status, media_type="application/json")
+def unusable(fields: Sequence[Field]) -> ApiError:
+    """Say everything that is wrong with a request at once."""
+    told = "; ".join(f"{one['field'] or 'body'}: {one['message']}" for one in fields)
+    return ApiError(400, "ERR_VALIDATION", told, "put right every field that `fields` names", fields)
+
+
+def _answer(status: int, code: str, message: str, check: str, fields: Sequence[Field] = ()) -> Response:
+    said = {"code": code, "message": message, "check": check} | ({"fields": fields} if fields else {})
+    return Response(orjson.dumps({"error": said}), status, media_type="application/json")
 
 
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 400: "ERR_VALIDATION"}
@@ -40,7 +50,7 @@ _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 400: "ERR_VALIDATION"}
 
 def _api_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)  # noqa: S101 - registered for this type only
-    return _answer(error.status, error.code, error.message, error.check)
+    return _answer(error.status, error.code, error.message, error.check, error.fields)
 
 
 def _http_error(request: Request, error: Exception) -> Response:

@@ -114,9 +114,11 @@ async def verdicts(source: Source, tenant: Tenant, part: Annotated[VerdictPart, 
 
 
 @router.get("/verdicts/{verdict_id}", response_model=schemas.VerdictDetail)
-async def verdict(source: Source, tenant: Tenant, verdict_id: str) -> Response:
-    """One verdict whole: what was looked at, what it said, how sure it is and why."""
-    return _json(orjson.dumps(await source.verdict(tenant, verdict_id)))
+async def verdict(
+    source: Source, tenant: Tenant, verdict_id: str, language: Annotated[Literal["ko", "en"], Query()] = "en"
+) -> Response:
+    """One verdict whole: what was looked at, what it said, how sure it is and why; what was said and done about it."""
+    return _json(orjson.dumps(await source.verdict(tenant, verdict_id, language)))
 
 
 @router.get("/alarms", response_model=schemas.AlarmPage)

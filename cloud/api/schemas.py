@@ -266,6 +266,30 @@ class VerdictDetail(Verdict):
     context: dict[str, Any]
     record: str
     """Identity of the fact: incarnation/stream/seq."""
+    status: str | None
+    policy_used: str
+    cached: bool
+    """It came from the gateway's memory of answers."""
+    form: int
+    repeatable: bool
+    """Whether the record keeps all it stood on, so that it can be judged again."""
+    state: str
+    """PackML name at the end of the window."""
+    rule_result: dict[str, Any]
+    ml_result: dict[str, Any] | None
+    ml: dict[str, Any] | None
+    """The model's part as recorded, with features and contributions."""
+    explanation: dict[str, Any]
+    evidence: dict[str, Any]
+    feature_importance: dict[str, float]
+    recommended_actions: list[dict[str, Any]]
+    executed_at: str
+    given: list[dict[str, Any]]
+    """Input by input: name, value, unit, why it has none, what is wrong with its tag."""
+    feedback: list[dict[str, Any]]
+    """What people say of it now; `state` recorded, or that of the command which waits for the gateway."""
+    acted: list[dict[str, Any]]
+    """Actions decided because of it, with answers and ends."""
 
 
 class AlarmChange(AlarmFields):
@@ -360,6 +384,15 @@ class Problem(Answer):
     message: str
     check: str
     """What to check."""
+    fields: list[FieldFault] = []
+    """Every field of the request that cannot be used, where that is what is wrong."""
+
+
+class FieldFault(Answer):
+    """One field that cannot be used."""
+
+    field: str
+    message: str
 
 
 class ProblemAnswer(Answer):
