@@ -52,7 +52,10 @@ class Judging:
 
     async def _answer(self, pipeline: LinePipeline, scorer: Scorer, up: Waiting) -> Scored | None:
         ruleset = pipeline.ruleset
-        if ruleset is None or not asks_model(ruleset, up.given):
+        try:
+            if ruleset is None or not asks_model(ruleset, up.given):
+                return None
+        except Exception:  # noqa: BLE001 - the same bug meets `settle` in a moment, which tells it and goes on
             return None
         if self._models_off():
             return scorer.passed_over(up.asked, "models_off")

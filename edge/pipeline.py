@@ -6,6 +6,7 @@ No I/O and no clock: time arrives in the data, so that history, a replay and the
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +27,11 @@ from edge.window import NEVER, TagColumns, rounds
 from models.rulesets import Ruleset
 from models.virtual import Virtual
 from models.window import TagWindows, Window
-from sync.facts import Context, EventNotified, Fact, Judged
+from sync.facts import Context, EventNotified, Fact, Faulted, Judged
 from sync.judgment import Scored
 from sync.reading import Readings
+
+log = logging.getLogger(__name__)
 
 HEARTBEAT_NS: Final = 60_000_000_000
 """An unchanged value is recorded again after this long, so that a flat line can be told from silence."""
@@ -113,6 +116,8 @@ class LinePipeline:
         self._connected = False
         self._memory = State()
         self._waiting: deque[Waiting] = deque()
+        self._fault = ""
+        """Why the last window could not be judged."""
         self.prepare: Callable[[Window], Asked] = _nothing
         """Takes from a window what the line's model needs; set by who asks it."""
         self.history: Callable[[], float | None] = _unrated
@@ -220,13 +225,15 @@ class LinePipeline:
         tags = self.columns.close(end, max(self._alive_until, end) if self._connected else self._alive_until)
         window = self._window(end, tags, self.production.window_counts())
         self._start = end
-        if self.ruleset is None:
-            return
-        given = gather(self.ruleset, window, memory=self._memory, history=self.history())
-        if self.ruleset.model is not None:
-            self._waiting.append(Waiting(given, self.prepare(window)))
-        else:
-            output.facts += self._judge(self.ruleset, given, None)
+        if (ruleset := self.ruleset) is not None:
+            output.facts += self._or_faulted(end, lambda: self._look_at(ruleset, window))
+
+    def _look_at(self, ruleset: Ruleset, window: Window) -> list[Fact]:
+        given = gather(ruleset, window, memory=self._memory, history=self.history())
+        if ruleset.model is None:
+            return self._judge(ruleset, given, None)
+        self._waiting.append(Waiting(given, self.prepare(window)))
+        return []
 
     def _window(self, end: int, tags: TagWindows, counts: dict[str, int]) -> Window:
         now = self.production.now
@@ -250,6 +257,20 @@ class LinePipeline:
         self.shortened += bool(left_out(self.last_verdict))
         return [self.last_verdict, *verdict.facts]
 
+    def _or_faulted(self, at: int, look: Callable[[], list[Fact]]) -> list[Fact]:
+        """Give what judging gives. A bug in it costs this window's verdict, and neither readings nor counts nor the next."""
+        try:
+            facts = look()
+        except Exception as bug:  # the net under a judgment: told when it is another than before, and the line runs on
+            why = f"judging: {bug!r}"[:500]
+            if why == self._fault:
+                return []
+            log.exception("a window could not be judged: work_unit=%s", self.work_unit)
+            self._fault = why
+            return [Faulted(at=at, work_unit=self.work_unit, why=why)]
+        self._fault = ""
+        return facts
+
     @property
     def waiting(self) -> int:
         """Windows that are over and wait for their model."""
@@ -264,11 +285,11 @@ class LinePipeline:
 
     def settle(self, scored: Scored | None) -> Output:
         """Judge the window that is next, with what its model said; None when the policy asks none."""
-        up = self.next_up()
-        if up is None or self.ruleset is None:
+        up, ruleset = self.next_up(), self.ruleset
+        if up is None or ruleset is None:
             return Output()
         self._waiting.popleft()
-        return Output(facts=self._judge(self.ruleset, up.given, scored))
+        return Output(facts=self._or_faulted(up.given.end, lambda: self._judge(ruleset, up.given, scored)))
 
     def now(self, now: int) -> Window | None:
         """Give the open window as it stands; None before the first reading. now: of the clock `tick` goes by, ns."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from edge.judgment.asked import Asked
@@ -12,9 +14,9 @@ from models.expression import window_environment
 from models.rulesets import load
 from models.virtual import VirtualTag, compile_virtual
 from models.window import Window
-from sync.facts import Judged
+from sync.facts import Faulted, Judged
 from sync.judgment import Scored
-from tests.edge.test_pipeline import FIRST, OIL, RULES, SECOND, SPECS, feed, verdicts
+from tests.edge.test_pipeline import FIRST, MADE, OIL, RULES, SECOND, SPECS, feed, gained, verdicts
 
 HYBRID = RULES.replace('policy = "rule_only"', 'policy = "hybrid_weighted"') + '\n[model]\nname = "wear"\n'
 TAGS = [Tag(index=FIRST + i, work_unit="a/b/c", connection="x", address=s.address, spec=s) for i, s in enumerate(SPECS)]
@@ -166,3 +168,37 @@ def test_the_open_window_can_be_looked_at_without_closing_it(seconds):
     assert window.end == pipeline.newest + round(seconds * SECOND)
     (verdict,) = [fact for fact in feed(pipeline, (OIL, 66.0, 3), (OIL, 61.0, 11)) if isinstance(fact, Judged)]
     assert verdict.inputs["oil.mean"] == pytest.approx((60 + 64 + 66) / 3)
+
+
+class Broken:
+    """A program with a bug in it."""
+
+    def __init__(self, variables) -> None:
+        self.variables = variables
+
+    def run(self, *_args, **_kwargs):
+        raise ZeroDivisionError("a bug of ours")
+
+
+def test_a_bug_in_judging_costs_verdicts_and_neither_readings_nor_counts_nor_the_gateway(caplog):
+    """It is told once, the window that met it does not come back after a restart, and judging goes on when it is mended."""
+    for rules in (RULES, HYBRID):
+        pipeline = line(rules)
+        whole = pipeline.ruleset
+        pipeline.ruleset = dataclasses.replace(whole, program=Broken(whole.program.variables))
+        facts = feed(pipeline, *((OIL, 60.0, at) for at in (1, 11, 21)))
+        feed(pipeline, (MADE, 5, 22), (MADE, 9, 23))
+        told = facts + [fact for _ in range(2) for fact in pipeline.settle(None).facts]
+        assert [fact.why for fact in told if isinstance(fact, Faulted)] == [
+            "judging: ZeroDivisionError('a bug of ours')"
+        ]
+        assert not verdicts(told)
+        assert pipeline.waiting == 0
+        again = line(rules)
+        assert again.restore(pipeline.dump())
+        assert again.waiting == 0
+        pipeline.ruleset = whole
+        mended = feed(pipeline, (OIL, 60.0, 31))
+        assert len(verdicts(mended + pipeline.settle(None).facts)) == 1
+        assert gained(pipeline) == 4
+    assert len([record for record in caplog.records if "could not be judged" in record.message]) == 2
