@@ -38,7 +38,7 @@ class PolicySettings:
     drifted_aside: bool = False
     """A model whose inputs drifted is only heard where the rules have no answer; else its confidence is lowered."""
     cache_s: float = 0.0
-    """Seconds for which the same input may be answered from memory; 0 = never."""
+    """Seconds for which a request for a judgment may be answered from memory; 0 = as long as whoever answers sees fit."""
 
     def __post_init__(self) -> None:
         for name in ("gate", "accept", "escalate", "escalated", "review"):

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
+from edge.commands.rules import main as rules
 from edge.config import Gateway, Line, Page, Uplink
 from edge.connections import Connection, EventSource, Modbus, OpcUa, Serial
 from edge.permits import Acting, WriteEntry
 from edge.tags import TagSpec, VirtualSpec
+from models.policy import POLICIES
+from models.ruleset_file import Head
+from models.ruleset_kinds import KINDS
 from sync.settings import Log
 from tests.servers import ROOT
 
@@ -24,6 +28,8 @@ PAGES = [
     DOCS / "store-and-sync.md",
     DOCS / "acting.md",
 ]
+RULES = [DOCS / "rules.md", DOCS / "spc.md"]
+"""Pages whose examples are rulesets, or parts of them."""
 TABLES: dict[str, TypeAdapter[Any]] = {
     "gateway": TypeAdapter(Gateway), "page": TypeAdapter(Page), "uplink": TypeAdapter(Uplink), "log": TypeAdapter(Log),
     "connection": TypeAdapter(list[Connection]), "line": TypeAdapter(list[Line]), "tag": TypeAdapter(list[TagSpec]),
@@ -44,6 +50,43 @@ def test_every_example_loads(page):
             TABLES[name].validate_python(table)
 
 
+@pytest.mark.parametrize("page", RULES, ids=lambda page: page.name)
+def test_every_ruleset_is_good_and_nothing_in_it_is_suspicious(page, tmp_path, capsys):
+    found = [block for block in blocks(page) if not tomllib.loads(block).keys() & {"given", "tags"}]
+    assert found
+    for block in found:
+        whole = block if "[ruleset]" in block else f'[ruleset]\nname = "page"\nversion = "1.0.0"\n{block}'
+        (tmp_path / "rules.toml").write_text(whole, "utf-8")
+        assert rules(["check", str(tmp_path / "rules.toml"), "--strict"]) == 0, block
+    capsys.readouterr()
+
+
+def test_the_first_ruleset_says_what_the_page_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = DOCS / "rules.md"
+    text = page.read_text("utf-8")
+    for name, block in zip(["press.toml", "cases.toml", "window.toml"], blocks(page), strict=False):
+        Path(name).write_text(block, "utf-8")
+    Path("press.yaml").write_text(re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[0], "utf-8")
+    explain = ["explain", "press.toml", "--window", "window.toml"]
+    for command in (
+        ["check", "press.toml"],
+        ["test", "press.toml", "cases.toml"],
+        [*explain, "--language", "en"],
+        explain,
+    ):
+        assert rules(command) == 0
+        assert capsys.readouterr().out in text, command
+    assert rules(["check", "press.yaml"]) == 0
+    assert capsys.readouterr().out.replace("press.yaml", "press.toml") in text, "the same document, the same hash"
+
+
+def test_every_kind_of_check_and_every_policy_is_on_the_page():
+    text = (DOCS / "rules.md").read_text("utf-8")
+    assert all(f"`[[{kind}]]`" in text for kind in KINDS)
+    assert set(re.findall(r"^\| `([a-z_]+)` \| (?:never|always|when r)", text, re.MULTILINE)) == set(POLICIES)
+
+
 def rows(page: str, heading: str) -> dict[str, str]:
     """Give the settings of the table under a heading: name → what stands in its second column."""
     text = (DOCS / "drivers" / page).read_text("utf-8")
@@ -59,6 +102,7 @@ def rows(page: str, heading: str) -> dict[str, str]:
         ("modbus.md", "## Settings", Modbus),
         ("modbus.md", "### The serial line", Serial),
         ("../acting.md", "## One tag that may be written", WriteEntry),
+        ("../rules.md", "### The head of a file", Head),
     ],
 )
 def test_a_page_has_every_setting_with_its_default(page: str, heading: str, model: type[BaseModel]):
@@ -77,7 +121,15 @@ def test_a_page_has_every_setting_with_its_default(page: str, heading: str, mode
 
 @pytest.mark.parametrize(
     "page",
-    [*PAGES, DOCS / "operator.md", DOCS / "broker.md", DOCS / "reliability.md", ROOT / "README.md"],
+    [
+        *PAGES,
+        *RULES,
+        DOCS / "models.md",
+        DOCS / "operator.md",
+        DOCS / "broker.md",
+        DOCS / "reliability.md",
+        ROOT / "README.md",
+    ],
     ids=lambda page: page.name,
 )
 def test_links_between_documents_lead_somewhere(page):

@@ -24,7 +24,7 @@ from edge.judgment.compare import MOST_VERSIONS, Comparison
 from edge.judgment.given import NotRepeatableError
 from edge.judgment.replay import Model
 from edge.judgment.scored import PackagedModel
-from edge.judgment.whatif import OverrideError, WhatIf, parse
+from edge.judgment.whatif import FEATURE, OverrideError, WhatIf, parse
 from edge.judgment.wording import DECISION
 from edge.replaying import NoVerdictError, Proof, Replays, Version, open_replays, rules_of
 from edge.site import load as load_site
@@ -215,6 +215,8 @@ def _imagined(about: Subject, answer: WhatIf) -> None:
         _said(about, "model_kept")
     elif answer.model == "not_held":
         _said(about, "model_not_held")
+    elif answer.model == "recomputed" and not any(made.name.startswith(FEATURE) for made in answer.modifications):
+        _said(about, "model_features")
 
 
 def _why(about: Subject, comparison: Comparison, missing: Sequence[str]) -> None:
