@@ -23,6 +23,13 @@ let fault = "";
 const lineOf = (workUnit) => gateway.status?.lines.find((line) => line.work_unit === workUnit) ?? { work_unit: workUnit };
 const nameOf = (workUnit) => local(lineOf(workUnit).name) || workUnit.split("/").slice(1).join(" ");
 const tagOf = (target) => (target ?? "").split("/").pop().replaceAll("_", " ");
+// Reasons are the gateway's own sentences; those of the matrix, which every action has, are said in words.
+function because(reason) {
+  const [, level, risk, decision] = /^trust (\d) × ([A-Z]+): (\w+)$/.exec(reason) ?? [];
+  if (decision) return fill(words.matrixSaid, { level, risk: label("risk", risk), decision: label("matrix", decision) });
+  return reason.startsWith("mode advise:") ? words.adviseSaid : reason;
+}
+
 const valueOf = (target, value) => measured(value, units.get(target));
 
 // Called with every status: asks for more only when there is something new, and now and then.
@@ -79,7 +86,9 @@ function showSwitch(id, thrown, text) {
   byId(id).hidden = !thrown;
   if (!thrown) return;
   const at = thrown.at ? moment(thrown.at, { timeStyle: "short" }) : "";
-  put(byId(id).querySelector("p"), [fill(text, { who: thrown.actor }), at, thrown.reason].filter(Boolean).join(" · "));
+  const reason = thrown.reason === "no reason given" ? "" : thrown.reason;
+  put(byId(id).querySelector("p"), fill(text, { who: thrown.actor }));
+  put(byId(id).querySelector("small"), [at, reason].filter(Boolean).join(" · "));
 }
 
 // --- what waits for a person
@@ -102,7 +111,7 @@ function showWaiting() {
       [words.what, label("actionType", one.type)],
       [words.riskIs, label("risk", one.risk)],
       [words.askedBy, one.asked_by],
-      [words.reasons, one.reasons.join(" · ")],
+      [words.reasons, one.reasons.map(because).join(" · ")],
     ]);
     node.querySelector(".from").hidden = !one.verdict_id;
     for (const button of node.querySelectorAll(".yes, .no")) button.hidden = !waiting.may_decide;
@@ -170,10 +179,10 @@ function showStory(node, { decided, answers, end, at }) {
   node.dataset.human = end?.needs_human ? "yes" : "no";
   node.querySelector("path").setAttribute("d", ICONS[TONE[status] ?? "wait"]);
   const workUnit = end?.work_unit || decided?.work_unit || "";
-  put(node.querySelector("strong"), [workUnit && nameOf(workUnit), tagOf(target), decided?.value !== undefined ? valueOf(target, decided.value) : ""].filter(Boolean).join(" · "));
+  put(node.querySelector("strong"), [workUnit && nameOf(workUnit), tagOf(target), decided?.value !== undefined && status !== "EXECUTED" ? valueOf(target, decided.value) : ""].filter(Boolean).join(" · "));
   put(node.querySelector(".result"), outcome(status, end, target));
   const who = answers.map((one) => fill(one.superseded ? words.tooLate : one.approved ? words.saidYes : words.saidNo, { who: one.actor }) + (one.comment ? `: ${one.comment}` : ""));
-  const why = end ? end.why : (decided?.reasons ?? []).join(" · ");
+  const why = end ? end.why : (decided?.reasons ?? []).map(because).join(" · ");
   put(node.querySelector("small"), [moment(at / 1e6), ...who, why].filter(Boolean).join(" · "));
 }
 

@@ -12,8 +12,8 @@ export function showModel(node, model, off) {
   const name = local(model.title) || model.model.replaceAll("_", " ");
   put(node.querySelector(".name"), `${words.model} · ${name} ${model.version}`.trim());
   put(node.querySelector(".word"), off ? words.modelIsOff : model.breaker === "closed" || model.state !== "active" ? label("modelState", model.state) : label("breaker", model.breaker));
-  const failures = Object.entries(model.failures).map(([kind, count]) => `${failure(kind)} ${count.toLocaleString("en-US")}`);
-  const drift = [label("drift", model.drift_samples ? model.drift : "unmeasured"), model.alarmed.join(", ").replaceAll("_", " ")];
+  const failures = Object.entries(model.failures).map(([kind, count]) => `${failure(kind)} × ${count.toLocaleString("en-US")}`);
+  const drift = [label("drift", model.drift), model.alarmed.join(", ").replaceAll("_", " ")];
   rows(node.querySelector("dl"), [
     [words.modelStateIs, label("modelState", model.state)],
     [words.modelWhy, model.why],
