@@ -12,7 +12,6 @@ Mode = Literal["monitor", "advise", "control"]
 """monitor: nothing is done. advise: a person says yes to everything. control: the matrix decides."""
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-ActionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 ActionPattern = Annotated[str, Field(pattern=r"^[a-z*?][a-z0-9_*?]{0,63}$")]
 RiskName = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 

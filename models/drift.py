@@ -29,7 +29,6 @@ WARNING_SHARE: Final = 0.4
 MISSING_WARNING: Final = 0.05
 MISSING_CRITICAL: Final = 0.20
 """Missing values, and values out of range: so much more of them than in training."""
-KS_ALARM: Final = 0.01
 QUANTILES: Final = 201
 """The reference's distribution, kept for KS: the 0, 0.5, 1, … 100 % points."""
 

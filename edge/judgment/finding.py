@@ -10,7 +10,8 @@ from edge.judgment.given import Given
 from edge.judgment.state import NOTHING, Held
 from models.expression_checker import Value
 from models.expression_interpreter import Cause, Indeterminate, Result
-from models.ruleset import Action, Check, Outcome, Side, Texts
+from models.ruleset import Action, Check, Limit, Outcome, Side, Texts
+from models.ruleset_change import Change
 from models.ruleset_file import Severity
 
 Level = Literal["ok", "warning", "critical", "unknown"]
@@ -68,15 +69,31 @@ class Seen:
         """End of the window, ns."""
         return self.given.end
 
-    @property
-    def after_gap(self) -> bool:
-        """Whether windows are missing between the one judged before and this one."""
-        return self.given.start > self.given.memory.at
-
     def unknown(self, check: Check, causes: tuple[Cause, ...], held: Held | None = None) -> Finding:
         """Give the finding of a check that cannot be made; its memory stays unless another is given."""
         kept = self.held if held is None else held
         return Finding(check=check, level="unknown", unit=self.unit, causes=causes, held=kept)
+
+    def bounded(self, check: Limit | Change, number: float, after: Held) -> Finding:
+        """Give the finding of a number held against thresholds: beyond the bound in force, or nearest to one."""
+        if after.level is None:
+            nearest = min(check.thresholds, key=lambda threshold: abs(threshold.bound - number))
+            return Finding(check=check, level="ok", value=number, threshold=nearest.bound, unit=self.unit, held=after)
+        bounds = [threshold for threshold in check.thresholds if threshold.side == after.side]
+        bound = next((threshold for threshold in bounds if threshold.severity == after.level), bounds[0])
+        return Finding(
+            check=check,
+            level=level_of(after.level),
+            matched=True,
+            value=number,
+            threshold=bound.bound,
+            side=after.side,
+            unit=self.unit,
+            confidence=check.confidence,
+            message=check.message,
+            actions=recommended(check.actions, after.level),
+            held=after,
+        )
 
     def matched(
         self, check: Check, outcome: Outcome, value: Result | None, held: Held, path: tuple[str, ...] = ()

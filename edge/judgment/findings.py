@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from edge.judgment.charting import look_at_capability, look_at_chart
 from edge.judgment.combining import look_at_composite, look_at_tree
-from edge.judgment.finding import Finding, Level, Seen, level_of, recommended
+from edge.judgment.finding import Finding, Level, Seen
 from edge.judgment.given import Given
 from edge.judgment.moving import look_at_change, look_at_stuck
 from edge.judgment.state import NOTHING, continued, step_limit, step_rule
@@ -71,25 +71,7 @@ def _against(limit: Limit, seen: Seen) -> Finding:
     if isinstance(value, Indeterminate) or not isinstance(value, float | int) or not math.isfinite(value):
         return seen.unknown(limit, value.causes if isinstance(value, Indeterminate) else (Cause("", "not_finite"),))
     number = float(value)
-    after = step_limit(limit, number, seen.held, seen.end)
-    if after.level is None:
-        nearest = min(limit.thresholds, key=lambda threshold: abs(threshold.bound - number))
-        return Finding(check=limit, level="ok", value=number, threshold=nearest.bound, unit=seen.unit, held=after)
-    bounds = [t for t in limit.thresholds if t.side == after.side]
-    bound = next((t for t in bounds if t.severity == after.level), bounds[0])
-    return Finding(
-        check=limit,
-        level=level_of(after.level),
-        matched=True,
-        value=number,
-        threshold=bound.bound,
-        side=after.side,
-        unit=seen.unit,
-        confidence=limit.confidence,
-        message=limit.message,
-        actions=recommended(limit.actions, after.level),
-        held=after,
-    )
+    return seen.bounded(limit, number, step_limit(limit, number, seen.held, seen.end))
 
 
 def _rule(rule: Rule, seen: Seen) -> Finding:

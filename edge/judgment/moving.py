@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from edge.judgment.finding import Finding, Seen, level_of, recommended
+from edge.judgment.finding import Finding, Seen
 from edge.judgment.state import Held, step_limit
 from models.expression_interpreter import Cause, Indeterminate
 from models.ruleset_change import Change, Stuck
@@ -40,24 +40,7 @@ def look_at_change(check: Change, seen: Seen) -> Finding:
     if not math.isfinite(rate):
         return seen.unknown(check, (Cause("", "overflow"),), msgspec.structs.replace(seen.held, **past))
     after = msgspec.structs.replace(step_limit(check, rate, seen.held, end), **past)
-    if after.level is None:
-        nearest = min(check.thresholds, key=lambda threshold: abs(threshold.bound - rate))
-        return Finding(check=check, level="ok", value=rate, threshold=nearest.bound, unit=seen.unit, held=after)
-    bounds = [t for t in check.thresholds if t.side == after.side]
-    bound = next((t for t in bounds if t.severity == after.level), bounds[0])
-    return Finding(
-        check=check,
-        level=level_of(after.level),
-        matched=True,
-        value=rate,
-        threshold=bound.bound,
-        side=after.side,
-        unit=seen.unit,
-        confidence=check.confidence,
-        message=check.message,
-        actions=recommended(check.actions, after.level),
-        held=after,
-    )
+    return seen.bounded(check, rate, after)
 
 
 def look_at_stuck(check: Stuck, seen: Seen) -> Finding:

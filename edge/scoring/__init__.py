@@ -5,8 +5,9 @@ raises for a model's sake: whatever goes wrong is a `Scored` with `failure`, so 
 
 window → features (here, one definition) → input checks → breaker → process of the package (`worker`) → decision.
 
-Read `scorer` (one window's way), `worker` (the process, `models.worker` is its other end), `breaker`, `record` (which
-package a line runs), then `scoring` (how that changes), `orders` (what commands leave for it), `watch` (drift).
+Read `scorer` (one window's way), `worker` (the process, `models.worker` is its other end) and `workers` (lines share
+them), `breaker`, `record` (which package a line runs), `fitting` (whether it may), then `scoring` (how that changes),
+`orders` (what commands leave for it), `telling` (its facts and alarms), `watch` (drift).
 """
 
 from edge.scoring.scorer import Scorer, ScoringState
