@@ -226,6 +226,8 @@ class LinePipeline:
         window = self._window(end, tags, self.production.window_counts())
         self._start = end
         if (ruleset := self.ruleset) is not None:
+            if ruleset.model is None:
+                output.facts += self._overdue()
             output.facts += self._or_faulted(end, lambda: self._look_at(ruleset, window))
 
     def _look_at(self, ruleset: Ruleset, window: Window) -> list[Fact]:
@@ -290,6 +292,13 @@ class LinePipeline:
             return Output()
         self._waiting.popleft()
         return Output(facts=self._or_faulted(up.given.end, lambda: self._judge(ruleset, up.given, scored)))
+
+    def _overdue(self) -> list[Fact]:
+        """Judge what waited for a model when the rules of before asked one: with these rules nobody will answer it."""
+        facts: list[Fact] = []
+        while self._waiting:
+            facts += self.settle(None).facts
+        return facts
 
     def now(self, now: int) -> Window | None:
         """Give the open window as it stands; None before the first reading. now: of the clock `tick` goes by, ns."""
@@ -368,7 +377,8 @@ class LinePipeline:
             saved: dict[str, Any] = msgspec.msgpack.decode(_plain(state))
             self.production.restore(saved["production"])
             self._memory = restore(saved["judge"])
-            self._waiting = deque(msgspec.convert(saved.get("waiting", []), list[Waiting]))
+            waiting = msgspec.convert(saved.get("waiting", []), list[Waiting])
+            self._waiting = deque(waiting if self.ruleset is not None else [])
             self.time.resume(int(saved["newest"]), int(saved["received"]), self.columns.time)
             self.judged = int(saved["judged"])
             self._alive_until = self.newest

@@ -109,6 +109,10 @@ class Document:
             at = re.search(r"line (\d+)", str(error))
             line = int(at[1]) if at else self.text.count("\n") + 1
             raise ConfigError([Fault(path, line, "", f"is not TOML: {error}")]) from error
+        except ValueError as error:  # a number of more than 4,300 digits
+            raise ConfigError([Fault(path, 0, "", f"is not TOML: {error}; write a shorter number")]) from error
+        except RecursionError as error:
+            raise ConfigError([Fault(path, 0, "", "is nested too deep to be read; check its brackets")]) from error
         self._lines = lines_of(self.text)
 
     def fault(self, path: Path_, what: str) -> Fault:

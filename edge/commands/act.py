@@ -123,7 +123,7 @@ def _folder(site: Path) -> Path:
         return site
     try:
         data = tomllib.loads(site.read_text("utf-8")).get("gateway", {}).get("data", "data")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):  # whatever is wrong with the file, the switch is thrown
         data = "data"
     folder = site.resolve().parent / str(data)
     if not folder.is_dir():

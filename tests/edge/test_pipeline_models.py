@@ -92,6 +92,21 @@ def test_a_crash_loses_no_window_that_waited():
     assert verdicts(first.facts)[0].verdict_id not in {fact.verdict_id for facts in rest for fact in verdicts(facts)}
 
 
+def test_what_waited_for_a_model_is_judged_by_rules_that_ask_none():
+    pipeline = line()
+    feed(pipeline, (OIL, 60.0, 1), (OIL, 61.0, 11), (OIL, 62.0, 21))
+    assert pipeline.waiting == 2
+    alone = line(RULES)
+    assert alone.restore(pipeline.dump())
+    starts = [verdict.start for verdict in verdicts(feed(alone, (OIL, 63.0, 31), (OIL, 64.0, 41)))]
+    assert [start - starts[0] for start in starts] == [0, 10 * SECOND, 20 * SECOND, 30 * SECOND], "in their order"
+    assert alone.waiting == 0
+    silent = line()
+    silent.ruleset = None
+    assert silent.restore(pipeline.dump())
+    assert silent.waiting == 0
+
+
 def test_a_checkpoint_from_before_models_is_taken_back():
     import msgspec
     import zstandard

@@ -102,6 +102,8 @@ def test_a_good_site_is_loaded_whole(folder):
         ("site.toml", "gw-1.key", "gw-2.key", "site.toml:11: uplink.key: credential 'gw-2.key': cannot read"),
         ("site.toml", "port = 1883", "port = 188300", "site.toml:9: uplink.port: Input should be less than or equal to 65535"),
         ("site.toml", "[uplink]", "[uplink", "site.toml:7: : is not TOML"),
+        ("site.toml", "[uplink]", f"x = {'[' * 5_000}\n[uplink]", "site.toml:0: : is nested too deep to be read"),
+        ("press.toml", 'type = "float32"', f"low = {'9' * 5_000}", "press.toml:0: : is not TOML"),
         ("press.toml", "holding:10", "holding:{at}", "press.toml:10: tag[1].address: duplicate tag: 'holding:20' already is 'oil_temperature'"),
         ("press.toml", "holding:10", "40010", "press.toml:5: tag[0].address: '40010' is no Modbus address; write holding:9 for the reference 40010"),
         ("press.toml", 'name = "strokes"', 'name = "oil_temperature"', "duplicate tag 'oil_temperature'"),
