@@ -9,6 +9,7 @@ import { whatIf } from "/static/whatif.js";
 
 const SHOWN = 50;
 const RANK = { critical: 0, warning: 1, unknown: 2, ok: 3 };
+const LEAST_SHARE = 0.005; // what moved a model less than this, beside what moved it most, did not move it
 const GROUPS = ["limit", "rule", "table", "tree", "composite", "change", "stuck", "chart", "capability"];
 
 let line = null; // whose verdicts are listed
@@ -174,7 +175,7 @@ function showChecks({ checks = [] }) {
     put(node.querySelector(".word"), label("checkStatus", check.status));
     put(node.querySelector("strong"), titleOf(check.name));
     const value = check.value === undefined ? "" : measured(check.value, check.unit);
-    const limit = check.threshold === undefined ? "" : `${words.limit} ${measured(check.threshold, check.unit)}`;
+    const limit = check.threshold === undefined ? "" : fill(label("limit", sideOf(check)), { value: measured(check.threshold, check.unit) });
     put(node.querySelector(".figures"), [value, limit].filter(Boolean).join(" · "));
     const more = [
       check.suppressed_by && fill(words.suppressedBy, { check: titleOf(check.suppressed_by) }),
@@ -182,6 +183,13 @@ function showChecks({ checks = [] }) {
     ];
     put(node.querySelector(".more"), more.filter(Boolean).join(" · "));
   });
+}
+
+// A value that passed stands between its limits; which of them is meant is told by the rules.
+function sideOf({ name, threshold }) {
+  const entry = entries().find((one) => one.name === name) ?? {};
+  if ([entry.warning_low, entry.critical_low].includes(threshold)) return "low";
+  return [entry.warning_high, entry.critical_high].includes(threshold) ? "high" : "any";
 }
 
 const rank = (check) => (check.suppressed_by ? 4 : (RANK[check.status] ?? 3));
@@ -195,9 +203,10 @@ function showModel({ ml }) {
   node.dataset.decision = decision;
   node.querySelector("path").setAttribute("d", ICONS[ml.failure ? "wait" : iconOf(ml.decision)]);
   const said = ml.failure
-    ? fill(away ? words.modelAway : words.modelFailed, { why: failure(away ? ml.failure.slice(15).trim() : ml.failure) })
+    ? fill(away ? words.modelAway : words.modelFailed, { why: failure(away ? ml.failure.slice(15).trim() : ml.failure.split(":")[0]) })
     : `${label("decision", ml.decision)} · ${words.confidence} ${percent(ml.confidence)}${ml.label && ml.label !== ml.decision ? ` · ${ml.label}` : ""}`;
   put(node.querySelector("span"), said);
+  put(byId("model-sentence"), ml.failure && !away ? ml.failure.split(":").slice(1).join(":").trim() : "");
   byId("model-drifted").hidden = !ml.drifted;
   rows(byId("model-parts"), [
     [words.model, `${titleOfModel(ml.model)} ${ml.version}`],
@@ -213,8 +222,10 @@ const titleOfModel = (name) => local(gateway.status.models.find((one) => one.mod
 
 // Plain bars: for and against the answer, or shares of one; each row says its figure in text too.
 function bars(place, weights, beside, signed) {
-  const items = Object.entries(weights).sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));
-  const most = Math.max(signed ? 0 : 1, ...items.map(([, weight]) => Math.abs(weight)));
+  const most = Math.max(signed ? 0 : 1, ...Object.values(weights).map(Math.abs));
+  const items = Object.entries(weights)
+    .filter(([, weight]) => !signed || Math.abs(weight) > most * LEAST_SHARE)
+    .sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));
   place.replaceChildren(
     ...items.map(([name, weight]) => {
       const bar = make("span.bar", { "aria-hidden": true, "data-against": weight < 0 ? true : null }, make("i"));

@@ -34,7 +34,7 @@ export const ACTING = {
     saidYes: "{who} 승인",
     saidNo: "{who} 거부",
     tooLate: "{who} 응답은 늦어서 효과 없음",
-    heldBy: "{tag}: {who} 제어 중, {time} 더",
+    heldBy: "{tag}: {who} 점유 중, {time} 더",
     actingTitle: "설비 조작",
     mode: { monitor: "감시", advise: "조언", control: "제어", killed: "비상 차단됨" },
     modeHint: {

@@ -33,7 +33,7 @@ async def test_a_verdict_opens_with_all_it_stood_on_in_both_languages(home: str,
         check = page.locator("#checks-list li")
         await expect(check.locator("strong")).to_have_text("Oil temperature")
         await expect(check.locator(".word")).to_have_text("passed")
-        await expect(check.locator(".figures")).to_contain_text("limit 150 °C")
+        await expect(check.locator(".figures")).to_contain_text("not above 150 °C")
         await expect(page.locator("#inputs-list")).to_contain_text("Oil temperature · mean")
         await expect(page.locator("#record")).to_contain_text("Press 1.0.0")
         await expect(page.locator("#verdict-model")).to_be_hidden()  # nobody asked one
