@@ -18,7 +18,7 @@ from edge.judgment.appraisal import labels
 from edge.judgment.backtest import evaluate
 from edge.judgment.batch import Batch, Sampling, Summary, Tally, Wanted, replay_all, sample
 from edge.judgment.compare import MOST_VERSIONS, Comparison, compare
-from edge.judgment.given import FORM, values_of
+from edge.judgment.given import repeatable, values_of
 from edge.judgment.names import LineNames
 from edge.judgment.past import Listed, Past, Recorded
 from edge.judgment.replay import Bundle, Model, replay
@@ -78,7 +78,7 @@ class Proof(msgspec.Struct, kw_only=True):
     more: int = 0
     """Differing ones that are not named."""
     unrepeatable: int = 0
-    """Recorded before verdicts kept all their inputs."""
+    """Recorded before verdicts kept all their inputs, or too large to be recorded with all of them."""
     damaged: int = 0
     """Chunks that could not be read."""
 
@@ -288,7 +288,7 @@ class Replays:
 
     def _differs(self, fact: Judged, raw: bytes, proof: Proof) -> str | None:
         """Give why a verdict did not come out as it went in; None when it did, or never could."""
-        if fact.form < FORM:
+        if not repeatable(fact):
             proof.unrepeatable += 1
             return None
         try:

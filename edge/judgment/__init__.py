@@ -9,7 +9,7 @@ Apart from the line: `request` (a judgment somebody asks for) and its `cache`; `
 """
 
 from edge.judgment.confidence import history
-from edge.judgment.given import Given, NotRepeatableError, gather, recalled
+from edge.judgment.given import Given, NotRepeatableError, gather, recalled, repeatable
 from edge.judgment.judge import Verdict, asks_model, judge, judged
 from edge.judgment.policies import Decision
 from edge.judgment.state import State, dump, restore
@@ -27,5 +27,6 @@ __all__ = [
     "judge",
     "judged",
     "recalled",
+    "repeatable",
     "restore",
 ]

@@ -150,6 +150,11 @@ class NotRepeatableError(Exception):
     """A verdict whose record does not hold what it stood on; the message says why."""
 
 
+def repeatable(fact: Judged) -> bool:
+    """Tell whether a verdict's record is meant to hold all it stood on: form 2, and nothing left out."""
+    return fact.form >= FORM and not left_out(fact)
+
+
 def recalled(fact: Judged) -> Given:
     """Make what a recorded verdict stood on.
 
