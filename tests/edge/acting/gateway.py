@@ -223,6 +223,8 @@ async def _life(folder: Path) -> None:
         action = action_id("v1", "parameter_adjust", TARGET, "50.0")
         await until(lambda: action in made.acting.hands.journal.ended, "the action ends")
         os.write(1, f"{made.acting.hands.journal.ended[action].status}\n".encode())
+        if os.environ.get("TRIFLOW_FAILPOINT", "").startswith("edge.act_ended"):
+            await asyncio.sleep(20)  # it comes right behind the end; the process is not to be gone before
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ async def test_a_person_says_yes_and_it_is_done_once_whatever_is_said_later(plc,
 
 
 async def test_a_no_ends_it_and_time_ends_it(modbus, tmp_path):
-    async with gateway(modbus.site(tmp_path, permit=f"{MEDIUM}\nexpiry_s = 0.6")) as made:
+    async with gateway(modbus.site(tmp_path, permit=f"{MEDIUM}\nexpiry_s = 2")) as made:
         await made.judge("v1", ("speed_setpoint", 50.0))
         assert await made.acting.answer(made.of(ActionDecided)[0].action, approved=False, actor="kim") == "rejected"
         await made.judge("v2", decision="normal")

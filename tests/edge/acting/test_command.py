@@ -87,7 +87,10 @@ async def test_orders_left_while_the_gateway_is_down_come_before_anything_is_don
         assert modbus.writes == 0
 
 
-@pytest.mark.parametrize("broken", ["", "[gateway", "[gateway]\nid = 5\ndata = 'data'\n", "gateway = 3", f"x = {'[' * 5_000}", f"x = {'9' * 5_000}"])
+@pytest.mark.parametrize(
+    "broken",
+    ["", "[gateway", "[gateway]\nid = 5\ndata = 'data'\n", "gateway = 3", f"x = {'[' * 5_000}", f"x = {'9' * 5_000}"],
+)
 def test_the_kill_switch_works_with_a_broken_site_file(tmp_path: Path, broken: str):
     site = tmp_path / "site.toml"
     site.write_text(broken)

@@ -58,6 +58,12 @@ async def ends(page: int, count: int = 1) -> list[dict]:
     return found
 
 
+async def until_judged(page: int, decision: str) -> None:
+    async with httpx.AsyncClient(timeout=10) as client, asyncio.timeout(30):
+        while (await client.get(f"http://127.0.0.1:{page}/api/status")).json()["lines"][0]["decision"] != decision:
+            await asyncio.sleep(0.1)
+
+
 async def test_a_rule_of_the_line_writes_once_for_one_occasion(modbus, tmp_path):  # noqa: F811
     page = free_port()
     path = site(tmp_path, modbus, page)
@@ -69,7 +75,7 @@ async def test_a_rule_of_the_line_writes_once_for_one_occasion(modbus, tmp_path)
         assert modbus.writes == 1
         assert await asyncio.to_thread(act.main, ["kill", str(path)]) == 0
         await poke(modbus, 1, 5)
-        await asyncio.sleep(1.2)
+        await until_judged(page, "normal")
         await poke(modbus, 1, 9)
         await until(lambda: running.poll() is None, "it runs")
         async with asyncio.timeout(30):

@@ -116,11 +116,15 @@ def package(
     nan_at: float = NAN,
     key: Ed25519PrivateKey | None = KEY,
     spacing_s: float = SPACING_S,
+    spread: float = 0.05,
     **changes,
 ) -> bytes:
-    """A signed package; `gain` multiplies the answer, so that it shows which version gave it."""
+    """A signed package; `gain` multiplies the answer, so that it shows which version gave it.
+
+    spread: standard deviation of the loads it says it was trained on, around 0.5.
+    """
     agreed = contract(version, **changes)
-    trained = np.random.default_rng(7).normal(0.5, 0.05, 5_000)
+    trained = np.random.default_rng(7).normal(0.5, spread, 5_000)
     reference = Reference(
         spacing_s=spacing_s,
         alarms_per_month=1.0,

@@ -110,12 +110,17 @@ async def test_a_swap_while_judging_loses_no_judgment_and_each_has_one_version(t
                 answers.append(asyncio.create_task(gateway.scorer.score(moody.moment(0.5, number), "moody")))
                 await asyncio.sleep(0.005)
 
+        def answered(version: str, since: int) -> bool:
+            done = [task.result() for task in answers[since:] if task.done()]
+            return any(one.failure is None and one.version == version for one in done)
+
         judging = asyncio.create_task(judge())
-        await asyncio.sleep(0.2)
+        await until(lambda: answered("1.0.0", 0), "the first answers")
         assert (await gateway.order("activate", second)).done
-        await asyncio.sleep(0.2)
+        await until(lambda: answered("2.0.0", 0), "the second answers")
         assert (await gateway.order("rollback")).done
-        await asyncio.sleep(0.2)
+        asked = len(answers)
+        await until(lambda: answered("1.0.0", asked), "the first answers again")
         over.set()
         await judging
         scored = await asyncio.gather(*answers)

@@ -8,7 +8,6 @@ import hashlib
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -69,10 +68,8 @@ async def test_a_slow_run_is_stopped_between_operators_and_its_process_lives(tmp
 async def test_a_run_that_hangs_ends_with_its_process_and_the_next_one_serves(tmp_path):
     async with serving(tmp_path, moody.package()) as worker:
         pid = worker.pid
-        began = time.monotonic()
         said = await worker.ask(row(moody.HANG), 0.3)
         assert said.reply.failure == "deadline: no answer within 300 ms"
-        assert time.monotonic() - began < 30
         await until(lambda: worker.killed == 1, "the hung process is ended")
         await until(lambda: worker.pid not in {None, pid}, "another one is up")
         assert (await worker.ask(row(0.5), HARD_S)).reply.outputs == {"worn": 0.5}
