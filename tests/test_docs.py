@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from edge.commands.rules import main as rules
-from edge.config import Gateway, Line, Page, Uplink
+from edge.config import Gateway, Line, Models, Page, Uplink
 from edge.connections import Connection, EventSource, Modbus, OpcUa, Serial
 from edge.permits import Acting, WriteEntry
 from edge.tags import TagSpec, VirtualSpec
@@ -27,6 +27,7 @@ PAGES = [
     DOCS / "integrator.md",
     DOCS / "store-and-sync.md",
     DOCS / "acting.md",
+    DOCS / "models.md",
 ]
 RULES = [DOCS / "rules.md", DOCS / "spc.md"]
 """Pages whose examples are rulesets, or parts of them."""
@@ -34,7 +35,7 @@ TABLES: dict[str, TypeAdapter[Any]] = {
     "gateway": TypeAdapter(Gateway), "page": TypeAdapter(Page), "uplink": TypeAdapter(Uplink), "log": TypeAdapter(Log),
     "connection": TypeAdapter(list[Connection]), "line": TypeAdapter(list[Line]), "tag": TypeAdapter(list[TagSpec]),
     "virtual": TypeAdapter(list[VirtualSpec]), "acting": TypeAdapter(Acting),
-    "title": TypeAdapter(str),
+    "models": TypeAdapter(Models), "title": TypeAdapter(str),
 }  # fmt: skip
 
 
@@ -124,7 +125,6 @@ def test_a_page_has_every_setting_with_its_default(page: str, heading: str, mode
     [
         *PAGES,
         *RULES,
-        DOCS / "models.md",
         DOCS / "operator.md",
         DOCS / "broker.md",
         DOCS / "reliability.md",
