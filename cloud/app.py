@@ -9,7 +9,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud.api import command_routes, errors, judging_routes, oversight_routes, package_routes, routes, schemas
+from cloud.api import (
+    command_routes,
+    errors,
+    judging_routes,
+    oversight_routes,
+    package_routes,
+    routes,
+    schemas,
+    spoken_routes,
+)
 from cloud.api.answers import Answers
 from cloud.api.gauges import Gauges
 from cloud.dashboard import routes as pages
@@ -59,6 +68,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     app.include_router(package_routes.router)
     app.include_router(command_routes.router)
     app.include_router(judging_routes.router)
+    app.include_router(spoken_routes.router)
 
     @app.get("/health", response_model=schemas.Health)
     async def health() -> Response:  # pyright: ignore[reportUnusedFunction] - a route

@@ -14,6 +14,7 @@ from cloud.api.link import LinkSwitch
 from cloud.api.log import AuditLog
 from cloud.api.oversight import Oversight
 from cloud.api.replays import Replays
+from cloud.api.spoken import Spoken
 from cloud.bi import lists
 from cloud.bi.completeness import accounts
 from cloud.bi.line import MAX_DAYS, line_detail
@@ -43,6 +44,7 @@ class Answers:
         self.oversight = Oversight(database, plants, bus)
         self.audit = AuditLog(database)
         self.replays = Replays(database, Packages(beside_the_database(plants.settings)))
+        self.spoken = Spoken(database)
         self.broker: Callable[[], str] = lambda: "not configured"
         """Says how the connection to the broker is."""
         self._overviews: dict[str, tuple[float, Json, bytes]] = {}

@@ -36,6 +36,11 @@ LIVE_WORDS: Final = (
     "hours.asked",
     "hours.asked_none",
     "hours.ask_failed",
+    *(f"decision.{code}" for code in ("normal", "warning", "critical", "unknown")),
+    *(f"verdict.{name}" for name in ("changes", "stays", "lacks", "model_stays", "exact", "exact_model", "not_exact")),
+    "feedback.thanks",
+    "acts.who",
+    "acts.asked",
 )
 """What the scripts say themselves."""
 

@@ -25,7 +25,7 @@ from cloud.api.errors import ApiError, invalid
 from cloud.api.routes import Source, Tenant
 from cloud.bi.audit import Filter
 from cloud.bi.times import iso, ms_of
-from cloud.dashboard import ledger, views
+from cloud.dashboard import ledger, verdicts, views
 from cloud.dashboard.render import STATIC, VERSION, Reader, render
 from cloud.dashboard.texts import LANGUAGES, Words, choose
 from cloud.database import DatabaseError
@@ -36,6 +36,7 @@ YEAR_S: Final = 31_536_000
 RETRY_S: Final = 5
 FILTERS: Final = ("gateway", "actor", "action", "target", "text", "from", "to")
 AUDIT_ROWS: Final = 50
+ACTION_ROWS: Final = 20
 PLANT_ZONE: Final = "Asia/Seoul"
 """Where no site is configured yet."""
 
@@ -155,6 +156,30 @@ async def _banner(source: Answers, tenant: str, whom: Reader) -> dict[str, Any]:
 async def evidence(request: Request, source: Source, tenant: Tenant, whom: Whom, verdict_id: str) -> Response:
     """Why a verdict is what it is: the content of the drawer."""
     return _page(request, render("_evidence.html", whom, verdict=await source.verdict(tenant, verdict_id)))
+
+
+@router.get("/verdicts/{verdict_id}")
+async def verdict(request: Request, source: Source, tenant: Tenant, whom: Whom, verdict_id: str) -> Response:
+    """One verdict whole: why, the same again or not, what if, other rules, people's words, what was done."""
+    found = await source.verdict(tenant, verdict_id, whom.language)
+    model = await asyncio.to_thread(verdicts.verdict, found, whom, iso(time.time_ns() // 1_000_000))
+    return _page(request, render("verdict.html", whom, **model, **await _banner(source, tenant, whom)))
+
+
+@router.get("/actions")
+async def actions(
+    request: Request,
+    source: Source,
+    tenant: Tenant,
+    whom: Whom,
+    *,
+    state: Literal["waiting", "decided", "ended"] = "waiting",
+    page: PageNumber = 1,
+) -> Response:
+    """What waits for a person's yes or no, what is under way, what ended."""
+    found = await source.spoken.actions(tenant, state, page=page, page_size=ACTION_ROWS)
+    model = verdicts.actions(found, state, iso(time.time_ns() // 1_000_000))
+    return _page(request, render("actions.html", whom, **model, **await _banner(source, tenant, whom)))
 
 
 @router.get("/static/{version}/{name}")

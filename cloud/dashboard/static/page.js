@@ -5,10 +5,12 @@ import { openEvidence } from "./evidence.js";
 import { startTheme } from "./theme.js";
 import { startLink } from "./link.js";
 import { startAsking } from "./ask.js";
+import { startVerdict } from "./verdict.js";
 
 startTheme();
 startClock();
 openEvidence();
 startLink();
 startAsking();
+startVerdict();
 if (document.querySelector("main[data-fragment]")) followStream();

@@ -12,6 +12,8 @@ from cloud.dashboard.views import PERIODS
 PLACES = re.compile(r"\{(\w+)\}")
 LOOKED_UP = {"state", "reason", "element", "decision", "severity", "check", "component", "loss", "stream", "oee_reason"}
 LOOKED_UP |= {"defect", "tag", "unece", "unit", "hour_state"}
+LOOKED_UP |= {"input", "cause", "feedback_type", "feedback_reason", "order_state", "acts_tab", "action_type"}
+LOOKED_UP |= {"action_state", "risk"}
 """Sections whose keys are codes of the data; everything else is named in a template or a module."""
 
 SAID_BY_CODE = {f"gateway.{state}" for state in ("connected", "connecting", "offline", "never", "lost", "down")}
