@@ -33,7 +33,10 @@ PICTURES: Final = (
     ("completeness-dark-ko.png", "dashboard", "/completeness", "ko", "dark", 1440, 900),
     ("hall-phone-ko.png", "dashboard", "/", "ko", "light", 390, 844),
     ("gateway-page.png", "gateway", "/", "en", "light", 1280, 800),
+    ("gateway-verdict.png", "gateway", "/", "en", "light", 1280, 800),
 )
+TOUCHED: Final = {"gateway-verdict.png": ".line button.verdict"}
+"""What is touched before the picture is taken, and opens a dialog."""
 CUT: Final = (
     ("proof-cut.png", "dashboard", "/gateways", "en", "light", 1440, 820),
     ("gateway-page-cut-ko.png", "gateway", "/", "ko", "dark", 1280, 800),
@@ -58,6 +61,9 @@ async def take(browser: Browser, homes: dict[str, str], picture: Picture) -> Pat
     joint = "&" if "?" in path else "?"
     await page.goto(f"{homes[whose]}{path}{joint}lang={language}")
     await live(page)
+    if name in TOUCHED:
+        await page.locator(TOUCHED[name]).first.click()
+        await page.locator("#verdict").wait_for()
     await page.screenshot(path=IMAGES / name)
     await context.close()
     return IMAGES / name
