@@ -14,6 +14,12 @@ STATES: Final = (
     "HOLDING", "HELD", "UNHOLDING", "SUSPENDING", "UNSUSPENDING", "RESETTING", "COMPLETING", "COMPLETE",
 )  # fmt: skip
 """What `state` can be: PackML (ISA-TR88.00.02)."""
+_MEANT: Final = {
+    "RUN": "EXECUTE", "RUNNING": "EXECUTE", "PRODUCING": "EXECUTE", "AUTO": "EXECUTE", "STOP": "STOPPED", "DOWN": "STOPPED",
+    "FAULT": "ABORTED", "FAULTED": "ABORTED", "ERROR": "ABORTED", "ALARM": "ABORTED", "PAUSED": "HELD", "READY": "IDLE",
+    "STARVED": "SUSPENDED", "BLOCKED": "SUSPENDED", "DONE": "COMPLETE",
+}  # fmt: skip
+"""What makers call PackML's states."""
 QUALITIES: Final = ("good", "uncertain", "bad")
 
 
@@ -35,7 +41,8 @@ def mistakes(tree: Typed, names: Sequence[str]) -> list[str]:
         for slot, word in _compared(part):
             known = _texts(names[slot.index]) if slot.index < len(names) else None
             if known is not None and word not in known:
-                near = difflib.get_close_matches(word, known, 1, 0.5)
+                meant = _MEANT.get(word.upper(), word.upper())
+                near = [meant] if meant in known else difflib.get_close_matches(word, known, 1, 0.6)
                 hint = f"nearest is {near[0]}" if near else f"there are {', '.join(known)}"
                 found.append(f"{names[slot.index]} is never {word!r}; {hint}")
     return list(dict.fromkeys(found))

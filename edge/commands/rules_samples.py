@@ -162,7 +162,7 @@ def from_store(data: Path, columns: Columns, which: Which, every: int = 1) -> Sa
             lines.add(fact.work_unit)
             rows.append(_recorded(fact, columns, wanted))
     if missing := [name for name in wanted if name not in known]:
-        near = ", ".join(sorted(name for name in known if "." not in name or name.count(".") == 1)[:20])
+        near = ", ".join(sorted(name for name in known if ":" not in name and name.count(".") <= 1)[:20])
         raise SamplesError(
             f"no verdict here was made of {missing[0]!r}; rules must read it to record it. Recorded: {near or 'nothing'}"
         )

@@ -260,6 +260,13 @@ def _template(finding: Finding, language: str) -> str:
     match finding.check:
         case Limit():
             side, level = finding.side or "high", DECISION[finding.level][language]
+            if _held(finding):
+                back = f"{number(finding.check.hysteresis)} {{unit}}"
+                if language == "ko":
+                    bound = f"{'상한' if side == 'high' else '하한'} {{threshold}} {{unit}}"
+                    return f"{{title}} {value}, {level} {bound} 안으로 돌아왔으나 {back} 안쪽까지는 유지됩니다."
+                word = "above" if side == "high" else "below"
+                return f"{{title}} is {value}; the {level.lower()} {word} {{threshold}} {{unit}} stays until it is {back} inside."
             if language == "ko":
                 over = "상한 {threshold} {unit} 초과" if side == "high" else "하한 {threshold} {unit} 미달"
                 return f"{{title}} {value}, {level} {over}."
@@ -271,6 +278,14 @@ def _template(finding: Finding, language: str) -> str:
             parts = ([f"{value}{bound}"] if value else []) + [_plain(", ".join(finding.path))] * bool(finding.path)
             shown = f" ({'; '.join(parts)})" if parts else ""
             return f"{{title}}: {_HOLDS[language]}{shown}{_status(finding)}."
+
+
+def _held(finding: Finding) -> bool:
+    """Tell whether a limit's value is back inside it, and only its hysteresis keeps it in force."""
+    value, bound = finding.value, finding.threshold
+    if isinstance(value, str | None) or isinstance(bound, str | None):
+        return False
+    return value >= bound if finding.side == "low" else value <= bound
 
 
 _HELD_AGAINST: Final = {"ko": ", 기준 {threshold} {unit}", "en": ", held against {threshold} {unit}"}

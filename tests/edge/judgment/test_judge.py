@@ -184,6 +184,15 @@ def test_a_limit_comes_back_only_inside_its_hysteresis_and_its_alarm_is_told_onc
     assert changes == [(1, "oil", True, "warning"), (4, "oil", False, "warning"), (6, "oil", True, "warning")]
 
 
+def test_a_value_that_only_hysteresis_holds_is_not_said_to_be_beyond_its_limit():
+    rules = ruleset(LIMIT.replace("value =", 'unit = "CEL"\nwarning_low = 20\nvalue ='))
+    for beyond, held, told in ((80.0, 74.0, ("above 75", "상한 75")), (15.0, 21.0, ("below 20", "하한 20"))):
+        state = judge(rules, window(0, oil=beyond)).state
+        said = judge(rules, window(1, oil=held), state=state).summary
+        assert f"Oil is {held:g} °C; the warning {told[0]} °C stays until it is 2 °C inside." in said["en"]
+        assert f"Oil {held:g} °C, 경고 {told[1]} °C 안으로 돌아왔으나 2 °C 안쪽까지는 유지됩니다." in said["ko"]
+
+
 def test_a_limit_that_gets_worse_tells_the_new_severity():
     levels, changes = walk(ruleset(LIMIT), [80.0, 86.0, 84.0, 82.9, 60.0])
     assert levels == ["warning", "critical", "critical", "warning", "ok"]
