@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from cloud.api.errors import ApiError, invalid, not_found, unusable
-from cloud.bi.times import ms_of
+from cloud.bi.times import iso_ns, ms_of
 from cloud.database import Connection, Database
-from cloud.judging import actions, verdicts, words
+from cloud.judging import actions, models, trust, verdicts, words
 from cloud.remote import commands
 from sync.topics import Address
 
 Json = dict[str, Any]
+TRUST_MS: Final = 86_400_000
 WORD_MS: Final = 30 * 86_400_000
 """A word waits so long for its gateway."""
 _SAID: Final = ("type", "corrected", "reason", "comment")
@@ -123,6 +124,41 @@ class Spoken:
             expires_ms = max(now_ms + 10_000, _ms(known["expires"]))
             commands.give(connection, address, commands.Given(name, kind, arguments, actor, expires_ms), now_ms)
             return {"command": name, "state": "given"}
+
+        return await self._written(write)
+
+    async def models(self, tenant: str) -> Json:
+        """Give every line's models and every model over its lines."""
+        now_ns = time.time_ns()
+        found = await self._database.read(lambda one: models.models(one, tenant, now_ns))
+        return {"as_of": iso_ns(now_ns)} | found
+
+    async def trust(self, tenant: str) -> Json:
+        """Give every gateway's rulesets and how far they are trusted."""
+        now_ns = time.time_ns()
+        found = await self._database.read(lambda one: trust.trust(one, tenant, now_ns))
+        return {"as_of": iso_ns(now_ns), "items": found}
+
+    async def set_trust(self, tenant: str, said: Json) -> Json:
+        """Ask a ruleset's gateways (one, or all that run it) for a level; each decides."""
+        now_ms, now_ns = _now_ms(), time.time_ns()
+
+        def write(connection: Connection) -> Json:
+            known = trust.trust(connection, tenant, now_ns)
+            meant = [
+                one for one in known if one["ruleset"] == said["ruleset"] and said["gateway"] in {None, one["gateway"]}
+            ]
+            if not meant:
+                what = f"no gateway of yours judges by {said['ruleset']!r}"
+                raise not_found(what, "GET /api/v1/trust lists rulesets and gateways")
+            given: list[Json] = []
+            for one in meant:
+                name, address = uuid.uuid4().hex, Address(tenant, one["site"], one["gateway"])
+                arguments = {key: said[key] for key in ("ruleset", "level", "reason", "confirmed")}
+                order = commands.Given(name, "trust", arguments, said["actor"], now_ms + TRUST_MS)
+                commands.give(connection, address, order, now_ms)
+                given.append({"command": name, "gateway": str(address)})
+            return {"given": given}
 
         return await self._written(write)
 

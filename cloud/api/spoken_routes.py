@@ -1,4 +1,4 @@
-"""/api/v1/feedback and /api/v1/actions: what people say of verdicts and to actions; the gateways decide and record.
+"""/api/v1/feedback, /actions, /trust and /models: what people say and ask; the gateways decide and record.
 
 There is no sign-in yet: whoever asks says in `actor` who asks, and that name is on record here and at the gateway.
 """
@@ -15,6 +15,7 @@ from cloud.api import schemas
 from cloud.api.bodies import body
 from cloud.api.routes import End, Source, Start, Tenant
 from cloud.bi.times import ms_of
+from edge.acting.trust import FULL
 
 router = APIRouter(
     prefix="/api/v1", responses={code: {"model": schemas.ProblemAnswer} for code in (400, 404, 409, 413, 415, 503)}
@@ -62,6 +63,25 @@ class AnswerOrder(_Said):
 
     actor: Actor
     comment: Comment = ""
+
+
+class TrustOrder(_Said):
+    """A level that is asked for."""
+
+    ruleset: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]+$")]
+    level: Annotated[int, Field(ge=0, le=3)]
+    reason: Annotated[str, Field(min_length=5, max_length=1_000), AfterValidator(_plain)]
+    gateway: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """None: every gateway that judges by it."""
+    confirmed: bool = False
+    """Full trust (3) needs it."""
+    actor: Actor
+
+    @model_validator(mode="after")
+    def _seen(self) -> TrustOrder:
+        if self.level == FULL and not self.confirmed:
+            raise ValueError("full trust is confirmed by a person: confirmed has to be true")
+        return self
 
 
 def _json(answer: object) -> Response:
@@ -114,3 +134,22 @@ async def reject(source: Source, tenant: Tenant, action: str, request: Request) 
     """Ask the gateway to take a no."""
     order = await body(request, AnswerOrder)
     return _json(await source.spoken.answer(tenant, action, approved=False, actor=order.actor, comment=order.comment))
+
+
+@router.get("/models")
+async def models(source: Source, tenant: Tenant) -> Response:
+    """Per line: model, version, state, breaker, drift; by model: whether one line drifts alone or several together."""
+    return _json(await source.spoken.models(tenant))
+
+
+@router.get("/trust")
+async def trust(source: Source, tenant: Tenant) -> Response:
+    """Per gateway and ruleset: level, score with its parts, what the next level lacks, what is proposed, history."""
+    return _json(await source.spoken.trust(tenant))
+
+
+@router.post("/trust")
+async def set_trust(source: Source, tenant: Tenant, request: Request) -> Response:
+    """Ask gateways for a ruleset's level. Nothing is promoted by itself."""
+    order = await body(request, TrustOrder)
+    return _json(await source.spoken.set_trust(tenant, order.model_dump()))
