@@ -88,3 +88,21 @@ class MachineTime:
         self._behind = None
         np.minimum(self._last, top, out=self._last)
         return self.newest - top
+
+
+def in_order(tag: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give times (ns) to order rows by: those of one tag never go back, as it came, also where a clock was set meanwhile.
+
+    A counter that is looked at in another order than it ran in seems to start again, and counts twice.
+    """
+    if not (time[1:] < time[:-1]).any():
+        return time
+    by_tag = np.argsort(tag, kind="stable")
+    back = (time[by_tag][1:] < time[by_tag][:-1]) & (tag[by_tag][1:] == tag[by_tag][:-1])
+    if not back.any():
+        return time
+    time = time.copy()
+    for one in np.unique(tag[by_tag][1:][back]):
+        own = tag == one
+        time[own] = np.maximum.accumulate(time[own])
+    return time

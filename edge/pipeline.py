@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge.judgment import Given, State, dump, gather, judge, judged, restore
 from edge.judgment.asked import Asked
 from edge.judgment.room import left_out
-from edge.machine_time import MachineTime
+from edge.machine_time import MachineTime, in_order
 from edge.production import Production
 from edge.tags import Tag
 from edge.window import NEVER, TagColumns, rounds
@@ -61,24 +61,6 @@ class Output:
     @property
     def verdicts(self) -> int:
         return sum(isinstance(fact, Judged) for fact in self.facts)
-
-
-def in_order(tag: NDArray[np.int32], time: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give times (ns) to order rows by: those of one tag never go back, as it came, also where a clock was set meanwhile.
-
-    A counter that is looked at in another order than it ran in seems to start again, and counts twice.
-    """
-    if not (time[1:] < time[:-1]).any():
-        return time
-    by_tag = np.argsort(tag, kind="stable")
-    back = (time[by_tag][1:] < time[by_tag][:-1]) & (tag[by_tag][1:] == tag[by_tag][:-1])
-    if not back.any():
-        return time
-    time = time.copy()
-    for one in np.unique(tag[by_tag][1:][back]):
-        own = tag == one
-        time[own] = np.maximum.accumulate(time[own])
-    return time
 
 
 class LinePipeline:

@@ -124,6 +124,11 @@ async def test_what_no_gateway_would_take_is_not_given(hall: Hall):
         await hall.database.write(lambda c: commands.give(c, GW_1, Given("c", "dance", {}, "kim", 2**50), 1))
     with pytest.raises(CommandError, match="bytes of arguments"):
         await given(hall, text="x" * 20_000)
+    for text in ({"n": 10**30}, {"half": "\ud800"}):  # stored, it could never be shown again
+        with pytest.raises(CommandError, match="cannot be kept"):
+            await given(hall, **text)
+    with pytest.raises(CommandError, match="cannot be kept"):
+        await hall.database.write(lambda c: commands.give(c, GW_1, Given("c", "mode", {}, "k\udfff", 2**50), 1))
     assert await listed(hall) == []
 
 

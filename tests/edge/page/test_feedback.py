@@ -26,6 +26,12 @@ def verdict(home: str) -> dict:
     return httpx.get(f"{home}/api/verdicts").json()["verdicts"][0]
 
 
+@pytest.mark.parametrize("limit", ["0", "501", "²", "𝟙", "-1", "x", ""])
+def test_a_number_of_verdicts_that_is_none_is_refused(home: str, limit: str):
+    answer = httpx.get(f"{home}/api/verdicts", params={"limit": limit})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "VALIDATION"), limit
+
+
 def say(home: str, **said: object) -> httpx.Response:
     return httpx.post(f"{home}/api/feedback", json=said, headers=PAGE)
 

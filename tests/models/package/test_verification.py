@@ -8,7 +8,6 @@ import random
 import struct
 import tempfile
 import threading
-import time
 
 import msgspec
 import numpy as np
@@ -32,10 +31,8 @@ def signer(tmp_path_factory):
 
 def refused(signer, model: bytes | None = None, **parts) -> PackageRefusedError:
     how = {name: parts.pop(name) for name in ("timeout_s", "software") if name in parts}
-    began = time.monotonic()
     with pytest.raises(PackageRefusedError) as caught:
         verify(specimens.package(signer[0], model, **parts), trusted=[signer[1]], **how)
-    assert time.monotonic() - began < 50
     assert caught.value.what
     return caught.value
 
