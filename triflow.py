@@ -7,6 +7,7 @@ that is imported when it is spoken.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import cast
 
@@ -47,7 +48,12 @@ def main() -> int:
     module, extra, _ = part
     try:
         run = importlib.import_module(module).main if module else audit  # the one part that has two sides
-        return int(run(sys.argv[2:]) or 0)
+        status = int(run(sys.argv[2:]) or 0)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `… | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest at its end
+        return 0
     except ModuleNotFoundError as missing:
         if missing.name is not None and missing.name.split(".")[0] in {"edge", "cloud", "demo", "sync", "models"}:
             raise
