@@ -50,7 +50,6 @@ def main() -> int:
         run = importlib.import_module(module).main if module else audit  # the one part that has two sides
         status = int(run(sys.argv[2:]) or 0)
         sys.stdout.flush()
-        return status
     except BrokenPipeError:  # `… | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes the rest at its end
         return 0
@@ -63,6 +62,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 69
+    return status
 
 
 if __name__ == "__main__":

@@ -60,5 +60,15 @@ def test_a_part_that_is_not_installed_says_how_to_install_it(tmp_path):
 def test_a_gateway_loads_nothing_of_the_cloud():
     code = "import sys, edge.__main__; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for stranger in ("'cloud'", "'sqlalchemy'", "'fastapi'", "'vl_convert'", "'demo'", "'tests'"):
+    for stranger in ("'cloud'", "'sqlalchemy'", "'fastapi'", "'vl_convert'", "'onnxruntime'", "'sklearn'", "'yaml'", "'demo'", "'tests'"):
         assert stranger not in loaded, f"{stranger} is loaded by a gateway"
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault():
+    """`triflow rules explain … | head -1`, with more to say than a pipe holds."""
+    book = ROOT / "models" / "examples" / "pasteurizer.toml"
+    run = f"{sys.executable} -m triflow rules explain {book} --language en; echo status $? >&2"
+    done = subprocess.run(
+        ["bash", "-c", f"({run}) | head -c 10 >/dev/null"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.strip() in {"status 0", "status 141"}, done.stderr
