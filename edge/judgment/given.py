@@ -151,8 +151,8 @@ class NotRepeatableError(Exception):
 
 
 def repeatable(fact: Judged) -> bool:
-    """Tell whether a verdict's record is meant to hold all it stood on: form 2, and nothing left out."""
-    return fact.form >= FORM and not left_out(fact)
+    """Tell whether a verdict's record is meant to hold all it stood on; one that left something out has form 1."""
+    return fact.form >= FORM
 
 
 def recalled(fact: Judged) -> Given:
@@ -160,13 +160,13 @@ def recalled(fact: Judged) -> Given:
 
     Raises NotRepeatableError for verdicts from before form 2, and for those that left something out to fit a fact.
     """
-    if fact.form < FORM:
-        raise NotRepeatableError(f"verdict {fact.verdict_id} was recorded before verdicts kept all their inputs")
     if gone := left_out(fact):
         raise NotRepeatableError(
             f"verdict {fact.verdict_id} was too large for its record ({fact.evidence.get('bytes')} bytes) and left out "
             f"{', '.join(gone)}; fewer checks that keep memory, or fewer windows of each, let it fit"
         )
+    if fact.form < FORM:
+        raise NotRepeatableError(f"verdict {fact.verdict_id} was recorded before verdicts kept all their inputs")
     flat = cast("dict[str, Any]", fact.inputs)
     parts: dict[str, dict[str, Any]] = {}
     for name, value in flat.items():

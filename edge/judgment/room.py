@@ -24,6 +24,9 @@ SUMMARY: Final = 2_000
 FOREMOST: Final = 20
 """Matched checks and recommended actions that a verdict always names; actions stand there with the most urgent first."""
 
+INCOMPLETE: Final = 1
+"""The form of records that keep too little to be judged again; nobody takes such a one for whole."""
+
 _encode: Final = msgspec.json.Encoder().encode
 _replace: Final = msgspec.structs.replace
 
@@ -37,7 +40,7 @@ def fitted(fact: Judged, most: int = MAX_FACT_BYTES) -> Judged:
     for name, without in _STEPS:
         less = without(less)
         gone.append(name)
-        told = _replace(less, evidence={**less.evidence, "left_out": list(gone), "bytes": size})
+        told = _replace(less, form=INCOMPLETE, evidence={**less.evidence, "left_out": list(gone), "bytes": size})
         if len(_encode(told)) <= most:
             break
     return told

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edge.archiving import Archiving
-from edge.judgment import NotRepeatableError, gather, judge, judged, recalled
+from edge.judgment import NotRepeatableError, gather, judge, judged, recalled, repeatable
 from edge.judgment.batch import Wanted
 from edge.judgment.evidence import evidence
 from edge.judgment.past import Past
@@ -124,6 +124,7 @@ def test_what_left_something_out_is_never_judged_again_as_if_it_were_whole():
     assert fact.checks[0].value is None
     with pytest.raises(NotRepeatableError, match=r"too large for its record \(\d+ bytes\) and left out memory, texts"):
         recalled(fact)
+    assert not repeatable(fact)
     assert Past([fact]).unrepeatable == 1
     assert evidence(fact)["left_out"] == ["memory", "texts"]
     back = msgspec.json.decode(msgspec.json.encode(fact), type=Judged)
