@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cloud.api.schemas import Answer, LossCount, Page
+from cloud.api.schemas import Answer, LossCount, Page, Proof
 
 HourState = Literal["complete", "lost", "arriving", "unaccounted", "unknown", "running", "empty", "before"]
 
@@ -204,3 +204,34 @@ class AuditStats(Answer):
     actions: list[dict[str, Any]]
     targets: list[dict[str, Any]]
     gateways: list[dict[str, Any]]
+
+
+class StreamAccount(Answer):
+    """The account of one stream of one incarnation."""
+
+    inc: str
+    ord: int
+    closed: bool
+    stream: int
+    watermark: int
+    produced: int
+    stored: int
+    waiting: int
+    lost: int
+    missing: int
+    losses: list[LossCount]
+    counted: int | None
+    """Rows counted one by one, when asked for with `count=true`."""
+
+
+class GatewayCompleteness(Proof):
+    """A gateway's account, part by part."""
+
+    streams: list[StreamAccount]
+
+
+class Completeness(Answer):
+    """All accounts."""
+
+    as_of: str
+    gateways: list[GatewayCompleteness]

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from cloud.api import schemas
+from cloud.api import oversight_schemas, schemas
 from cloud.api.answers import Answers
 from cloud.api.errors import invalid
 from cloud.bi import lists
@@ -139,7 +139,7 @@ async def gateways(source: Source, tenant: Tenant) -> Response:
     return _json(orjson.dumps(await source.gateways(tenant)))
 
 
-@router.get("/completeness", response_model=schemas.Completeness)
+@router.get("/completeness", response_model=oversight_schemas.Completeness)
 async def completeness(
     source: Source, tenant: Tenant, count: Annotated[bool, Query(description="count every row anew")] = False
 ) -> Response:

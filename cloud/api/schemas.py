@@ -346,37 +346,6 @@ class Gateways(Answer):
     gateways: list[GatewayHealth]
 
 
-class StreamAccount(Answer):
-    """The account of one stream of one incarnation."""
-
-    inc: str
-    ord: int
-    closed: bool
-    stream: int
-    watermark: int
-    produced: int
-    stored: int
-    waiting: int
-    lost: int
-    missing: int
-    losses: list[LossCount]
-    counted: int | None
-    """Rows counted one by one, when asked for with `count=true`."""
-
-
-class GatewayCompleteness(Proof):
-    """A gateway's account, part by part."""
-
-    streams: list[StreamAccount]
-
-
-class Completeness(Answer):
-    """All accounts."""
-
-    as_of: str
-    gateways: list[GatewayCompleteness]
-
-
 class Problem(Answer):
     """What went wrong."""
 

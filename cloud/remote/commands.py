@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+import orjson
 
 from cloud.bi.times import iso
 from cloud.database import Connection
@@ -53,7 +54,13 @@ def give(connection: Connection, gateway: Address, given: Given, now_ms: int) ->
     """Note a command for a gateway; the same id twice changes nothing. Raises CommandError."""
     if given.kind not in KINDS:
         raise CommandError(f"there is no command {given.kind!r}; there are {', '.join(KINDS)}")
-    arguments = msgspec.json.encode(given.arguments, order="sorted")
+    try:
+        orjson.dumps([given.arguments, given.actor])  # what cannot be shown again is not taken
+        arguments = msgspec.json.encode(given.arguments, order="sorted")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CommandError(
+            f"the arguments cannot be kept: {error}; whole numbers have 64 bits at most, and texts no half characters"
+        ) from error
     if len(arguments) > MOST_BYTES:
         raise CommandError(f"{len(arguments)} bytes of arguments; a command may have {MOST_BYTES}")
     connection.execute(
