@@ -28,6 +28,8 @@ from sync.judgment import RulesetActivated
 FOLDER: Final = "bundles"
 SPARE: Final = 64
 """So many that no stored verdict names stay all the same: the last one may be wanted back."""
+_names: Final = msgspec.json.Decoder(LineNames)
+"""Made at import: threads that meet a type first at the same time crash (see `models.package.content`)."""
 
 
 class BundleError(ArchiveError):
@@ -154,7 +156,7 @@ class Bundles:
         told: list[str] = []
         for line in candidates:
             try:
-                names = msgspec.json.decode(line.read_bytes(), type=LineNames)
+                names = _names.decode(line.read_bytes())
                 if names.work_unit != work_unit or not _fits(names, recorded or {}):
                     continue
                 return Kept(document=document, names=names).ruleset(digest), names
@@ -167,7 +169,7 @@ class Bundles:
         """Give what the rules of a line may name, as it stands now; None for a line that never was judged."""
         for line in sorted(self.folder.glob("*/line-*.json"), key=lambda line: -line.stat().st_mtime_ns):
             try:
-                names = msgspec.json.decode(line.read_bytes(), type=LineNames)
+                names = _names.decode(line.read_bytes())
             except (OSError, msgspec.MsgspecError):
                 continue  # damaged: an older one says it, too
             if names.work_unit == work_unit:

@@ -43,6 +43,10 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
         return ruleset
 
 
+_kept: Final = msgspec.json.Decoder(Kept)
+"""Made at import: threads that meet a type first at the same time crash (see `models.package.content`)."""
+
+
 def activated(ruleset: Ruleset, names: LineNames, at: int) -> list[RulesetActivated]:
     """Give the facts that tell the cloud of a ruleset with all its verdicts need; mostly one. at: ns."""
     content = msgspec.json.encode(Kept(document=ruleset.document, names=names), order="sorted")
@@ -74,6 +78,6 @@ def kept(facts: Sequence[RulesetActivated]) -> Kept:
         frame = b"".join(base64.b64decode(parts[number], validate=True) for number in sorted(parts))
         if zstandard.get_frame_parameters(frame).content_size > MAX_BYTES:
             raise ArchiveError("the content of a ruleset is larger than any can be")
-        return msgspec.json.decode(zstandard.ZstdDecompressor().decompress(frame), type=Kept)
+        return _kept.decode(zstandard.ZstdDecompressor().decompress(frame))
     except (binascii.Error, zstandard.ZstdError, msgspec.MsgspecError) as error:
         raise ArchiveError(f"the content of a ruleset cannot be read: {error}") from error

@@ -82,6 +82,10 @@ def sign(manifest: bytes, key: SigningKey) -> bytes:
     return msgspec.json.encode(made, order="sorted")
 
 
+_decoder: Final = msgspec.json.Decoder(Signature)
+"""Made at import, as in `models.package.content`."""
+
+
 def parse(entry: bytes | None) -> Signature:
     """Read the entry. Raises PackageRefusedError when there is none, or it is none."""
     if entry is None:
@@ -89,7 +93,7 @@ def parse(entry: bytes | None) -> Signature:
             "nobody has signed this package", where="signature", check="`triflow model sign` signs it", code="unsigned"
         )
     try:
-        return msgspec.json.decode(entry, type=Signature)
+        return _decoder.decode(entry)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PackageRefusedError(f"this is no signature: {error}", where="signature", check="copy it again") from error
 

@@ -28,6 +28,8 @@ from models.package.contract import Contract
 TIMEOUT_S: Final = 30.0
 ROOT: Final = Path(__file__).resolve().parents[2]
 _ANSWER_BYTES: Final = 1024 * 1024
+_answer: Final[msgspec.msgpack.Decoder[Findings | Refusal]] = msgspec.msgpack.Decoder(Findings | Refusal)
+"""Made at import, as in `models.package.content`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ def _inspected(package: Package, timeout_s: float) -> Findings:
         ended = _run(folder, timeout_s)
         try:
             with (folder / "answer").open("rb") as file:
-                answer = msgspec.msgpack.decode(file.read(_ANSWER_BYTES), type=Findings | Refusal)
+                answer = _answer.decode(file.read(_ANSWER_BYTES))
         except (OSError, msgspec.DecodeError):
             answer = Refusal(what=ended, where="model.onnx", check="export the model again", code="model")
     if isinstance(answer, Refusal):

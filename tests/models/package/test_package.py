@@ -8,6 +8,8 @@ import io
 import os
 import random
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -281,3 +283,29 @@ def test_a_key_file_is_its_owners_alone_and_never_overwritten(tmp_path):
         load_key(path)
     with pytest.raises(KeyFileError, match="key new"):
         load_key(tmp_path / "none.key")
+
+
+TOGETHER = """
+import sys, threading
+from models.package import read
+sys.setswitchinterval(1e-6)
+content, together = open(sys.argv[1], "rb").read(), threading.Barrier(4)
+def look():
+    together.wait()
+    package = read(content)
+    assert package.golden.rows and package.reference.features
+threads = [threading.Thread(target=look) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_lines_that_look_at_a_package_at_the_same_time_do_not_end_the_process(tmp_path):
+    """msgspec learns types as it meets them, and crashes when two threads teach it one: a third of the runs did."""
+    package = tmp_path / "one.tfm"
+    package.write_bytes(next(Path("models/library").glob("*/*.tfm")).read_bytes())
+    for _ in range(6):
+        ended = subprocess.run([sys.executable, "-c", TOGETHER, package], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
