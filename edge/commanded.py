@@ -6,6 +6,7 @@ anywhere; it is lifted at the gateway only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
 
@@ -22,6 +23,7 @@ from edge.scoring.orders import Order
 from sync.judgment import FeedbackGiven
 
 MODES: Final = get_args(Mode)
+NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def serve(commands: Commands, recording: Recording, acting: Acting, scoring: Scoring) -> None:
@@ -63,13 +65,17 @@ class _Asked:
         """`work_unit`, `action_type`, `tag`, `value`: asks for a write; a person at the gateway has to approve it."""
         work_unit, tag = _text(said, "work_unit"), _text(said, "tag")
         self._line(work_unit)
+        action_type = _text(said, "action_type", "parameter_adjust")
+        for what, word in (("tag", tag), ("action_type", action_type)):
+            if not NAME.fullmatch(word):
+                raise CommandRefusedError(f"{what!r} is {word[:64]!r}; give a name of small letters, digits and _")
         value = said.get("value")
         if not isinstance(value, bool | int | float):
             raise CommandRefusedError(f"'value' is {value!r}; give a number, or true or false")
         asked = Asked(
             action=name,
             work_unit=work_unit,
-            action_type=_text(said, "action_type", "parameter_adjust"),
+            action_type=action_type,
             target=f"{work_unit}/{tag}",
             value=value if isinstance(value, bool) else float(value),
             asker=f"cloud:{actor}",
@@ -138,6 +144,12 @@ class _Asked:
             )
         except msgspec.ValidationError as error:
             raise CommandRefusedError(f"no feedback: {error}") from error
+        if fact.type not in {"positive", "negative", "correction"} or (fact.type == "correction") != bool(fact.corrected):
+            raise CommandRefusedError(
+                f"no feedback: {fact.type[:64]!r}; give positive, negative, or correction with what it should have been"
+            )
+        if len(fact.target) > 64 or (fact.work_unit and fact.work_unit not in self._recording.pipelines):
+            raise CommandRefusedError("no feedback: it speaks of no verdict of this gateway")
         await self._recording.commit([], [fact])
         return ""
 

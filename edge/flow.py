@@ -130,7 +130,8 @@ class Flow:
 
     def _open_window(self, work_unit: str) -> Window | None:
         """Give a line's open window as it stands, for an interlock."""
-        return self.pipelines[work_unit].now(self.recording.steady.now())
+        pipeline = self.pipelines.get(work_unit)
+        return None if pipeline is None else pipeline.now(self.recording.steady.now())
 
     # ── readings ──
 

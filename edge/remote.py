@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from edge.store import Store
+from edge.store import Store, StoreError
 from sync.clock import Clock
 from sync.command import statement
 from sync.facts import Audited
@@ -119,6 +119,11 @@ class Commands:
                 done, why = True, await self._carry_out(command)
             except CommandRefusedError as refusal:
                 done, why = False, str(refusal)
+            except StoreError:
+                raise
+            except Exception as bug:  # the one net under a command: answered, or it would be said again at every start
+                log.exception("a command could not be carried out: kind=%s", command.kind)
+                done, why = False, f"fault of ours: {bug!r}"[:500]
             await self._answer(command, done=done, why=why)
 
     async def _carry_out(self, command: Command) -> str:

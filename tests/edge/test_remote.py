@@ -54,6 +54,8 @@ class Gateway:
     async def _mode(self, name: str, said: Mapping[str, Any], actor: str) -> str:
         if said.get("mode") == "nonsense":
             raise CommandRefusedError("there is no mode 'nonsense'; there are monitor, advise and control")
+        if said.get("mode") == "bug":
+            raise KeyError("a bug")
         self.done.append((name, dict(said), actor))
         return ""
 
@@ -125,6 +127,15 @@ async def test_what_cannot_be_done_is_refused_with_why(gateway):
     assert "dated in the future" in found["early"][1]
     assert "knows no command 'dance'" in found["strange"][1]
     assert "there are monitor, advise and control" in found["wrong"][1]
+
+
+async def test_a_bug_in_carrying_one_out_is_its_answer_and_ends_nothing(gateway, caplog):
+    gateway.commands.received(command("broken", mode="bug"))
+    gateway.commands.received(command("good", mode="advise"))
+    found = await answered(gateway, "broken", "good")
+    assert found["broken"] == (False, "fault of ours: KeyError('a bug')")
+    assert found["good"] == (True, "")
+    assert "could not be carried out" in caplog.text
 
 
 async def test_while_the_clocks_were_never_compared_nothing_is_carried_out(tmp_path: Path):
