@@ -54,7 +54,7 @@ def page_app(health: Health) -> Starlette:
 
     async def verdicts(request: Request) -> Response:
         text = request.query_params.get("limit", "50")
-        if not text.isdigit() or not 1 <= int(text) <= MOST_VERDICTS:
+        if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MOST_VERDICTS:
             return refused(400, "VALIDATION", f"limit={text!r}: give a number from 1 to {MOST_VERDICTS}")
         line = request.query_params.get("line")
         recent = await health.flow.store.recent(["verdict"], int(text) if line is None else MOST_VERDICTS)

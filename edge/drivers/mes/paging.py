@@ -245,7 +245,7 @@ class MesHttp:
     def _retry_after_s(self, answer: httpx.Response) -> float:
         """Give how long the MES asks us to wait (RFC 9110, 10.2.3: seconds or a date); 0 when it does not say."""
         text = answer.headers.get("retry-after", "").strip()
-        if text.isdigit():
+        if text.isascii() and text.isdigit():
             return float(text)
         try:
             when = parsedate_to_datetime(text)
