@@ -17,6 +17,7 @@ from edge.durable import private_folder, put, sync_folder
 
 FOLDER: Final = "model-orders"
 MOST_BYTES: Final = 64 << 20
+HEX: Final = frozenset("0123456789abcdef")
 
 What = Literal["activate", "rollback", "retire"]
 
@@ -45,6 +46,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A sentence for whoever gave it."""
 
 
+_order: Final = msgspec.json.Decoder(Order)
+"""Made at import: threads that meet a type first at the same time crash (see `models.package.content`)."""
+
+
 class OrderError(Exception):
     """An order cannot be given; the message says what to check."""
 
@@ -68,7 +73,7 @@ def waiting(data: Path) -> list[tuple[Path, Order | str]]:
     found: list[tuple[Path, Order | str]] = []
     for path in sorted((data / FOLDER).glob("*.json")):
         try:
-            found.append((path, msgspec.json.decode(path.read_bytes(), type=Order)))
+            found.append((path, _order.decode(path.read_bytes())))
         except (OSError, msgspec.DecodeError) as error:
             found.append((path, str(error)))
     return found
@@ -91,7 +96,12 @@ def answer(path: Path, said: Answer) -> None:
 
 
 def package_file(data: Path, digest: str) -> Path | None:
-    """Give where a package lies on this gateway: brought with an order, kept, or delivered by the cloud."""
+    """Give where a package lies on this gateway: brought with an order, kept, or delivered by the cloud.
+
+    digest: 64 hex digits; of anything else there is none, wherever it would lead.
+    """
+    if len(digest) != 64 or not set(digest) <= HEX:
+        return None
     for path in (data / FOLDER / f"{digest}.tfm", data / "bundles" / digest, data / "packages" / digest):
         if path.is_file():
             return path
@@ -100,7 +110,7 @@ def package_file(data: Path, digest: str) -> Path | None:
 
 def digest_of(data: Path, beginning: str) -> str:
     """Give the SHA-256 of the one package on this gateway that begins so. Raises OrderError."""
-    if len(beginning) < 8 or not set(beginning) <= set("0123456789abcdef"):
+    if len(beginning) < 8 or not set(beginning) <= HEX:
         raise OrderError(f"no package at {beginning}; give a .tfm file, or 8 or more hex digits of its SHA-256")
     known = {
         path.name

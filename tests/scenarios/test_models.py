@@ -92,7 +92,8 @@ def test_a_package_comes_from_the_cloud_and_is_taken_back_with_nobody_there(work
         assert (answer["state"], answer["why"].startswith("refused")) == ("refused", True), (name, answer)
         assert word in answer["why"], answer
         assert works.model(PRESS)["version"] == "1.0.0"
-    assert "no package" in activate(works, "0" * 64)["why"]
+    for nothing in ("0" * 64, "", "../../moody.tfm", str(works.folder / "moody.tfm")):
+        assert "no package" in activate(works, nothing)["why"], nothing
     remembered = {"line_code": PRESS, "input_data": {"temperature": 60.0, "load": 0.95}}
     assert [works.post(GATEWAY, "/api/judge", remembered)[1]["cached"] for _ in range(2)] == [False, True]
 
