@@ -44,6 +44,9 @@ REFRESH_ENDS: Final = ua.NodeId(ua.Int32(ObjectIds.RefreshEndEventType))
 REFRESH_WANTED: Final = ua.NodeId(ua.Int32(ObjectIds.RefreshRequiredEventType))
 OVERFLOW: Final = ua.NodeId(ua.Int32(ObjectIds.EventQueueOverflowEventType))
 _INDEX: Final = re.compile(r"^\d+:")
+MOST_TEXT: Final = 2_000
+MOST_ID: Final = 256
+"""Characters of a text, bytes of an event's id."""
 CRITICAL: Final = 667
 WARNING: Final = 334
 """1 to 333 low, 334 to 666 medium, 667 to 1000 high."""
@@ -73,13 +76,14 @@ class Notice:
         name = self.fields.get("ConditionName")
         if not isinstance(name, str) or self.fields.get("Retain") is None:
             return None
+        name = text_of(name)
         source = self.source_name
         return f"{source}/{name}" if source else name
 
     @property
     def source_name(self) -> str:
         """What it happened to; a namespace index before the name is left out, because a server may number anew."""
-        return _INDEX.sub("", str(self.fields.get("SourceName") or ""))
+        return text_of(_INDEX.sub("", str(self.fields.get("SourceName") or "")))
 
     @property
     def is_branch(self) -> bool:
@@ -165,7 +169,9 @@ def time_of(notice: Notice, received: int) -> int:
 
 
 def text_of(held: Any) -> str:
-    return str(held.Text or "") if isinstance(held, ua.LocalizedText) else str(held or "")
+    """Give a text of a machine's, cut where no person reads on: a record has an end."""
+    text = str(held.Text or "") if isinstance(held, ua.LocalizedText) else str(held or "")
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
 
 
 def summary_of(held: Any) -> dict[str, str]:
@@ -184,7 +190,7 @@ def event(notice: Notice, connection: str, work_unit: str, type_name: str, recei
         at=time_of(notice, received),
         work_unit=work_unit,
         source=connection,
-        event=raw.hex() if isinstance(raw, bytes) else "",
+        event=raw[:MOST_ID].hex() if isinstance(raw, bytes) else "",
         type=type_name,
         node=notice.source_name,
         severity=notice.severity,
