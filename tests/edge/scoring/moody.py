@@ -21,6 +21,8 @@ KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 TRUSTED = public_key(KEY)
 NAN, SLOW, HANG = 0.30, 0.61, 0.81
+FAR = -9.0
+"""No load is near it."""
 SPACING_S = 1.0
 _F = TensorProto.FLOAT
 
@@ -74,13 +76,13 @@ def _times(runs: int, name: str) -> list[onnx.NodeProto]:
     return nodes
 
 
-def model(gain: float = 1.0, nan_at: float = NAN) -> bytes:
+def model(gain: float = 1.0, nan_at: float = NAN, *, even: bool = False) -> bytes:
     node = helper.make_node
     constants = {
         "one": np.array([1], np.int64), "flat": np.array([1], np.int64), "sharp": np.array([-40_000], np.float32),
-        "nan_at": np.array([nan_at], np.float32), "band": np.array([0.01], np.float32),
-        "slow_at": np.array([SLOW], np.float32), "slow_size": np.array([700], np.float32),
-        "hang_at": np.array([HANG], np.float32), "hang_size": np.array([6000], np.float32),
+        "nan_at": np.array([FAR if even else nan_at], np.float32), "band": np.array([0.01], np.float32),
+        "slow_at": np.array([FAR if even else SLOW], np.float32), "slow_size": np.array([700], np.float32),
+        "hang_at": np.array([FAR if even else HANG], np.float32), "hang_size": np.array([6000], np.float32),
         "gain": np.array([gain], np.float32),
     }  # fmt: skip
     nodes = [
@@ -117,11 +119,12 @@ def package(
     key: Ed25519PrivateKey | None = KEY,
     spacing_s: float = SPACING_S,
     spread: float = 0.05,
+    even: bool = False,
     **changes,
 ) -> bytes:
     """A signed package; `gain` multiplies the answer, so that it shows which version gave it.
 
-    spread: standard deviation of the loads it says it was trained on, around 0.5.
+    spread: standard deviation of the loads it says it was trained on, around 0.5. even: it has no moods.
     """
     agreed = contract(version, **changes)
     trained = np.random.default_rng(7).normal(0.5, spread, 5_000)
@@ -138,7 +141,7 @@ def package(
     )
     entries = unsigned(
         agreed,
-        model(gain, nan_at),
+        model(gain, nan_at, even=even),
         golden=Golden(rows=rows, tolerance=1e-5),
         reference=reference,
         cards={"en": "# Moody\n", "ko": "# 기분파\n"},
