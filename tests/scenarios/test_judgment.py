@@ -253,6 +253,18 @@ def test_cut_and_killed_it_judges_again_what_it_judged_and_the_cloud_hears_every
     assert len({one["verdict_id"] for one in verdicts}) == len({(one["work_unit"], one["start"]) for one in verdicts})
     assert len(verdicts) == len({one["verdict_id"] for one in verdicts})
     assert len(works.stored("feedback")) == 1
-    works.start("plant")
+    again = f"/api/v1/verdicts/{warm['verdict_id']}/replay"
+    status, there = works.post("cloud", again, {})
+    assert (status, there["exact"], there["differs"]) == (200, True, []), there
+    assert there["original"]["decision"] == "normal"
+    status, there = works.post("cloud", again, {"overrides": {"temperature": 75}})
+    assert status == 200, there
+    (far,) = there["what_if"]
+    assert (far["comparison"], far["what_if_result"]) == (comparison, answer["what_if_result"]), "one code, one answer"
+    critical = next(one for one in verdicts if one["work_unit"] == PRESS and one["decision"] == "critical")
+    status, there = works.post("cloud", f"/api/v1/verdicts/{critical['verdict_id']}/replay", {})
+    assert (status, there["exact"]) == (200, True), there
+    assert len(works.stored("verdict")) == len(verdicts), "a replay in the cloud stores nothing"
     account = works.account(GATEWAY)
     assert (account.twice, account.strangers, account.lost) == (0, 0, 0), account
+    works.start("plant")
