@@ -144,7 +144,9 @@ class _Asked:
             )
         except msgspec.ValidationError as error:
             raise CommandRefusedError(f"no feedback: {error}") from error
-        if fact.type not in {"positive", "negative", "correction"} or (fact.type == "correction") != bool(fact.corrected):
+        if fact.type not in {"positive", "negative", "correction"} or (fact.type == "correction") != bool(
+            fact.corrected
+        ):
             raise CommandRefusedError(
                 f"no feedback: {fact.type[:64]!r}; give positive, negative, or correction with what it should have been"
             )

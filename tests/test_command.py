@@ -60,7 +60,17 @@ def test_a_part_that_is_not_installed_says_how_to_install_it(tmp_path):
 def test_a_gateway_loads_nothing_of_the_cloud():
     code = "import sys, edge.__main__; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for stranger in ("'cloud'", "'sqlalchemy'", "'fastapi'", "'vl_convert'", "'onnxruntime'", "'sklearn'", "'yaml'", "'demo'", "'tests'"):
+    for stranger in (
+        "'cloud'",
+        "'sqlalchemy'",
+        "'fastapi'",
+        "'vl_convert'",
+        "'onnxruntime'",
+        "'sklearn'",
+        "'yaml'",
+        "'demo'",
+        "'tests'",
+    ):
         assert stranger not in loaded, f"{stranger} is loaded by a gateway"
 
 
