@@ -57,6 +57,13 @@ class _Naming(Listed, frozen=True, kw_only=True, tag_field="kind", tag="verdict"
     ml: Scored | None = None
 
 
+# Made here, not in the threads that read: two threads that are the first to decode a type crash msgspec 0.22.
+_listed: Final = msgspec.json.Decoder(Listed)
+_naming: Final = msgspec.json.Decoder(_Naming)
+_judged: Final = msgspec.json.Decoder(Judged)
+_slim: Final = msgspec.json.Decoder(Recorded)
+
+
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict that did not come out as it went in."""
 
@@ -157,7 +164,7 @@ class Replays:
                 f"there is no verdict {verdict_id} here; it was never recorded, or left the outbox and the ring after "
                 "the cloud had it: replay it there"
             )
-        return msgspec.json.decode(raw, type=Judged)
+        return _judged.decode(raw)
 
     def bundle(self, fact: Judged, *, rules: Rules | None = None, model: Model | None = None) -> Bundle:
         """Give what judged a verdict, or other rules over the same names. Raises ArchiveError, RulesetError."""
@@ -233,7 +240,7 @@ class Replays:
 
     def sampled(self, wanted: Wanted, size: int, sampling: Sampling, seed: int, *, rules: Rules | None = None) -> Batch:
         """Replay a sample of the verdicts that are meant. Raises ValueError for a size beyond 1 to 1,000."""
-        listed = list(self._recorded(wanted, msgspec.json.Decoder(Listed)))
+        listed = list(self._recorded(wanted, _listed))
         chosen = {fact.verdict_id for fact in sample(listed, size, sampling, seed)}
         facts = (fact for fact in self.judged(wanted) if fact.verdict_id in chosen)
         return replay_all(facts, lambda fact: self.bundle(fact, rules=rules), labels(self.history.feedback()))
@@ -241,7 +248,7 @@ class Replays:
     def named(self) -> set[str]:
         """Give the hashes that the verdicts here name, for `Bundles.trim`."""
         found: set[str] = set()
-        for fact in self._recorded(Wanted(), msgspec.json.Decoder(_Naming)):
+        for fact in self._recorded(Wanted(), _naming):
             found.add(fact.ruleset_hash)
             if fact.ml is not None:
                 found.add(fact.ml.sha256)
@@ -249,7 +256,7 @@ class Replays:
 
     def judged(self, wanted: Wanted) -> Iterator[Judged]:
         """Give the verdicts that are meant, whole, in the order recorded."""
-        return self._recorded(wanted, msgspec.json.Decoder(Judged))
+        return self._recorded(wanted, _judged)
 
     def tested(self, wanted: Wanted, rules: Rules, memory: Memory) -> dict[str, Summary]:
         """Try rules on all verdicts that are meant, line by line. Raises ArchiveError, RulesetError.
@@ -258,7 +265,7 @@ class Replays:
         """
         lines: dict[str, _Trial] = {}
         said = labels(self.history.feedback())
-        for fact in self._recorded(wanted, msgspec.json.Decoder(Recorded)):
+        for fact in self._recorded(wanted, _slim):
             trial = lines.get(fact.work_unit)
             if trial is None:
                 names = self.bundles.names(fact.work_unit) or self.names(fact)
@@ -271,7 +278,7 @@ class Replays:
         proof = Proof()
         begin, end = wanted.begin or 0, EVER if wanted.end is None else wanted.end
         for raw in self.history.verdicts(begin, end):
-            fact = msgspec.json.decode(raw, type=Judged)
+            fact = _judged.decode(raw)
             if not wanted.takes(fact):
                 continue
             proof.total += 1

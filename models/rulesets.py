@@ -56,6 +56,7 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_BYTES: Final = 256 * 1024
 MAX_CHECKS: Final = 500
+MAX_DEPTH: Final = 32
 _HEADS: Final = ("ruleset", "model")
 
 
@@ -113,19 +114,33 @@ def load_document(document: Mapping[str, Any] | str, environment: Environment, s
 
 
 def _read(document: Mapping[str, Any], at: Places, environment: Environment, where: str, ranges: Ranges) -> Ruleset:
-    reading = _Reading(_canonical(document), at, environment, ranges)
+    try:
+        ordered = _canonical(document)
+    except _TooDeepError as error:
+        fault = RulesetFault(1, 1, "", f"tables nested more than {MAX_DEPTH} deep", "look for a key with many dots")
+        raise RulesetError(where, [fault]) from error
+    reading = _Reading(ordered, at, environment, ranges)
     ruleset = reading.ruleset()
     if ruleset is None or reading.faults:
         raise RulesetError(where, reading.faults)
     return ruleset
 
 
-def _canonical(found: Any) -> Any:
-    """Give a document with its keys in one order, so that the hash alone settles every byte of a verdict."""
+def _canonical(found: Any, depth: int = 0) -> Any:
+    """Give a document with its keys in one order, so that the hash alone settles every byte of a verdict.
+
+    Raises _TooDeepError: a key of a thousand dots is a thousand tables.
+    """
+    if depth > MAX_DEPTH:
+        raise _TooDeepError
     if isinstance(found, Mapping):
         table = cast("Mapping[str, Any]", found)
-        return {key: _canonical(table[key]) for key in sorted(table)}
-    return [_canonical(item) for item in cast("list[Any]", found)] if isinstance(found, list) else found
+        return {key: _canonical(table[key], depth + 1) for key in sorted(table)}
+    return [_canonical(item, depth + 1) for item in cast("list[Any]", found)] if isinstance(found, list) else found
+
+
+class _TooDeepError(ValueError):
+    """Tables within tables beyond any ruleset."""
 
 
 def _name(source: Path | str) -> str:

@@ -32,6 +32,7 @@ from edge.judgment.whatif import OverrideError, Overrides
 AT_ONCE: Final = 2
 BATCH_S: Final = 120.0
 ROOT: Final = Path(__file__).parents[2]
+_outcome: Final = msgspec.json.Decoder(Outcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,7 @@ class Replays:
         if process.returncode != 0:
             why = (fault.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
             raise ApiError(503, "SERVICE_UNAVAILABLE", f"the batch ended with {process.returncode}: {why}", "try again")
-        return msgspec.json.decode(told, type=Outcome)
+        return _outcome.decode(told)
 
 
 def not_at_hand(why: str) -> ApiError:

@@ -43,9 +43,12 @@ def dump(state: State) -> bytes:
     return msgspec.json.encode(state, order="sorted")
 
 
+_state = msgspec.json.Decoder(State)
+
+
 def restore(checkpoint: bytes | None) -> State:
     """Give the state of a checkpoint; the empty state for None. msgspec.DecodeError when it is none of ours."""
-    return State() if checkpoint is None else msgspec.json.decode(checkpoint, type=State)
+    return State() if checkpoint is None else _state.decode(checkpoint)
 
 
 class Bounded(Protocol):

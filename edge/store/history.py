@@ -41,6 +41,7 @@ class _Head(msgspec.Struct):
 
 
 _head = msgspec.json.Decoder(_Head)
+_feedback = msgspec.json.Decoder(FeedbackGiven)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -122,7 +123,7 @@ class History:
     def feedback(self) -> list[FeedbackGiven]:
         """Give what people said of verdicts, in the order recorded."""
         said = (raw for raw in self.facts(containing=b'"kind":"feedback"') if _head.decode(raw).kind == "feedback")
-        return [msgspec.json.decode(raw, type=FeedbackGiven) for raw in said]
+        return [_feedback.decode(raw) for raw in said]
 
     # --- chunks
 

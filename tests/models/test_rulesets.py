@@ -242,3 +242,9 @@ def test_a_damaged_file_is_refused_or_read_never_more(data):
         places = [(1, 1)] * len(ruleset.checks)
     assert places
     assert min(places) >= (1, 1)
+
+
+@pytest.mark.parametrize("text", ["a" + ".a" * 5_000 + " = 1", "[x." + ".".join("a" * 3_000) + "]\nb = 1"])
+def test_a_key_of_a_thousand_dots_is_a_fault_like_any_other(text: str):
+    with pytest.raises(RulesetError, match="nested more than 32 deep; look for a key with many dots"):
+        load(text, window_environment({}))
