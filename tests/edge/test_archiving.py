@@ -15,14 +15,44 @@ from sync.chunk import decode
 from sync.clock import WallClock
 from sync.facts import Stream
 from sync.judgment import RulesetActivated
-from tests.edge.page.test_page import BOOK, RULES, SITE
 from tests.edge.stores import store_in
+
+SITE = """
+[gateway]
+id = "gw-1"
+tenant = "acme"
+site = "gumi"
+ballast_mb = 0
+[[connection]]
+name = "press-plc"
+driver = "simulated"
+[[line]]
+work_unit = "forming/line-1/press"
+connection = "press-plc"
+book = "press.toml"
+rules = "press.rules.toml"
+window_s = 1
+"""
+BOOK = """
+title = "Press"
+[[tag]]
+name = "oil_temperature"
+address = "oil"
+unit = "CEL"
+"""
+RULES = """
+[ruleset]
+name = "press"
+version = "1.0.0"
+[[limit]]
+name = "oil"
+value = "oil_temperature.mean"
+critical_high = 70
+"""
 
 
 def write(folder: Path, rules: str = RULES) -> Path:
-    (folder / "credentials").mkdir(exist_ok=True)
-    (folder / "credentials" / "gw-1.key").write_text("ab" * 32)
-    (folder / "site.toml").write_text(SITE.format(page=8090, nobody=1883))
+    (folder / "site.toml").write_text(SITE)
     (folder / "press.toml").write_text(BOOK)
     (folder / "press.rules.toml").write_text(rules)
     return folder / "site.toml"

@@ -13,12 +13,19 @@ from edge.drivers.finding import LANGUAGES, TEXTS, fault, ok, size, span, texts,
 EDGE = Path(__file__).parent.parent.parent.parent / "edge"
 FILES = "|".join(sorted(path.stem for path in TEXTS.glob("*.toml")))
 SOURCE = "\n".join(path.read_text("utf-8") for path in sorted(EDGE.rglob("*.py")))
+STORE_COMMANDS = ("backup", "restore", "salvage", "stores", "verify")
 ACTIONS = re.compile(r'\baction="[a-z0-9_.]+"')
 """What audit records are called is said in no language."""
-NAMED = {f"{file}.{name}" for file, name in re.findall(rf'"({FILES})\.([a-z0-9_]+)"', ACTIONS.sub("", SOURCE))}
-NAMED |= {f"store.{name}" for name in re.findall(r'\.(?:say|complain)\(\s*"([a-z0-9_]+)"', SOURCE)}
+FILE_NAMES = {"rules.json"}
+NAMED = {f"{file}.{name}" for file, name in re.findall(rf'["\']({FILES})\.([a-z0-9_]+)["\']', ACTIONS.sub("", SOURCE))}
+NAMED -= FILE_NAMES
+STORES = "\n".join((EDGE / "commands" / f"{name}.py").read_text("utf-8") for name in STORE_COMMANDS)
+NAMED |= {f"store.{name}" for name in re.findall(r'\.(?:say|complain)\(\s*"([a-z0-9_]+)"', STORES)}
+for file in ("rules", "replay"):  # their commands name sentences by the bare word
+    spoken = "\n".join(path.read_text("utf-8") for path in (EDGE / "commands").glob(f"{file}*.py"))
+    NAMED |= {f"{file}.{word}" for word in re.findall(r"[\"']([a-z_]+)[\"']", spoken)} & set(texts())
 MADE = re.compile(
-    r"report\.(check_.+|sum_.+|ok|warning|fault)|modbus\.exception_\d+|opcua\.(own|trusted)_(soon|expired)|plan\.(part_.+|added|removed|changed)"
+    r"report\.(check_.+|sum_.+|ok|warning|fault)|modbus\.exception_\d+|opcua\.(own|trusted)_(soon|expired)|plan\.(part_.+|added|removed|changed)|rules\.(second|hour|worst)"
 )
 """Keys that are put together from a word of the finding."""
 
