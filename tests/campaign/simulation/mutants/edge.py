@@ -131,8 +131,8 @@ class NoGrace(Mutant):
     def patches(cls) -> Iterator[tuple[Any, str, Any]]:
         right = confirm.confirm
 
-        def wrong(connection: Any, inc: str, lane: Any, mark: Watermark, *more: Any) -> Any:
-            return right(connection, inc, lane, msgspec.structs.replace(mark, safe=mark.stored), *more)
+        def wrong(connection: Any, inc: str, lane: Any, mark: Watermark, *more: Any, **named: Any) -> Any:
+            return right(connection, inc, lane, msgspec.structs.replace(mark, safe=mark.stored), *more, **named)
 
         yield from _everywhere("confirm", wrong)
 
