@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from edge.scoring.fitting import RefusedError
 from edge.scoring.orders import Answer, Order
 from edge.scoring.record import Named, Record, Version, at_start
 from edge.scoring.scorer import Running, Scorer, ScoringState
+from edge.scoring.verifying import Verifying
 from edge.scoring.watch import Watch, measured
 from edge.scoring.worker import HARD_S
 from edge.scoring.workers import Workers
@@ -31,7 +32,6 @@ from edge.site import Site
 from edge.store import Store
 from models.drift import Drift
 from models.package import Package, PackageRefusedError
-from models.package.verification import verify
 from sync.clock import Clock
 from sync.facts import Audited, Fact
 
@@ -50,8 +50,9 @@ class Scoring:
         """Takes up what the checkpoints say; the packages' processes start with `run`."""
         self._site, self._store, self._clock, self._identity = site, store, clock, identity
         self._workers = Workers(clock)
-        self._coming: set[str] = set()
-        """Packages being tried: their processes stay."""
+        self._verifying = Verifying(site.trusted)
+        self._coming: Counter[str] = Counter()
+        """Packages being tried, by how many lines: their processes stay."""
         self._lines = {line.work_unit: line for line in site.file.lines}
         self._records = {work_unit: self._recorded(work_unit) for work_unit in self._lines}
         self._scorers = {work_unit: Scorer(work_unit, clock) for work_unit in self._lines}
@@ -159,10 +160,9 @@ class Scoring:
         package: Package | None = None
         try:
             content = await asyncio.to_thread(path.read_bytes)
-            trusted = self._site.trusted
-            package = (await asyncio.to_thread(partial(verify, content, trusted=trusted))).package
+            package = await self._verifying.verified(content)
+            self._coming[package.sha256] += 1
             await asyncio.to_thread(bundles.keep, self._site.data, package.sha256, content)
-            self._coming.add(package.sha256)
             running = self._running(work_unit, package)
             await fitting.warm(running.worker)
         except (PackageRefusedError, RefusedError, bundles.BundleError, OSError) as error:
@@ -175,6 +175,7 @@ class Scoring:
         contract = package.contract
         version = Version(contract.name, contract.version, package.sha256)
         if scorer.running is not None and scorer.running.sha256 == package.sha256:
+            self._arrived(package)
             return await self._again(work_unit, version, named)
         kept = record.activated(self._records[work_unit], version, named)
         facts: list[Fact] = [telling.changed(self._at(), work_unit, version, "active", why), *self._over(work_unit)]
@@ -202,7 +203,8 @@ class Scoring:
 
     def _arrived(self, package: Package | None) -> None:
         if package is not None:
-            self._coming.discard(package.sha256)
+            self._coming[package.sha256] -= 1
+            self._coming += Counter()  # those at none go
         self._release()
 
     def _running(self, work_unit: str, package: Package) -> Running:
@@ -220,13 +222,13 @@ class Scoring:
 
     def _release(self) -> None:
         """End the processes of packages that no line runs, once nobody can still wait for an answer of theirs."""
-        asyncio.get_running_loop().call_later(
-            2 * HARD_S,
-            lambda: self._workers.only(
-                {one.sha256 for scorer in self._scorers.values() for one in (scorer.running, scorer.before) if one}
-                | self._coming
-            ),
-        )
+
+        def release() -> None:
+            in_use = {one.sha256 for scorer in self._scorers.values() for one in (scorer.running, scorer.before) if one}
+            self._workers.only(in_use | self._coming.keys())
+            self._verifying.only(in_use | self._coming.keys())
+
+        asyncio.get_running_loop().call_later(2 * HARD_S, release)
 
     async def _retire(self, work_unit: str, named: Named, actor: str, why: str) -> Answer:
         kept = self._records[work_unit]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from edge import bundles
+from edge.scoring import verifying
 from edge.scoring.orders import Answer, Order, leave, order_id
-from models.package import read
+from models.package import read, verification
 from sync.facts import AlarmChanged, Audited
 from sync.judgment import ModelChanged
 from tests.edge.scoring import moody
@@ -223,6 +225,43 @@ async def test_another_file_under_the_same_name_is_another_package(tmp_path):
     (tmp_path / "moody-1.0.0.tfm").write_bytes(moody.package("1.0.1"))
     async with running(tmp_path) as gateway:
         await until(lambda: gateway.scoring.states()[0].version == "1.0.1", "the new file")
+        assert (await gateway.scorer.score(moody.moment(0.5))).version == "1.0.1"
+
+
+async def test_lines_that_share_a_package_have_it_verified_once_and_share_its_process(tmp_path, monkeypatch):
+    lay_out(tmp_path)
+    site = tmp_path / "site.toml"
+    second = 'work_unit = "hall/line-2/press"\nconnection = "sim"\nbook = "press.toml"'
+    assert second in site.read_text()
+    site.write_text(
+        site.read_text().replace(second, f'{second}\nrules = "press.rules.toml"\nmodel = "moody-1.0.0.tfm"')
+    )
+    looked: list[int] = []
+
+    def counted(content, **more):
+        looked.append(len(content))
+        return verification.verify(content, **more)
+
+    monkeypatch.setattr(verifying, "verify", counted)
+    async with running(tmp_path) as gateway:
+        await until(lambda: [one.state for one in gateway.scoring.states()] == ["active"] * 2, "both lines")
+        assert looked == [len(moody.package())]
+        await until(lambda: all(one.process is not None for one in gateway.scoring.states()), "its process")
+        assert len({one.process for one in gateway.scoring.states()}) == 1
+
+
+async def test_a_package_named_once_more_holds_no_process_when_the_line_leaves_it(tmp_path):
+    lay_out(tmp_path)
+    async with running(tmp_path) as gateway:
+        await gateway.active()
+        await until(lambda: gateway.scoring.states()[0].process is not None, "its process")
+        process = gateway.scoring.states()[0].process
+        assert "already" in (await gateway.order("activate", moody.package())).told
+        assert (await gateway.order("activate", moody.package("2.0.0"))).done
+        assert (
+            await gateway.order("activate", moody.package("3.0.0"))
+        ).done  # the first one is not even the one before
+        await until(lambda: not Path(f"/proc/{process}").exists(), "the first one's process has ended")
 
 
 async def test_a_kept_package_that_was_changed_is_not_run(tmp_path):
@@ -234,6 +273,8 @@ async def test_a_kept_package_that_was_changed_is_not_run(tmp_path):
     (tmp_path / "moody-1.0.0.tfm").unlink()
     async with running(tmp_path) as gateway:
         await until(lambda: gateway.scorer.state == "refused", "it is refused")
+        assert gateway.scorer.running is None
+        assert (await gateway.scorer.score(moody.moment(0.5))).failure.startswith("no_model")
 
 
 async def test_orders_are_files_that_the_gateway_takes_and_answers(tmp_path):
