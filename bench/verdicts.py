@@ -87,7 +87,7 @@ async def _measure(*, model: str | None) -> Row:
 async def _ready(flow: Flow, model: str | None) -> None:
     """Wait until every line is judged as it is to be measured."""
     async with asyncio.timeout(120):
-        while model is not None and any(
+        while model is not None and any(  # noqa: ASYNC110 - the flow tells states and no event
             state.state != "active" or state.process is None for state in flow.scoring.states()
         ):
             await asyncio.sleep(0.5)
