@@ -1,0 +1,8 @@
+"""Stub, filled within this change."""
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Nothing yet."""
