@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cloud.dashboard import formats
+from cloud.dashboard import formats, navigation
 from cloud.dashboard.texts import LANGUAGES, TEXTS, Language, Words
 
 HERE: Final = Path(__file__).parent
@@ -90,6 +90,7 @@ def _environment() -> Environment:
         "element_icon": formats.ELEMENT_ICON,
         "stale_after": formats.STALE_AFTER_S,
         "languages": LANGUAGES,
+        "navigation": navigation.GROUPS,
         "version": VERSION,
     }
     environment.globals.update(shared)
