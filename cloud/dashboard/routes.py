@@ -12,9 +12,8 @@ import time
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
@@ -26,62 +25,31 @@ from cloud.api.routes import Source, Tenant
 from cloud.bi.audit import Filter
 from cloud.bi.times import iso, ms_of
 from cloud.dashboard import ledger, verdicts, views
-from cloud.dashboard.render import STATIC, VERSION, Reader, render
-from cloud.dashboard.texts import LANGUAGES, Words, choose
+from cloud.dashboard.frame import YEAR_S, Whom, answer, banner, fragment, reader
+from cloud.dashboard.render import STATIC, VERSION, render
 from cloud.database import DatabaseError
 
 log = logging.getLogger(__name__)
 
-YEAR_S: Final = 31_536_000
 RETRY_S: Final = 5
 FILTERS: Final = ("gateway", "actor", "action", "target", "text", "from", "to")
 AUDIT_ROWS: Final = 50
 ACTION_ROWS: Final = 20
-PLANT_ZONE: Final = "Asia/Seoul"
-"""Where no site is configured yet."""
-
-_POLICY: Final = (
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none';"
-    " form-action 'self'"
-)
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
-def reader(request: Request) -> Reader:
-    """Find out whom the page is for."""
-    asked, theme = request.query_params.get("lang"), request.cookies.get("theme", "auto")
-    source: Answers = request.app.state.answers
-    plants = [plant for tenant in source.plants.tenants for plant in source.plants.of_tenant(tenant)]
-    return Reader(
-        words=Words(choose(asked, request.cookies.get("lang"), request.headers.get("accept-language"))),
-        theme=theme if theme in {"light", "dark"} else "auto",
-        zone=ZoneInfo(plants[0].site.timezone if plants else PLANT_ZONE),
-        path=request.url.path,
-        query=tuple((name, value) for name, value in request.query_params.items() if name != "lang"),
-    )
-
-
-Whom = Annotated[Reader, Depends(reader)]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 Period = Annotated[Literal["shift", "8h", "24h", "7d"], Query(alias="range")]
-
-
-def _page(request: Request, body: str, status: int = 200) -> Response:
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store", "Vary": "Cookie, Accept-Language"}
-    response = HTMLResponse(body, status, headers)
-    if (asked := request.query_params.get("lang")) in LANGUAGES:
-        response.set_cookie("lang", str(asked), max_age=YEAR_S, samesite="lax")
-    return response
 
 
 @router.get("/")
 @router.get("/fragments/hall")
 async def hall(request: Request, source: Source, tenant: Tenant, whom: Whom) -> Response:
     """The hall: every line, the alarms, the newest verdicts, and the proof."""
-    page = "_hall.html" if _fragment(request) else "hall.html"
+    page = "_hall.html" if fragment(request) else "hall.html"
     model = views.hall(await source.overview(tenant), whom.words)
-    return _page(request, render(page, whom, **model, **await _banner(source, tenant, whom)))
+    return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
 
 
 @router.get("/lines/{work_unit:path}")
@@ -95,8 +63,8 @@ async def line(
     start, end = (None, None) if back is None else (now - back, now)
     detail = await source.line(tenant, work_unit, start, end)
     model = await asyncio.to_thread(views.line, detail, whom, period)
-    page = "_line_page.html" if _fragment(request) else "line.html"
-    return _page(request, render(page, whom, **model, **await _banner(source, tenant, whom)))
+    page = "_line_page.html" if fragment(request) else "line.html"
+    return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
 
 
 @router.get("/gateways")
@@ -105,8 +73,8 @@ async def gateways(request: Request, source: Source, tenant: Tenant, whom: Whom)
     """The fleet, and the account of every stream."""
     overview, ledger = await source.overview(tenant), await source.completeness(tenant, count=False)
     model = views.gateways(overview, ledger, whom.words)
-    page = "_gateways.html" if _fragment(request) else "gateways.html"
-    return _page(request, render(page, whom, **model, **await _banner(source, tenant, whom)))
+    page = "_gateways.html" if fragment(request) else "gateways.html"
+    return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
 
 
 @router.get("/completeness")
@@ -117,7 +85,7 @@ async def completeness(request: Request, source: Source, tenant: Tenant, whom: W
     model = ledger.completeness(hours, known, whom.words, whom.zone) | ledger.banner(
         known["alerts"], whom.words, whole=True
     )
-    return _page(request, render("_completeness.html" if _fragment(request) else "completeness.html", whom, **model))
+    return answer(request, render("_completeness.html" if fragment(request) else "completeness.html", whom, **model))
 
 
 @router.get("/audit")
@@ -132,7 +100,7 @@ async def audit(request: Request, source: Source, tenant: Tenant, whom: Whom, *,
     query = {name: value for name, value in asked.items() if value and name not in times}
     query |= {name: iso(ms) for name, ms in times.items() if ms is not None} | {"tenant": tenant}
     model |= {"now": iso(time.time_ns() // 1_000_000), "csv": f"/api/v1/audit/export.csv?{urlencode(query)}"}
-    return _page(request, render("audit.html", whom, **model, **await _banner(source, tenant, whom)))
+    return answer(request, render("audit.html", whom, **model, **await banner(source, tenant, whom)))
 
 
 def _selection(asked: dict[str, str], zone: tzinfo) -> Filter:
@@ -148,14 +116,10 @@ def _selection(asked: dict[str, str], zone: tzinfo) -> Filter:
     return Filter(**named, start_ms=times["from"], end_ms=times["to"])
 
 
-async def _banner(source: Answers, tenant: str, whom: Reader) -> dict[str, Any]:
-    return ledger.banner(await source.oversight.alerts(tenant), whom.words)
-
-
 @router.get("/fragments/verdicts/{verdict_id}")
 async def evidence(request: Request, source: Source, tenant: Tenant, whom: Whom, verdict_id: str) -> Response:
     """Why a verdict is what it is: the content of the drawer."""
-    return _page(request, render("_evidence.html", whom, verdict=await source.verdict(tenant, verdict_id)))
+    return answer(request, render("_evidence.html", whom, verdict=await source.verdict(tenant, verdict_id)))
 
 
 @router.get("/verdicts/{verdict_id}")
@@ -163,7 +127,7 @@ async def verdict(request: Request, source: Source, tenant: Tenant, whom: Whom, 
     """One verdict whole: why, the same again or not, what if, other rules, people's words, what was done."""
     found = await source.verdict(tenant, verdict_id, whom.language)
     model = await asyncio.to_thread(verdicts.verdict, found, whom, iso(time.time_ns() // 1_000_000))
-    return _page(request, render("verdict.html", whom, **model, **await _banner(source, tenant, whom)))
+    return answer(request, render("verdict.html", whom, **model, **await banner(source, tenant, whom)))
 
 
 @router.get("/actions")
@@ -179,7 +143,7 @@ async def actions(
     """What waits for a person's yes or no, what is under way, what ended."""
     found = await source.spoken.actions(tenant, state, page=page, page_size=ACTION_ROWS)
     model = verdicts.actions(found, state, iso(time.time_ns() // 1_000_000))
-    return _page(request, render("actions.html", whom, **model, **await _banner(source, tenant, whom)))
+    return answer(request, render("actions.html", whom, **model, **await banner(source, tenant, whom)))
 
 
 @router.get("/static/{version}/{name}")
@@ -190,10 +154,6 @@ async def static(version: str, name: str) -> Response:
     body, media = STATIC[name]
     lasting = f"public, max-age={YEAR_S}, immutable" if version == VERSION else "no-cache"
     return Response(body, media_type=media, headers={"Cache-Control": lasting})
-
-
-def _fragment(request: Request) -> bool:
-    return request.url.path.startswith("/fragments/")
 
 
 def install(app: FastAPI) -> None:
@@ -237,4 +197,4 @@ async def _problem(request: Request, error: Exception) -> Response:
     else:
         title, text = words("problem.refused_title"), str(getattr(error, "message", error))
     body = render("problem.html", whom, status=status, title=title, text=text, known=known, retry_s=retry)
-    return _page(request, body, status)
+    return answer(request, body, status)
