@@ -13,6 +13,7 @@ from cloud.api.errors import invalid, not_found
 from cloud.api.link import LinkSwitch
 from cloud.api.log import AuditLog
 from cloud.api.oversight import Oversight
+from cloud.api.pins import Pins
 from cloud.api.replays import Replays
 from cloud.api.spoken import Spoken
 from cloud.bi import lists
@@ -45,6 +46,7 @@ class Answers:
         self.audit = AuditLog(database)
         self.replays = Replays(database, Packages(beside_the_database(plants.settings)))
         self.spoken = Spoken(database)
+        self.pins = Pins(database)
         self.broker: Callable[[], str] = lambda: "not configured"
         """Says how the connection to the broker is."""
         self._overviews: dict[str, tuple[float, Json, bytes]] = {}

@@ -34,6 +34,7 @@ from cloud.tables.marts import (
 )
 from cloud.tables.oversight import alert, audit_entry, tally
 from cloud.tables.packages import offer
+from cloud.tables.pins import pin
 from cloud.tables.present import alarm, inventory, job_order, product, work_unit
 from cloud.tables.records import (
     alarm_change,
@@ -82,6 +83,7 @@ __all__ = [
     "mart_version",
     "metadata",
     "offer",
+    "pin",
     "product",
     "production",
     "production_defect",
