@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from cloud.bi import kpi
 from cloud.bi.kpi import Sums, first_pass, oee, scrap_ratio, teep
 
 MIN = 60_000
@@ -78,3 +79,84 @@ def test_an_impossible_effectiveness_is_kept_and_flagged():
     figures = oee(Sums(apt_ms=1000, produced=3, good=3, ideal_us=3_000_000, ideal_good_us=3_000_000))
     assert figures.effectiveness == pytest.approx(3.0)
     assert figures.implausible
+
+
+DAY = Sums(
+    calendar_ms=1_440 * MIN,
+    scheduled_ms=480 * MIN,
+    planned_down_ms=60 * MIN,
+    down_ms=47 * MIN,
+    apt_ms=373 * MIN,
+    produced=19_271,
+    good=18_848,
+    scrap=400,
+    rework=23,
+    ideal_us=19_271 * 10**6,
+    ideal_good_us=18_848 * 10**6,
+    energy_wh=38_542,
+    planned_micro=20_000 * 10**6,
+    failures=3,
+)
+"""The same example of Vorne's Fast Guide to OEE, with the rest of its day, three failures, a meter and a plan."""
+
+
+def test_the_other_figures_of_the_same_shift():
+    assert kpi.ooe(DAY).value == pytest.approx(18_848 / (480 * 60))
+    assert teep(DAY, DAY.calendar_ms) == pytest.approx(18_848 / 86_400)
+    assert kpi.mtbf_ms(DAY).value == pytest.approx(373 * MIN / 3)
+    assert kpi.mttr_ms(DAY).value == pytest.approx(47 * MIN / 3)
+    assert kpi.rework_ratio(DAY).value == pytest.approx(23 / 19_271)
+    assert kpi.throughput(DAY).value == pytest.approx(19_271 / 7)  # seven planned hours
+    assert kpi.schedule_attainment(DAY).value == pytest.approx(0.96355)
+    assert kpi.energy_per_piece(DAY).value == pytest.approx(2.0)
+    assert kpi.allocation_efficiency(DAY).value == pytest.approx(373 / 420)
+    assert kpi.utilisation_efficiency(DAY).value == kpi.technical_efficiency(DAY).value == 1.0
+
+
+def test_world_class_is_the_product_of_its_factors():
+    """0.90 x 0.95 x 0.99 = 84.6 %, which the literature rounds to "85"."""
+    sums = Sums(apt_ms=900_000, down_ms=100_000, ideal_us=855_000_000, ideal_good_us=846_450_000)
+    figures = oee(sums)
+    assert (figures.availability, figures.effectiveness) == (0.9, 0.95)
+    assert figures.quality_ratio == pytest.approx(0.99)
+    assert figures.oee == pytest.approx(0.84645)
+
+
+def test_setup_is_not_charged_to_net_equipment_effectiveness():
+    """400 min planned, 300 producing, 60 setup, 40 down; effectiveness 0.9, quality 0.95: NEE = 0.9 x 0.9 x 0.95."""
+    ideal = 270 * MIN * 1000
+    sums = Sums(apt_ms=300 * MIN, setup_ms=60 * MIN, down_ms=40 * MIN, ideal_us=ideal, ideal_good_us=ideal * 95 // 100)
+    assert kpi.nee(sums).value == pytest.approx(0.9 * 0.9 * 0.95)
+    assert oee(sums).oee == pytest.approx(0.75 * 0.9 * 0.95)
+    assert kpi.setup_ratio(sums).value == pytest.approx(60 / 360)
+    assert kpi.nee(Sums(down_ms=MIN)).reason == "no_production"
+
+
+def test_a_stock_lasts_as_long_as_its_usage_says():
+    assert kpi.coverage_days(700_000_000, 500_000_000, 5).value == pytest.approx(7.0)
+    assert kpi.coverage_days(700_000_000, 0, 5) == kpi.Figure(value=None, reason="no_demand")
+    assert kpi.coverage_days(-1, 5, 5).reason == "below_zero"
+
+
+@pytest.mark.parametrize(
+    ("figure", "reason"),
+    [
+        (kpi.mtbf_ms, "no_failures"),
+        (kpi.mttr_ms, "no_failures"),
+        (kpi.ooe, "no_plan"),
+        (kpi.nee, "no_plan"),
+        (kpi.throughput, "no_plan"),
+        (kpi.rework_ratio, "no_pieces"),
+        (kpi.schedule_attainment, "no_orders"),
+        (kpi.energy_per_piece, "no_meter"),
+    ],
+)
+def test_nothing_to_divide_by_is_a_reason(figure, reason):
+    assert figure(Sums()) == kpi.Figure(value=None, reason=reason)
+    unrated = Sums(apt_ms=MIN, produced=1, good=1, unrated=1)
+    assert kpi.ooe(unrated).reason == kpi.nee(unrated).reason == "no_ideal_cycle"
+
+
+def test_sums_add_up_and_are_read_by_name():
+    assert kpi.sums_of({"apt_ms": 5, "good": 2, "judgments": 9}) == Sums(apt_ms=5, good=2)
+    assert DAY + Sums(good=1) == kpi.sums_of({name: getattr(DAY, name) for name in kpi.MEASURES} | {"good": 18_849})
