@@ -32,6 +32,7 @@ from cloud.tables.marts import (
     mart_version,
     tag_minute,
 )
+from cloud.tables.outgoing import outgoing, outgoing_file, outgoing_reader
 from cloud.tables.oversight import alert, audit_entry, tally
 from cloud.tables.packages import offer
 from cloud.tables.pins import pin
@@ -49,6 +50,8 @@ from cloud.tables.records import (
     reading,
     tag,
 )
+from cloud.tables.reports import report, report_due, report_file
+from cloud.tables.watches import told, watch, watch_state
 
 __all__ = [
     "MEASURES",
@@ -83,15 +86,24 @@ __all__ = [
     "mart_version",
     "metadata",
     "offer",
+    "outgoing",
+    "outgoing_file",
+    "outgoing_reader",
     "pin",
     "product",
     "production",
     "production_defect",
     "reading",
+    "report",
+    "report_due",
+    "report_file",
     "tag",
     "tag_minute",
     "tally",
+    "told",
     "wanted",
+    "watch",
+    "watch_state",
     "witness",
     "work_unit",
 ]

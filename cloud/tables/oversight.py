@@ -50,6 +50,19 @@ alert = sa.Table(
     text("detail"),  # JSON, what the texts need
     whole("raised_ms"),
     maybe("cleared_ms"),
+    text("work_unit", ""),
+    text("subject", ""),  # of a watch's alert the watch; empty else
+    text("readers", ""),  # JSON, addresses; empty: those of [mail]
+    text("language", ""),
+    maybe("acked_ms"),
+    text("acked_by", ""),
+    text("note", ""),
+    whole("silent_until_ms", 0),
+    maybe("told_ms"),  # when people were last told that it stands
+    whole("tellings", 0),
+    maybe("end_told_ms"),  # when nothing about it was left to tell
     sa.Index("alert_by_time", "tenant", "raised_ms"),
+    sa.Index("alert_by_subject", "tenant", "kind", "subject", "raised_ms"),
+    sa.Index("alert_by_telling", "tenant", "end_told_ms", "cleared_ms"),
     sa.Index("alert_by_gateway", "tenant", "site", "gateway", "kind", "cleared_ms"),
 )
