@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from cloud.outgoing.config import Keep, Mail, Report, Webhook
+from cloud.outgoing.config import faults as report_faults
 from sync.equipment import equipment
 from sync.secret import Credential, SecretError
 from sync.settings import ConfigError, Document, Fault, Label, Log, Model, Name, Port
@@ -116,6 +118,7 @@ class Site(Model):
     timezone: str
     shifts: Annotated[list[Shift], Field(alias="shift")] = []
     work_units: Annotated[list[WorkUnit], Field(alias="work_unit")] = []
+    reports: Annotated[list[Report], Field(alias="report")] = []
 
     @field_validator("timezone")
     @classmethod
@@ -144,6 +147,10 @@ class CloudFile(Model):
     offline_after_s: Annotated[float, Field(gt=0, le=3600)] = 15.0
     link_control: Annotated[str, Field(pattern=r"^http://(127\.0\.0\.1|localhost|\[::1\]):\d+$")] | None = None
     """The demo's link switch; loopback only."""
+    mail: Mail | None = None
+    """Without this table nobody is written to."""
+    webhook: Webhook | None = None
+    keep: Keep = Keep()
     log: Log = Log()
     gateways: Annotated[list[Gateway], Field(alias="gateway")] = []
     sites: Annotated[list[Site], Field(alias="site")] = []
@@ -164,6 +171,9 @@ class Settings:
     folder: Path
     """Where cloud.toml lies; what it names is relative to it."""
     witness_key: bytes | None = None
+    mail_password: str | None = None
+    mail_ca: Path | None = None
+    webhook_secret: str | None = None
 
     def site(self, tenant: str, site: str) -> Site:
         """Give a site; raises KeyError for one that is not configured."""
@@ -192,6 +202,8 @@ def load(path: Path) -> Settings:
         keys[gateway.address] = _key(document, ("gateway", i, "key"), gateway.key, folder, faults)
     for i, site in enumerate(file.sites):
         faults += [document.fault(("site", i, "shift", j), what) for j, what in _shift_faults(site.shifts)]
+        told = report_faults([shift.code for shift in site.shifts], site.reports, mail=file.mail is not None)
+        faults += [document.fault(("site", i, "report", j, key), what) for j, key, what in told]
         seen: set[str] = set()
         for j, unit in enumerate(site.work_units):
             if unit.path in seen:
@@ -205,6 +217,12 @@ def load(path: Path) -> Settings:
     broker_password = _secret(
         document, ("broker", "password"), file.broker.password if file.broker else None, folder, faults
     )
+    mail, hook = file.mail, file.webhook
+    mail_password = _secret(document, ("mail", "password"), mail.password if mail else None, folder, faults)
+    webhook_secret = _secret(document, ("webhook", "secret"), hook.secret if hook else None, folder, faults)
+    mail_ca = folder / mail.ca if mail is not None and mail.ca is not None else None
+    if mail_ca is not None and not mail_ca.is_file():
+        faults.append(document.fault(("mail", "ca"), f"there is no file {mail_ca}"))
     witness_key = None
     if file.witness_key is not None:
         witness_key = _key(document, ("witness_key",), file.witness_key, folder, faults)
@@ -220,7 +238,19 @@ def load(path: Path) -> Settings:
         ca = None if broker.ca is None else folder / broker.ca
         if broker.certificate is not None and broker.private_key is not None:
             certificate = (folder / broker.certificate, broker.private_key.path(folder))
-    return Settings(file, url, keys, broker_password, ca, certificate, folder, witness_key)
+    return Settings(
+        file,
+        url,
+        keys,
+        broker_password,
+        ca,
+        certificate,
+        folder,
+        witness_key,
+        mail_password,
+        mail_ca,
+        webhook_secret,
+    )
 
 
 def _with_password(url: str, password: str | None) -> str:
