@@ -72,6 +72,8 @@ class Projection:
     def __init__(self, ledger: Ledger, now_ns: int) -> None:
         self._ledger = ledger
         self._newest_allowed = now_ns + FUTURE_NS
+        self.hears = True
+        """Whether what is added is news of its line. What was put right is not: nobody was there again."""
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._data_at: dict[Place, tuple[int, int]] = {}
         """Line → (newest data in ns, gateway)."""
@@ -88,7 +90,7 @@ class Projection:
 
     def data(self, place: Place, at: int, gateway: int) -> None:
         """Note that good data of this time was seen."""
-        if at <= self._newest_allowed and at > self._data_at.get(place, (0, 0))[0]:
+        if self.hears and at <= self._newest_allowed and at > self._data_at.get(place, (0, 0))[0]:
             self._data_at[place] = (at, gateway)
 
     def add(self, key: Key, tenant: str, site: str, gateway: int, fact: f.Fact) -> None:
