@@ -15,6 +15,7 @@ from cloud.api import (
     judging_routes,
     oversight_routes,
     package_routes,
+    quality_routes,
     routes,
     schemas,
     spoken_routes,
@@ -69,6 +70,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     app.include_router(command_routes.router)
     app.include_router(judging_routes.router)
     app.include_router(spoken_routes.router)
+    app.include_router(quality_routes.router)
 
     @app.get("/health", response_model=schemas.Health)
     async def health() -> Response:  # pyright: ignore[reportUnusedFunction] - a route

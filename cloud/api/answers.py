@@ -13,6 +13,7 @@ from cloud.api.errors import invalid, not_found
 from cloud.api.link import LinkSwitch
 from cloud.api.log import AuditLog
 from cloud.api.oversight import Oversight
+from cloud.api.quality import Quality
 from cloud.api.pins import Pins
 from cloud.api.replays import Replays
 from cloud.api.spoken import Spoken
@@ -43,6 +44,7 @@ class Answers:
         self.bus = bus
         self.link = LinkSwitch(plants.file.link_control)
         self.oversight = Oversight(database, plants, bus)
+        self.quality = Quality(database, plants, self.oversight)
         self.audit = AuditLog(database)
         self.replays = Replays(database, Packages(beside_the_database(plants.settings)))
         self.spoken = Spoken(database)
