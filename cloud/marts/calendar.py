@@ -63,6 +63,10 @@ class Calendar:
             day += timedelta(days=1)
         return found
 
+    def day(self, day: date) -> tuple[Instance, ...]:
+        """Give the instances of a business date, in order: those that begin on it."""
+        return self._day(day)
+
     def hour(self, ms: int) -> int:
         """Give the begin (ms UTC) of the local clock hour that an instant lies in."""
         offset = self.local(ms).utcoffset() or timedelta()
