@@ -13,8 +13,8 @@ from cloud.api.errors import invalid, not_found
 from cloud.api.link import LinkSwitch
 from cloud.api.log import AuditLog
 from cloud.api.oversight import Oversight
-from cloud.api.quality import Quality
 from cloud.api.pins import Pins
+from cloud.api.quality import Quality
 from cloud.api.replays import Replays
 from cloud.api.spoken import Spoken
 from cloud.bi import lists
