@@ -11,6 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from cloud.database import Connection
+from cloud.ingest import operations, planned
+from cloud.ingest.operations import Key, plain, written
+from cloud.marts import products
 from cloud.marts.ledger import Ledger
 from cloud.packages import offers
 from cloud.plant import Place
@@ -40,11 +43,6 @@ EARLIEST_NS: Final = 946_684_800 * 1_000_000_000
 LATEST_NS: Final = 4_102_444_800 * 1_000_000_000
 """2000 to 2100: a fact with a time outside is kept and takes no part in any figure."""
 
-Key = tuple[int, int, int]
-"""(incarnation, stream, seq)."""
-
-_json = msgspec.json.Encoder()
-
 
 @lru_cache(maxsize=10_000)
 def is_line(path: str) -> bool:
@@ -54,10 +52,6 @@ def is_line(path: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _text(value: Any) -> str:
-    return _json.encode(value).decode()
 
 
 def _lanes(fact: f.Tallied) -> list[tuple[str, tuple[int, int]]]:
@@ -71,6 +65,7 @@ class Projection:
 
     def __init__(self, ledger: Ledger, now_ns: int) -> None:
         self._ledger = ledger
+        self._now_ms = now_ns // NS
         self._newest_allowed = now_ns + FUTURE_NS
         self.hears = True
         """Whether what is added is news of its line. What was put right is not: nobody was there again."""
@@ -83,6 +78,7 @@ class Projection:
         self._alarm: dict[tuple[Place, str], tuple[Any, ...]] = {}
         self._order: dict[tuple[Place, str], tuple[Any, ...]] = {}
         self._product: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+        self._lot: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         self._state_times: dict[Place, list[int]] = {}
         self._audited: list[tuple[Any, ...]] = []
         self._offers: list[tuple[Any, ...]] = []
@@ -109,18 +105,10 @@ class Projection:
             return
         if (about := _about(fact)) is not None:
             subject, lot = about
-            row = (*key, tenant, site, fact.work_unit, gateway, _kind(fact), _plain(subject), fact.at, _plain(lot))
+            row = (*key, tenant, site, fact.work_unit, gateway, _kind(fact), plain(subject), fact.at, plain(lot))
             self._rows.setdefault("fact_subject", []).append(row)
             return
-        if isinstance(fact, f.ProductDefined):
-            known = self._product.get((tenant, site, fact.product))
-            if known is None or known[3] <= fact.at:
-                row = (tenant, site, fact.product, fact.at, _text(fact.name), _text(fact.ideal_cycle_ms))
-                self._product[tenant, site, fact.product] = row
-            return
-        if isinstance(fact, f.InventoryCounted):
-            row = (tenant, site, fact.material, fact.location, fact.at, fact.quantity, fact.unit, fact.daily_usage)
-            self._rows.setdefault("inventory", []).append(row)
+        if self._add_operations(key, tenant, site, fact):
             return
         if isinstance(fact, f.Tallied):
             rows = [(gateway, fact.inc, int(n), *span, tenant, fact.start, fact.at) for n, span in _lanes(fact)]
@@ -144,9 +132,40 @@ class Projection:
                 self._rows.setdefault("gap", []).append(row)
                 self._ledger.span(place, fact.start // NS, fact.at // NS)
             case f.JobOrderPlanned():
-                self._add_order(place, fact)
+                known = self._order.get((place, fact.order))
+                if known is None or known[4] <= fact.at:
+                    self._order[place, fact.order] = planned.row(place, fact)
+            case f.JobResponded():
+                self._rows.setdefault("job_response", []).append(operations.response(key, place, fact))
             case _:
                 pass
+
+    def _add_operations(self, key: Key, tenant: str, site: str, fact: f.Fact) -> bool:
+        """Take in what is told of no line, or need not be; tells whether it was such."""
+        match fact:
+            case f.ProductDefined():
+                defined = operations.definition(key, tenant, site, fact, self._now_ms)
+                self._rows.setdefault("product_definition", []).append(defined)
+                known = self._product.get((tenant, site, fact.product))
+                if known is None or known[3] <= fact.at:
+                    row = (tenant, site, fact.product, fact.at, written(fact.name), written(fact.ideal_cycle_ms))
+                    self._product[tenant, site, fact.product] = row
+            case f.InventoryCounted():
+                self._rows.setdefault("inventory", []).append(operations.stock(key, tenant, site, fact))
+                self._ledger.touch_stock(tenant, site, fact.at // NS)
+            case f.LotDefined():
+                known = self._lot.get((tenant, site, fact.lot))
+                if known is None or known[-1] <= fact.at:
+                    self._lot[tenant, site, fact.lot] = operations.lot(tenant, site, fact)
+            case f.QualityMeasured():
+                if fact.work_unit and not is_line(fact.work_unit):
+                    return True
+                place: Place = (tenant, site, fact.work_unit)
+                self._rows.setdefault("quality_measurement", []).append(operations.quality(key, place, fact))
+                self._ledger.touch_quality(place, fact.at // NS)
+            case _:
+                return False
+        return True
 
     def _add_state(self, key: Key, place: Place, gateway: int, fact: f.StateChanged) -> None:
         made = (fact.context.order, fact.context.product, fact.context.lot)
@@ -184,27 +203,25 @@ class Projection:
             self.data(place, fact.at, gateway)
 
     def _add_verdict(self, key: Key, place: Place, fact: f.Judged) -> None:
-        summary = _text(fact.summary)
+        summary = written(fact.summary)
         said = (fact.decision, fact.severity, fact.confidence)
         made = (fact.context.order, fact.context.product, fact.context.lot)
-        row = (*key, *place, fact.verdict_id, fact.start, fact.at, *said, fact.ruleset, summary, *made)
+        model = "" if fact.ml is None else plain(f"{fact.ml.model} {fact.ml.version}")
+        judged = (plain(fact.ruleset_version), model, int(fact.needs_human), operations.micro(fact.confidence) or 0)
+        row = (*key, *place, fact.verdict_id, fact.start, fact.at, *said, fact.ruleset, summary, *made, *judged)
         self._rows.setdefault("judgment", []).append(row)
         if place not in self._verdict or self._verdict[place][0] <= fact.at:
             self._verdict[place] = (fact.at, fact.verdict_id, *said, summary)
         self._ledger.touch(place, (fact.at - 1) // NS)  # a window belongs to the shift in which it lies, not begins
 
     def _add_alarm(self, key: Key, place: Place, fact: f.AlarmChanged) -> None:
-        what = (fact.active, fact.severity, _text(fact.summary), fact.verdict_id)
+        what = (fact.active, fact.severity, written(fact.summary), fact.verdict_id)
         self._rows.setdefault("alarm_change", []).append((*key, *place, fact.at, fact.alarm, *what))
+        if fact.active:
+            self._ledger.touch_site(*place[:2], fact.at // NS)
         known = self._alarm.get((place, fact.alarm))
         if known is None or known[4] <= fact.at:
             self._alarm[place, fact.alarm] = (*place, fact.alarm, fact.at, *what)
-
-    def _add_order(self, place: Place, fact: f.JobOrderPlanned) -> None:
-        known = self._order.get((place, fact.order))
-        if known is None or known[4] <= fact.at:
-            plan = (fact.product, fact.lot, fact.quantity, fact.start, fact.end, fact.state, fact.ideal_cycle_ms)
-            self._order[place, fact.order] = (*place, fact.order, fact.at, *plan)
 
     # --- writing ---
 
@@ -217,8 +234,11 @@ class Projection:
         connection.many(commands.SETTLE, self._commands)
         self._write_lines(connection)
         connection.many(_UPSERT_ALARM, sorted(self._alarm.values(), key=lambda row: row[:4]))
-        connection.many(_UPSERT_ORDER, sorted(self._order.values(), key=lambda row: row[:4]))
+        planned.write(connection, self._ledger, self._order.values())
+        connection.many(operations.UPSERT_LOT, sorted(self._lot.values(), key=lambda row: row[:3]))
         connection.many(_UPSERT_PRODUCT, sorted(self._product.values(), key=lambda row: row[:3]))
+        for product in sorted(self._product):
+            products.arrange(connection, *product)
         self._mark_states(connection)
 
     def _write_lines(self, connection: Connection) -> None:
@@ -280,11 +300,6 @@ def _about(fact: f.Fact) -> tuple[str, str | None] | None:
             return None
 
 
-def _plain(text: str | None) -> str | None:
-    """Give a text without NUL, which no database text has."""
-    return None if text is None else text.replace("\0", "\ufffd")
-
-
 def _kind(fact: f.Fact) -> str:
     return str(fact.__struct_config__.tag)
 
@@ -306,7 +321,8 @@ _INSERT: Final = {
     ),
     "judgment": _insert(
         "judgment",
-        f"{_KEY} verdict_id start at decision severity confidence ruleset summary job_order product lot",
+        f"{_KEY} verdict_id start at decision severity confidence ruleset summary job_order product lot"
+        " ruleset_version model needs_human confidence_ppm",
     ),
     "fact_subject": _insert("fact_subject", f"{_KEY} gateway kind subject at lot"),
     "alarm_change": _insert("alarm_change", f"{_KEY} at alarm active severity summary verdict_id"),
@@ -314,9 +330,7 @@ _INSERT: Final = {
     "tally": _insert("tally", "gateway inc stream first last tenant start end_at")
     + " on conflict(gateway, inc, stream, first) do update set last=excluded.last, start=excluded.start,"
     " end_at=excluded.end_at",
-    "inventory": _insert("inventory", "tenant site material location at quantity unit daily_usage")
-    + " on conflict(tenant, site, material, location, at) do update set quantity=excluded.quantity,"
-    " unit=excluded.unit, daily_usage=excluded.daily_usage",
+    **{table: _insert(table, columns) for table, columns in operations.COLUMNS.items()},
 }
 
 _INSERT_AUDITED: Final = (
@@ -336,16 +350,6 @@ _UPSERT_ALARM: Final = (
     + " on conflict(tenant, site, work_unit, alarm) do update set changed_at=excluded.changed_at,"
     " active=excluded.active, severity=excluded.severity, summary=excluded.summary, verdict_id=excluded.verdict_id"
     " where alarm.changed_at<=excluded.changed_at"
-)
-_UPSERT_ORDER: Final = (
-    _insert(
-        "job_order",
-        "tenant site work_unit job_order changed_at product lot quantity start end_at state ideal_cycle_ms",
-    )
-    + " on conflict(tenant, site, work_unit, job_order) do update set changed_at=excluded.changed_at,"
-    " product=excluded.product, lot=excluded.lot, quantity=excluded.quantity, start=excluded.start,"
-    " end_at=excluded.end_at, state=excluded.state, ideal_cycle_ms=excluded.ideal_cycle_ms"
-    " where job_order.changed_at<=excluded.changed_at"
 )
 _UPSERT_PRODUCT: Final = (
     _insert("product", "tenant site product changed_at name ideal_cycle_ms")

@@ -5,6 +5,7 @@ A set of buckets, never a range of time: one late fact costs one bucket, not eve
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Final
 
 from cloud.database import Connection
@@ -16,11 +17,37 @@ CLOCK_MS: Final = 3_000
 """… and this often when only time went by."""
 MAX_SPAN_MS: Final = 400 * 86_400_000
 
+DAY_MS: Final = 86_400_000
+
 SHIFT: Final = "shift"
+"""A shift instance of a line: what it made, how its time was spent, verdicts, orders."""
 HOUR: Final = "hour"
+"""A local clock hour of a line."""
+QUALITY: Final = "quality"
+"""The quality results of a shift instance of a line."""
+DAY: Final = "day"
+"""A business date of a line, summed up from its shifts."""
+TREND: Final = "trend"
+"""A business date of a line, held against the six before it."""
+SITE: Final = "site"
+"""A business date of all lines of a site."""
+STOCK: Final = "stock"
+"""The stock of a site on a business date."""
+ALL: Final = "all"
+"""Stands for every bucket of a line, or of a site where the line is empty; its `start_ms` is 0."""
 
 Bucket = tuple[str, int]
-"""(mart, begin in ms)."""
+"""(kind, begin in ms; of a business date its midnight as if it were UTC)."""
+
+
+def date_ms(day: str) -> int:
+    """Give the number by which a business date (ISO) is known in the ledger."""
+    return (date.fromisoformat(day).toordinal() - date(1970, 1, 1).toordinal()) * DAY_MS
+
+
+def day_of(ms: int) -> str:
+    """Give the business date (ISO) of such a number."""
+    return date.fromordinal(date(1970, 1, 1).toordinal() + ms // DAY_MS).isoformat()
 
 
 class Ledger:
@@ -47,6 +74,28 @@ class Ledger:
         start_ms = max(start_ms, end_ms - MAX_SPAN_MS)
         for instance in self._plants[place[:2]].calendar.between(start_ms, end_ms):
             self._mark(place, (SHIFT, instance.start_ms), instance.end_ms, CLOCK_MS if clock else DEBOUNCE_MS)
+
+    def plan(self, place: Place, start_ms: int, end_ms: int) -> None:
+        """What is to be made between two instants changed, also in shifts to come."""
+        for instance in self._plants[place[:2]].calendar.between(start_ms, min(end_ms, start_ms + MAX_SPAN_MS)):
+            self._mark(place, (SHIFT, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
+
+    def touch_quality(self, place: Place, ms: int) -> None:
+        """The quality results of the shift that holds this instant changed."""
+        instance = self._plants[place[:2]].calendar.at(ms)
+        self._mark(place, (QUALITY, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
+
+    def touch_site(self, tenant: str, site: str, ms: int) -> None:
+        """Something of the site's day that holds this instant changed which no shift bucket covers."""
+        self._mark_date((tenant, site, ""), SITE, ms)
+
+    def touch_stock(self, tenant: str, site: str, ms: int) -> None:
+        """The stock of the day that holds this instant was counted."""
+        self._mark_date((tenant, site, ""), STOCK, ms)
+
+    def _mark_date(self, place: Place, kind: str, ms: int) -> None:
+        instance = self._plants[place[:2]].calendar.at(ms)
+        self._mark(place, (kind, date_ms(instance.business_date)), instance.end_ms, DEBOUNCE_MS)
 
     def _mark(self, place: Place, bucket: Bucket, end_ms: int, wait_ms: int) -> None:
         due = self._now_ms + wait_ms if end_ms > self._now_ms else self._now_ms

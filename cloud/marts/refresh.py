@@ -47,7 +47,7 @@ select coalesce(product, ''), defect, sum(quantity) from production_defect
 where tenant=? and site=? and work_unit=? and counted_ms>=? and counted_ms<? group by coalesce(product, ''), defect
 """
 _HOUR: Final = """
-select coalesce(product, ''), sum(produced), sum(good), sum(scrap), sum(rework) from production
+select coalesce(product, ''), sum(produced), sum(good), sum(scrap), sum(rework), sum(energy_wh) from production
 where tenant=? and site=? and work_unit=? and counted_ms>=? and counted_ms<? group by coalesce(product, '')
 """
 _CLEAN: Final = "delete from dirty_bucket where tenant=? and site=? and work_unit=? and mart=? and start_ms=? and gen=?"
@@ -112,9 +112,9 @@ def _refresh_shift(connection: Connection, place: Place, instance: Instance, now
         for product, sums in sorted(bucket.measures.items())
     ]
     _replace(connection, tables.mart_shift, place, start, rows)
-    stops = [(*place, start, *key, *value) for key, value in sorted(bucket.stops.items())]
+    stops = [(*place, start, *key, *value, *about[1:]) for key, value in sorted(bucket.stops.items())]
     _replace(connection, tables.mart_stop, place, start, stops)
-    defects = [(*place, start, *key, quantity) for key, quantity in sorted(bucket.defects.items())]
+    defects = [(*place, start, *key, quantity, *about[1:]) for key, quantity in sorted(bucket.defects.items())]
     _replace(connection, tables.mart_defect, place, start, defects)
 
 

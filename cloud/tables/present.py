@@ -64,16 +64,3 @@ product = sa.Table(
     text("name"),
     text("ideal_cycle_ms"),
 )
-
-inventory = sa.Table(
-    "inventory",
-    metadata,
-    sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("site", sa.Text, primary_key=True),
-    sa.Column("material", sa.Text, primary_key=True),
-    sa.Column("location", sa.Text, primary_key=True),
-    sa.Column("at", Big, primary_key=True, autoincrement=False),
-    sa.Column("quantity", sa.Double, nullable=False),
-    text("unit"),
-    sa.Column("daily_usage", sa.Double),
-)

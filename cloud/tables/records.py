@@ -114,6 +114,10 @@ judgment = sa.Table(
     text("ruleset"),
     text("summary"),
     *made(),
+    text("ruleset_version", ""),
+    text("model", ""),  # `name version` of the model that took part
+    whole("needs_human", 0),
+    whole("confidence_ppm", 0),
     sa.Index("judgment_by_time", "tenant", "at"),
     sa.Index("judgment_by_line", "tenant", "site", "work_unit", "at"),
     sa.Index("judgment_by_verdict", "tenant", "verdict_id"),
@@ -160,4 +164,66 @@ gap = sa.Table(
     whole("tags"),
     text("reason"),
     sa.Index("gap_by_time", "tenant", "site", "work_unit", "at"),
+)
+
+inventory = sa.Table(
+    "inventory",
+    metadata,
+    *record(),
+    *[text(name) for name in ("tenant", "site", "material", "location")],
+    whole("at"),
+    sa.Column("quantity", sa.Double, nullable=False),
+    text("unit"),
+    sa.Column("daily_usage", sa.Double),
+    maybe("quantity_micro"),  # null for a quantity that cannot be: it takes part in no mart
+    maybe("usage_micro"),
+    sa.Index("inventory_by_time", "tenant", "site", "at"),
+    sa.Index("inventory_by_material", "tenant", "site", "material", "at"),
+)
+
+quality_measurement = sa.Table(
+    "quality_measurement",
+    metadata,
+    *record(),
+    *place(),  # work_unit is empty where the laboratory named none
+    whole("at"),
+    text("characteristic"),
+    sa.Column("value", sa.Double),
+    words("other"),  # a result that is no number
+    words("unit"),
+    sa.Column("low", sa.Double),
+    sa.Column("high", sa.Double),
+    sa.Column("passed", sa.Boolean),  # null when the source did not say
+    text("sample"),
+    *made(),
+    maybe("value_micro"),
+    sa.Index("quality_measurement_by_time", "tenant", "site", "work_unit", "at"),
+    sa.Index("quality_measurement_by_characteristic", "tenant", "site", "work_unit", "characteristic", "at"),
+    sa.Index("quality_measurement_by_lot", "tenant", "lot"),
+)
+
+job_response = sa.Table(
+    "job_response",
+    metadata,
+    *record(),
+    *place(),
+    whole("start"),
+    whole("at"),
+    text("response"),
+    *made(),
+    *[whole(name) for name in ("produced", "good", "scrap", "rework")],
+    sa.Column("complete", sa.Boolean, nullable=False),
+    sa.Index("job_response_by_order", "tenant", "site", "work_unit", "job_order"),
+)
+
+product_definition = sa.Table(
+    "product_definition",  # every one that came; the versions of dim_product are made of them, by event time
+    metadata,
+    *record(),
+    *[text(name) for name in ("tenant", "site", "product")],
+    whole("at"),
+    text("name"),
+    text("ideal_cycle_ms"),
+    maybe("recorded_ms"),
+    sa.Index("product_definition_by_product", "tenant", "site", "product", "at"),
 )

@@ -15,10 +15,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from cloud.config import Settings, load
-from cloud.database import Database, DatabaseError, migrate, open_database
+from cloud.database import DatabaseError, migrate, open_database
 from cloud.tables import metadata
 from tests.cloud.conftest import write_cloud_toml
-from tests.cloud.gateway import LINE
 from tests.servers import ROOT
 
 
@@ -50,33 +49,6 @@ def test_an_unreachable_database_is_said_with_what_to_check() -> None:
         migrate("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     with pytest.raises(DatabaseError, match="check that the folder"):
         migrate("sqlite:////proc/nowhere/cloud.db")
-
-
-async def test_several_defect_types_do_not_multiply_production(database: Database) -> None:
-    """The day has three defect types and 1,000 pieces: still 1,000 pieces."""
-
-    def fill(connection) -> None:
-        place = ("demo", "seoul", LINE, 0)
-        connection.execute(
-            "insert into mart_shift(tenant, site, work_unit, start_ms, product, end_ms, business_date, shift, calendar_ms,"
-            " scheduled_ms, apt_ms, setup_ms, delay_ms, down_ms, planned_down_ms, unknown_ms, produced, good, scrap, rework,"
-            " unrated, ideal_us, ideal_good_us, energy_wh, judgments, warnings, criticals, unknowns)"
-            " values(?,?,?,?,'P1',1000,'2026-03-04','A',1000,1000,800,0,0,100,100,0,1000,940,60,0,0,640000,600000,0,0,0,0,0)",
-            place,
-        )
-        for defect, quantity in (("scratch", 30), ("label", 20), ("underfill", 10)):
-            connection.execute("insert into mart_defect values(?,?,?,?,'P1',?,?)", (*place, defect, quantity))
-
-    await database.write(fill)
-    trend = await database.read(
-        lambda c: c.execute("select produced, rejected, classified, defect_rate from mv_defect_trend")
-    )
-    assert [tuple(map(float, row)) for row in trend] == [(1000, 60, 60, 0.06)]
-    oee = await database.read(
-        lambda c: c.execute("select availability, effectiveness, quality_ratio, oee from mv_oee_daily")
-    )
-    assert oee == [(pytest.approx(800 / 900), pytest.approx(0.8), pytest.approx(0.9375), pytest.approx(600 / 900))]
-    assert await database.read(lambda c: c.execute("select produced, products from mv_line_performance")) == [(1000, 1)]
 
 
 def _at(url: str, revision: str) -> None:
