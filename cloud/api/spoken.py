@@ -13,7 +13,7 @@ from typing import Any, Final
 from cloud.api.errors import ApiError, invalid, not_found, unusable
 from cloud.bi.times import iso_ns, ms_of
 from cloud.database import Connection, Database
-from cloud.judging import actions, models, trust, verdicts, words
+from cloud.judging import actions, models, rulesets, trust, verdicts, words
 from cloud.remote import commands
 from sync.topics import Address
 
@@ -131,6 +131,12 @@ class Spoken:
         """Give every line's models and every model over its lines."""
         now_ns = time.time_ns()
         found = await self._database.read(lambda one: models.models(one, tenant, now_ns))
+        return {"as_of": iso_ns(now_ns)} | found
+
+    async def rulesets(self, tenant: str) -> Json:
+        """Give every line's ruleset in force and every ruleset's versions."""
+        now_ns = time.time_ns()
+        found = await self._database.read(lambda one: rulesets.rulesets(one, tenant))
         return {"as_of": iso_ns(now_ns)} | found
 
     async def trust(self, tenant: str) -> Json:

@@ -136,6 +136,12 @@ async def reject(source: Source, tenant: Tenant, action: str, request: Request) 
     return _json(await source.spoken.answer(tenant, action, approved=False, actor=order.actor, comment=order.comment))
 
 
+@router.get("/rulesets")
+async def rulesets(source: Source, tenant: Tenant) -> Response:
+    """Which ruleset judges every line now, and which versions of each stand side by side."""
+    return _json(await source.spoken.rulesets(tenant))
+
+
 @router.get("/models")
 async def models(source: Source, tenant: Tenant) -> Response:
     """Per line: model, version, state, breaker, drift; by model: whether one line drifts alone or several together."""

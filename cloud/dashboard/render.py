@@ -41,6 +41,7 @@ LIVE_WORDS: Final = (
     "feedback.thanks",
     "acts.who",
     "acts.asked",
+    "data.done",
 )
 """What the scripts say themselves."""
 

@@ -24,7 +24,7 @@ from cloud.api.errors import ApiError, invalid
 from cloud.api.routes import Source, Tenant
 from cloud.bi.audit import Filter
 from cloud.bi.times import iso, ms_of
-from cloud.dashboard import ledger, verdicts, views
+from cloud.dashboard import fleet_routes, ledger, verdicts, views
 from cloud.dashboard.frame import YEAR_S, Whom, answer, banner, fragment, reader
 from cloud.dashboard.render import STATIC, VERSION, render
 from cloud.database import DatabaseError
@@ -64,16 +64,6 @@ async def line(
     detail = await source.line(tenant, work_unit, start, end)
     model = await asyncio.to_thread(views.line, detail, whom, period)
     page = "_line_page.html" if fragment(request) else "line.html"
-    return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
-
-
-@router.get("/gateways")
-@router.get("/fragments/gateways")
-async def gateways(request: Request, source: Source, tenant: Tenant, whom: Whom) -> Response:
-    """The fleet, and the account of every stream."""
-    overview, ledger = await source.overview(tenant), await source.completeness(tenant, count=False)
-    model = views.gateways(overview, ledger, whom.words)
-    page = "_gateways.html" if fragment(request) else "gateways.html"
     return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
 
 
@@ -159,6 +149,7 @@ async def static(version: str, name: str) -> Response:
 def install(app: FastAPI) -> None:
     """Add the pages to the app, and let people who open one see what went wrong as a page too."""
     app.include_router(router)
+    app.include_router(fleet_routes.router)
     for kind in (HTTPException, ApiError, DatabaseError, RequestValidationError):
         app.add_exception_handler(kind, _as_page(app.exception_handlers[kind]))
 

@@ -126,8 +126,3 @@ def elements(timeline: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
         seconds[part["time_element"]] += formats.age(part["start"], part["end"]) or 0.0
     whole = sum(seconds.values())
     return [{"element": name, "seconds": spent, "share": spent / whole} for name, spent in seconds.items() if spent]
-
-
-def gateways(overview: Mapping[str, Any], completeness: Mapping[str, Any], words: Words) -> dict[str, Any]:
-    """Give the model of the fleet page."""
-    return hall(overview, words) | {"ledger": completeness["gateways"]}

@@ -150,7 +150,7 @@ async def test_the_language_chosen_once_is_kept_on_every_page(cloud: Hall, door:
         await expect(page.locator("h1")).to_have_text("2라인 충전기")
         assert "range=8h" in page.url
         await page.goto(door.home + "/gateways")
-        await expect(page.locator("h1")).to_have_text("게이트웨이")
+        await expect(page.locator("h1")).to_have_text("게이트웨이 현황")
         visitor.check()
 
 

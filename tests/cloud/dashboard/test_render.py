@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cloud.dashboard import charts, views
+from cloud.dashboard import charts, fleet, views
 from cloud.dashboard.render import STATIC, Reader, render
 from cloud.dashboard.texts import LANGUAGES, Language, Words
 
@@ -52,12 +52,19 @@ class Text(HTMLParser):
         return " ".join(self.words)
 
 
+def fleet_page(overview: dict[str, Any], completeness: dict[str, Any], language: Language = "en") -> str:
+    nothing: dict[str, Any] = {"lines": [], "rulesets": [], "models": [], "gateways": []}
+    told = fleet.Told(overview=overview, completeness=completeness, hours=nothing, rulesets=nothing, models=nothing)
+    reader = whom(language)
+    return render("fleet.html", reader, **fleet.fleet(told, reader.words, reader.zone))
+
+
 def pages(language: Language) -> dict[str, str]:
     overview, reader = answer("overview"), whom(language)
     return {
         "hall": hall(overview, language),
         "line": render("line.html", reader, **views.line(answer("line"), reader, "shift")),
-        "gateways": render("gateways.html", reader, **views.gateways(overview, answer("completeness"), reader.words)),
+        "fleet": fleet_page(overview, answer("completeness"), language),
         "evidence": render("_evidence.html", reader, verdict=answer("verdict")),
         "problem": render(
             "problem.html", reader, status=404, title="x", text="y", known=overview["lines"], retry_s=None
@@ -121,8 +128,7 @@ def test_a_hall_without_any_gateway_says_what_to_do() -> None:
     assert "No gateway has spoken yet" in page
     assert 'id="cut"' not in page
     assert "Nothing needs you right now." in page
-    fleet = render("gateways.html", whom(), **views.gateways(overview, {"gateways": []}, Words("en")))
-    assert "List it in cloud.toml" in fleet
+    assert "List it in cloud.toml" in fleet_page(overview, {"gateways": []})
 
 
 def test_a_link_that_does_not_answer_is_unknown_and_not_up() -> None:

@@ -14,6 +14,7 @@ LOOKED_UP = {"state", "reason", "element", "decision", "severity", "check", "com
 LOOKED_UP |= {"defect", "tag", "unece", "unit", "hour_state"}
 LOOKED_UP |= {"input", "cause", "feedback_type", "feedback_reason", "order_state", "acts_tab", "action_type"}
 LOOKED_UP |= {"action_state", "risk"}
+LOOKED_UP |= {"mart", "mart_status", "mart_kind", "letter_state", "letter_severity", "job_kind", "job_state"}
 """Sections whose keys are codes of the data; everything else is named in a template or a module."""
 
 SAID_BY_CODE = {f"gateway.{state}" for state in ("connected", "connecting", "offline", "never", "lost", "down")}

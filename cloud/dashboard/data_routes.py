@@ -1,0 +1,37 @@
+"""The address of the data page."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse
+
+from cloud.api.routes import Source, Tenant
+from cloud.dashboard import data
+from cloud.dashboard.frame import Whom, answer, banner, fragment
+from cloud.dashboard.render import render
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+
+@router.get("/data")
+@router.get("/fragments/data")
+async def data_page(
+    request: Request,
+    source: Source,
+    tenant: Tenant,
+    whom: Whom,
+    *,
+    letters: Literal["open", "released", "corrected", "passed"] = "open",
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+) -> Response:
+    """How current every mart is, what the auditor found, and the records that wait for a decision."""
+    status, found = await asyncio.gather(
+        source.etl.status(tenant),
+        source.etl.dead_letters(tenant, state=letters, page=page, page_size=data.LETTER_ROWS),
+    )
+    model = data.data(status, found, letters, whom.words)
+    name = "_data.html" if fragment(request) else "data.html"
+    return answer(request, render(name, whom, **model, **await banner(source, tenant, whom)))
