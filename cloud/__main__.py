@@ -1,4 +1,4 @@
-"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package|command|replay cloud.toml …`."""
+"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package|command|replay|seed cloud.toml …`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     """Run one command; gives the exit status (78: configuration, 69: database or port, 1: faults were found)."""
     asked = _parser().parse_args(argv)
     try:
-        settings = load(asked.file)
+        settings = load(_file(asked))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
     from cloud.ingest.orders import OrderError
     from cloud.ingest.witness import WitnessKeyError
     from cloud.running import RunningError
+    from cloud.seed.send import SeedError
 
     faults: list[str] = []
     status = 0
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> int:
         status = _do(settings, asked)
     except* DatabaseError as errors:
         faults += [f"database: {error}" for error in errors.exceptions]
-    except* (OSError, BackupError, OrderError, RunningError, WitnessKeyError) as errors:
+    except* (OSError, BackupError, OrderError, RunningError, SeedError, WitnessKeyError) as errors:
         faults += [str(error) for error in errors.exceptions]
     for fault in faults:
         log.error("%s", fault)
@@ -103,7 +104,23 @@ def _parser() -> argparse.ArgumentParser:
     from cloud.commands import replay_words
 
     replay_words.add(command("replay", "judge again what was judged: as it was, what if, with other rules; reads only"))
+    seed = commands.add_parser("seed", help="tell a made-up past through the real ingest, and prove that it could be")
+    where = seed.add_mutually_exclusive_group(required=True)
+    where.add_argument("file", type=Path, nargs="?", help="cloud.toml")
+    where.add_argument("--init", type=Path, metavar="FOLDER", help="write an example plant there, and seed it")
+    seed.add_argument("--days", type=_positive, default=90, metavar="N", help="how many business days (90)")
+    seed.add_argument("--end", type=_date, metavar="DATE", help="the last one (today)")
+    seed.add_argument("--seed", type=_positive, default=1, metavar="N", help="same number, same past (1)")
+    seed.add_argument("--check", action="store_true", help="tell nothing; check what is there")
     return parser
+
+
+def _file(asked: argparse.Namespace) -> Path:
+    if asked.command == "seed" and asked.init is not None:
+        from cloud.seed import example
+
+        return example.write(asked.init)
+    return asked.file
 
 
 def _do(settings: Settings, asked: argparse.Namespace) -> int:
@@ -157,6 +174,13 @@ def _do(settings: Settings, asked: argparse.Namespace) -> int:
             except replay.RefusedError as error:
                 print(error, file=sys.stderr)
                 return replay.UNSEEN
+            print("\n".join(lines))
+            return status
+        case "seed":
+            from cloud.commands import seed
+
+            said = seed.Asked(days=asked.days, end=asked.end, seed=asked.seed, check_only=asked.check)
+            status, lines = seed.run(settings, said)
             print("\n".join(lines))
             return status
         case _:
@@ -224,6 +248,15 @@ def _duration(text: str) -> int:
     if not text[:-1].isdecimal() or text[-1] not in seconds or not 0 < int(text[:-1]) <= 10_000:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 7d, 12h or 30m")
     return int(text[:-1]) * seconds[text[-1]]
+
+
+def _date(text: str) -> Any:
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write 2026-11-23") from error
 
 
 def _positive(text: str) -> int:
