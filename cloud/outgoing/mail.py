@@ -123,7 +123,7 @@ def explain(server: Server, error: BaseException) -> str:
     match error:
         case aiosmtplib.SMTPAuthenticationError():
             return f"{where} refuses our sign-in ({text}); check [mail] username and its password credential"
-        case aiosmtplib.SMTPNotSupported() if server.tls == "starttls":
+        case _ if server.tls == "starttls" and "starttls" in text.lower():
             return f"{where} offers no STARTTLS ({text}); check [mail] port and tls"
         case aiosmtplib.SMTPTimeoutError() | TimeoutError():
             return f"{where} does not answer in time ({text}); check that it runs and is not overloaded"

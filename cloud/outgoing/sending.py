@@ -44,7 +44,7 @@ class Sender:
         taken = await self._database.write(lambda c: queue.take(c, self._holder, now_ms, self._lease_ms))
         if taken is None:
             return None
-        usable = True
+        usable, began = True, time.monotonic()
         try:
             outcomes = await self._send(taken)
         except mail.ServerError as error:
@@ -56,7 +56,7 @@ class Sender:
         else:
             self._back()
         give_up_ms = round((self._settings.file.mail.give_up_h if self._settings.file.mail else 48.0) * HOUR_MS)
-        ended = now_ms if usable else max(now_ms, time.time_ns() // 1_000_000)
+        ended = now_ms + round((time.monotonic() - began) * 1000)
         if not await self._database.write(
             lambda c: queue.settle(c, taken, self._holder, outcomes, now_ms=ended, give_up_ms=give_up_ms)
         ):
