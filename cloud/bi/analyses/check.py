@@ -1,0 +1,199 @@
+"""CHECK: is the figure what it should be? Against the target in force, by group where dimensions are asked."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from cloud.bi.analyses import drawing, words
+from cloud.bi.analyses.asked import Asked, refusal
+from cloud.bi.analyses.look import Target
+from cloud.bi.analyses.result import Column, Drill, Result
+from cloud.bi.analyses.words import LANGUAGES, Language
+
+Level = Literal["met", "below", "warning", "critical", "no_target", "no_figure"]
+TONES: Final[dict[Level, str]] = {
+    "met": "var(--run)",
+    "below": "var(--delay)",
+    "warning": "var(--warn-mark)",
+    "critical": "var(--down)",
+    "no_target": "var(--brand)",
+    "no_figure": "var(--planned)",
+}
+_SAID: Final[dict[Level, dict[str, str]]] = {
+    "met": {"ko": "목표를 달성했습니다", "en": "the target is met"},
+    "below": {
+        "ko": "목표에 못 미치지만 경고 수준은 아닙니다",
+        "en": "short of the target, but not at the warning level",
+    },
+    "warning": {"ko": "경고 수준입니다", "en": "at the warning level"},
+    "critical": {"ko": "심각 수준입니다", "en": "at the critical level"},
+}
+
+
+def level(value: float | None, target: Target | None, *, up: bool) -> Level:
+    """Say how a value stands: a limit that is reached exactly counts as kept."""
+    if value is None:
+        return "no_figure"
+    if target is None:
+        return "no_target"
+    side = 1 if up else -1
+    limits: tuple[tuple[float, Level], ...] = (
+        (target.critical, "critical"),
+        (target.warning, "warning"),
+        (target.target, "below"),
+    )
+    for limit, worse in limits:
+        if side * (value - limit) < 0:
+            return worse
+    return "met"
+
+
+def check(asked: Asked) -> Result:
+    """Hold every asked metric, or one metric by group, against its target."""
+    if asked.plan.dimensions:
+        return _groups(asked)
+    table = asked.table(asked.plan.metrics)
+    rows: list[tuple[Any, ...]] = []
+    said: dict[Language, list[str]] = {language: [] for language in LANGUAGES}
+    line = _line(asked)
+    for column, name in enumerate(asked.plan.metrics):
+        known = asked.look.metric(name)
+        cell = table.rows[0].cells[column] if table.rows else None
+        value = cell.value if cell else None
+        target = asked.look.target(name, line)
+        found = level(value, target, up=known.better != "lower")
+        rows.append((known.title[asked.language], value, *_limits(target), found, (cell.reason if cell else "no_data")))
+        subject = asked.subject(name)
+        for language in LANGUAGES:
+            said[language].append(
+                _sentence(subject[language], (value, known.unit), target, (found, rows[-1][-1]), language)
+            )
+    drawn = [(row, asked.look.metric(name).unit) for row, name in zip(rows, asked.plan.metrics, strict=True)]
+    same = {unit for _, unit in drawn}
+    bars = [
+        _bar(row[0], words.figure(row[1], unit, asked.language), row[1], row[2], row[5])
+        for row, unit in drawn
+        if row[1] is not None
+    ]
+    return Result(
+        columns=(
+            Column(name="metric", kind="text", title={"ko": "지표", "en": "Metric"}),
+            Column(name="value", kind="metric", title={"ko": "값", "en": "Value"}, unit=asked.unit if len(same) == 1 else ""),
+            *_limit_columns(asked.unit if len(same) == 1 else ""),
+            Column(name="level", kind="text", title={"ko": "상태", "en": "State"}),
+            Column(name="reason", kind="text", title={"ko": "값이 없는 이유", "en": "Why there is no figure"}),
+        ),
+        rows=tuple(rows),
+        findings={
+            "levels": {name: row[5] for name, row in zip(asked.plan.metrics, rows, strict=True)},
+            "dates": table.dates,
+        },
+        chart=drawing.bars(bars, mark_at="m") if bars and len(same) == 1 else None,
+        sentences={language: tuple(texts) for language, texts in said.items()},
+        drill=_drill(asked),
+    )  # fmt: skip
+
+
+def _groups(asked: Asked) -> Result:
+    dimensions = asked.plan.dimensions
+    table = asked.table(dimensions=dimensions)
+    up = asked.metric.better != "lower"
+    rows: list[tuple[Any, ...]] = []
+    counts: dict[Level, int] = {}
+    bars: drawing.Values = []
+    worst: list[tuple[float, dict[str, str], Any]] = []
+    for row in table.rows:
+        line = row.keys[dimensions.index("line")] if "line" in dimensions else _line(asked)
+        target = asked.look.target(asked.name, line or None)
+        cell = row.cells[0]
+        found = level(cell.value, target, up=up)
+        counts[found] = counts.get(found, 0) + 1
+        name = asked.group(dimensions, row.keys)
+        rows.append((*row.keys, cell.value, *_limits(target), found, cell.reason))
+        if cell.value is not None:
+            bars.append(
+                _bar(name[asked.language], asked.said(cell.value, asked.language), cell.value, rows[-1][-5], found)
+            )
+            if found in {"warning", "critical"} and target is not None:
+                worst.append(((1 if up else -1) * (cell.value - target.target), name, cell.value))
+    if not rows:
+        return refusal(asked, "no_data", words.reason("no_data"))
+    worst.sort(key=lambda one: one[0])
+    asking = counts.get("critical", 0) + counts.get("warning", 0)
+    begin = asked.subject()
+    ko = f"{begin['ko']}: {len(rows)}개 중 심각 {counts.get('critical', 0)}, 경고 {counts.get('warning', 0)}, 목표 달성 {counts.get('met', 0)}."
+    en = f"{begin['en']}: of {len(rows)}, {counts.get('critical', 0)} critical, {counts.get('warning', 0)} at the warning level, {counts.get('met', 0)} on target."
+    said: dict[Language, list[str]] = {"ko": [ko], "en": [en]}
+    if worst:
+        _, name, value = worst[0]
+        said["ko"].append(f"목표에서 가장 먼 곳: {name['ko']}, {asked.said(value, 'ko')}.")
+        said["en"].append(f"Farthest from its target: {name['en']}, {asked.said(value, 'en')}.")
+    drills = [asked.line_page(dimensions, row.keys) for row in table.rows]
+    return Result(
+        columns=(
+            *[asked.dimension_column(one) for one in dimensions],
+            asked.column(),
+            *_limit_columns(asked.unit),
+            Column(name="level", kind="text", title={"ko": "상태", "en": "State"}),
+            Column(name="reason", kind="text", title={"ko": "값이 없는 이유", "en": "Why there is no figure"}),
+        ),
+        rows=tuple(rows),
+        findings={
+            "groups": len(rows),
+            "levels": {name: counts.get(name, 0) for name in ("critical", "warning", "below", "met", "no_target")},
+            "asking": asking,
+            "labels": asked.labels(dimensions, [row.keys for row in table.rows]),
+            "dates": table.dates,
+        },
+        chart=drawing.bars(bars, mark_at="m") if bars else None,
+        sentences={language: tuple(texts) for language, texts in said.items()},
+        drill=tuple(one for one in drills if one is not None)[:10],
+    )
+
+
+def _sentence(
+    subject: str,
+    shown: tuple[float | None, str],
+    target: Target | None,
+    state: tuple[Level, str | None],
+    language: Language,
+) -> str:
+    (value, unit), (found, why) = shown, state
+    if value is None:
+        return f"{subject}: {words.reason(why)[language]}."
+    figure = words.figure(value, unit, language)
+    if target is None:
+        told = {"ko": "설정된 목표가 없습니다", "en": "no target is set"}[language]
+        return f"{subject}: {figure}. {told}." if language == "ko" else f"{subject}: {figure}; {told}."
+    aim = words.figure(target.target, unit, language)
+    if language == "ko":
+        return f"{subject}: {figure}, 목표 {aim}. {_SAID[found]['ko']}."
+    return f"{subject}: {figure} against a target of {aim}; {_SAID[found]['en']}."
+
+
+def _bar(name: str, text: str, value: float, target: float | None, found: Level) -> dict[str, Any]:
+    return {"k": name, "n": value, "m": target, "t": text, "c": TONES[found]}
+
+
+def _limits(target: Target | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if target is None else (target.target, target.warning, target.critical)
+
+
+def _limit_columns(unit: str) -> tuple[Column, ...]:
+    return (
+        Column(name="target", kind="metric", title={"ko": "목표", "en": "Target"}, unit=unit),
+        Column(name="warning", kind="metric", title={"ko": "경고 기준", "en": "Warning at"}, unit=unit),
+        Column(name="critical", kind="metric", title={"ko": "심각 기준", "en": "Critical at"}, unit=unit),
+    )
+
+
+def _line(asked: Asked) -> str | None:
+    """Give the one line the plan is about."""
+    found = [one for one in asked.plan.filters if one.dimension == "line" and one.op == "in" and len(one.values) == 1]
+    return found[0].values[0] if found else None
+
+
+def _drill(asked: Asked) -> tuple[Drill, ...]:
+    by_line = asked.closer({"ko": "라인별로 보기", "en": "By line"}, dimensions=("line",), metrics=(asked.name,))
+    trend = asked.closer({"ko": "추이 보기", "en": "Its trend"}, analysis="TREND", metrics=(asked.name,))
+    return (*asked.named_line(), by_line, trend)

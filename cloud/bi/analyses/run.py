@@ -1,0 +1,44 @@
+"""One question to one answer: the plan's analysis, on figures of one look at the marts. Pure but for what `Look` reads.
+
+What a plan needs for each analysis:
+- CHECK: one to four metrics, or one with dimensions.
+- TREND: a grain (or one is picked); one dimension gives a line each.
+- COMPARE: `against` another period; or two values of one dimension in its filter, and no `against`.
+- RANK: one dimension or more; `order`, `limit`.
+- CORRELATE: two to four metrics; a grain.
+- FIND_CAUSE: `against` another period; the dimensions to look along, or the usual ones.
+- DETECT_ANOMALY: a grain.
+- PREDICT: the period is the history to learn from; a grain and a horizon in its steps.
+- WHAT_IF: edits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from cloud.bi.analyses.asked import Asked
+from cloud.bi.analyses.check import check
+from cloud.bi.analyses.look import Look
+from cloud.bi.analyses.result import Result
+from cloud.bi.analyses.trend import trend
+from cloud.bi.analyses.words import Language
+from cloud.bi.semantic.plan import Analysis, Plan
+
+ANALYSES: Final[dict[Analysis, Callable[[Asked], Result]]] = {
+    "CHECK": check,
+    "TREND": trend,
+}
+
+
+def analyse(plan: Plan, look: Look, language: Language = "ko") -> Result:
+    """Answer a plan. `language` is that of the chart's names; sentences come in both, and rows hold codes.
+
+    The names of the codes are in `findings["labels"]`: dimension → code → language → name.
+
+    Raises what `Look` raises for names it does not know.
+    """
+    asked = Asked(plan=plan, look=look, language=language, period=look.dated(plan.period))
+    result = ANALYSES[plan.analysis](asked)
+    return replace(result, rows=result.rows[: plan.limit])
