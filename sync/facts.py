@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sync.corrections import Corrected
 from sync.fact import Context, Fact, Stream
 from sync.judgment import (
     ActionDecided,
@@ -315,6 +316,7 @@ AnyFact = (
     | CommandAnswered
     | RulesetActivated
     | HealthReported
+    | Corrected
 )
 
 STREAM_OF: Final[dict[type[Fact], Stream]] = {
@@ -352,4 +354,5 @@ STREAM_OF: Final[dict[type[Fact], Stream]] = {
     CommandAnswered: Stream.EVENT,
     RulesetActivated: Stream.EVENT,
     HealthReported: Stream.DIAG,
+    Corrected: Stream.EVENT,
 }

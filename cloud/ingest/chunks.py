@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cloud.etl.corrections import Record
+from cloud.etl.intake import Intake
 from cloud.ingest import readings, redate, wanted, witness
 from cloud.ingest.items import Item
 from cloud.ingest.project import Projection, is_line
@@ -32,6 +34,7 @@ class Chunks:
         self._tx = tx
         self._ledger = Ledger(plants, tx.now_ms)
         self._projection = Projection(self._ledger, tx.now_ns)
+        self._intake = Intake(tx.connection, plants, self._ledger, self._projection, known=tx.plant, now_ns=tx.now_ns)
         self._readings: list[readings.Stored] = []
         self._facts: list[tuple[Any, ...]] = []
         self._set: list[tuple[Address, list[str], int, int]] = []
@@ -50,8 +53,11 @@ class Chunks:
             types = ("int8", "int2", "int8", "text", "text", "text", "int8", "text")
             connection.bulk("fact", columns, types, self._facts)
         self._redate()
+        self._intake.settle()
         self._projection.write(connection)
+        self._intake.finish()
         self._ledger.write(connection)
+        self._tx.done.held += self._intake.held
 
     def _redate(self) -> None:
         """Date anew what gateways recorded before their clock was set, in this transaction or earlier."""
@@ -59,8 +65,9 @@ class Chunks:
         for address, incarnations, at, step in self._set:
             gateway = self._tx.gateway(address)
             for inc in redate.remember(connection, gateway, incarnations, step):
+                name = self._tx.name(inc)
                 for key, fact in redate.stored_facts(connection, inc, at, step):
-                    self._projection.add(key, address.tenant, address.site, gateway, fact)
+                    self._intake.again(Record(key, name, address.tenant, address.site, gateway, fact))
                 for tenant, rows in redate.stored_readings(connection, inc, step):
                     readings.add_late(connection, tenant, rows)
 
@@ -207,7 +214,7 @@ class Chunks:
             if isinstance(fact, TagDictionary):
                 self._tx.known.learn(self._tx.connection, gateway, address.tenant, fact)
             elif not (undated and unset):
-                self._projection.add(key, address.tenant, address.site, gateway, fact)
+                self._intake.take(Record(key, stream.name, address.tenant, address.site, gateway, fact))
 
     def _known_chunk(self, item: Item, frame: Batch, stream: Stream, *, astride: bool) -> None:
         end = frame.first + frame.count - 1

@@ -89,6 +89,8 @@ class Committed:
     early: int = 0
     corrected: int = 0
     """Records that came after they had been declared lost."""
+    held: int = 0
+    """Facts that are kept and count nowhere, because they cannot be true."""
     conflicts: list[str] = field(default_factory=list[str])
     dead_letters: list[str] = field(default_factory=list[str])
     lost: list[str] = field(default_factory=list[str])

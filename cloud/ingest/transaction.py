@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cloud.database import Connection
+from cloud.etl.gate import Known
 from cloud.ingest import witness
 from cloud.ingest.identity import Identities
 from cloud.ingest.items import Caller, Committed, Item
@@ -20,6 +21,7 @@ class Memory:
     """What one process remembers between its transactions; thrown away when one was rolled back."""
 
     known: Identities = field(default_factory=Identities)
+    plant: Known = field(default_factory=Known)
     told_safe: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
     """(incarnation, stream) → what was told as safe."""
 
@@ -32,6 +34,7 @@ class Transaction:
     ) -> None:
         self.connection = connection
         self.known = memory.known
+        self.plant = memory.plant
         self.now_ns = now_ns
         self.now_ms = now_ns // 1_000_000
         self.done = Committed()
@@ -51,6 +54,11 @@ class Transaction:
     def incarnation(self, address: Address, inc: str) -> int:
         """Give the number of an incarnation."""
         return self.known.incarnation(self.connection, self.gateway(address), inc, address, self.now_ms)
+
+    def name(self, inc: int) -> str:
+        """Give the 32 hex digits of an incarnation."""
+        row = self.one("select inc from incarnation where id=?", inc)
+        return "" if row is None else str(row[0])
 
     def keys(self, address: Address, *, anew: bool = False) -> list[str]:
         """Give the public keys a gateway has ever come with: its disk may have moved into another box."""

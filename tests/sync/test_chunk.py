@@ -63,6 +63,7 @@ FACTS: list[f.Fact] = [
     f.Tallied(at=14, start=10, inc="a" * 32, lanes={"1": (1, 3), "3": (4, 9000)}),
     f.ClockStepped(at=14, step=-5, uptime=7, was="unset", sync="synced"),
     f.HealthReported(at=14, values={"cpu": 0.5}),
+    f.Corrected(at=15, inc="a" * 32, stream=2, seq=7, rev=1, replacement={"kind": "state"}, by="a", reason="b"),
 ]  # fmt: skip
 
 

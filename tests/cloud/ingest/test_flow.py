@@ -13,6 +13,7 @@ from cloud.database import Database
 from cloud.ingest.flow import Flow
 from cloud.ingest.metrics import Metrics
 from cloud.plant import Plants
+from sync.facts import StateChanged
 from sync.farewell import farewell
 from sync.frames import Challenge, Hello
 from sync.mqtt import Mqtt
@@ -150,7 +151,7 @@ async def test_what_the_database_cannot_hold_is_set_aside_and_the_rest_goes_on(c
     start = Start()
     async with peer(broker.port) as gateway:
         await gateway.resume(start)
-        await gateway.send(start.facts(produced(NOW, NOW + S, 2**63, 0)))
+        await gateway.send(start.facts(StateChanged(at=NOW, work_unit=LINE, state="EXECUTE", status=2**63)))
         await gateway.send(start.facts(state(NOW, "EXECUTE")))
         rejected = []
         while True:

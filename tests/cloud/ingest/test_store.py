@@ -18,7 +18,7 @@ from sync import facts as f
 from sync.chunk import _compressor
 from sync.frames import Loss
 from sync.reading import readings
-from tests.cloud.gateway import LINE, S, Start, produced, state, verdict
+from tests.cloud.gateway import LINE, LINE_2, S, Start, produced, state, verdict
 
 NOW = time.time_ns() // S * S
 
@@ -117,7 +117,7 @@ async def test_a_chunk_nobody_can_decode_is_set_aside_and_counts_as_lost(cloud: 
 async def test_what_the_database_refuses_is_refused_whole(cloud: Cloud) -> None:
     start = Start()
     good = start.facts(state(NOW, "EXECUTE"))
-    huge = start.facts(produced(NOW, NOW + S, 2**63, 0))
+    huge = start.facts(f.StateChanged(at=NOW, work_unit=LINE, state="EXECUTE", status=2**63))
     with pytest.raises(DataError):
         await cloud.store(start, (start.resume(),), good, huge)
     assert await cloud.rows("select count(*) from gateway") == [(0,)]
@@ -269,9 +269,10 @@ async def test_facts_of_impossible_times_are_kept_and_take_no_part(cloud: Cloud)
 
 async def test_many_chunks_in_one_transaction_equal_one_by_one(cloud: Cloud, database: Database) -> None:
     together, apart = Start(), Start(ord=2)
-    for start in (together, apart):
+    for start, line in ((together, LINE), (apart, LINE_2)):  # the same pieces of one line would be a duplicate
         for i in range(6):
-            start.facts(state(NOW + i * S, "EXECUTE"), produced(NOW + i * S, NOW + i * S + S, i, i))
+            at = NOW + i * S
+            start.facts(state(at, "EXECUTE", line=line), produced(at, at + S, i, i, line=line))
     await cloud.store(together, (together.resume(),), *together.chunks)
     await cloud.store(apart, (apart.resume(),))
     for chunk in apart.chunks:
