@@ -6,7 +6,7 @@ import hashlib
 import json
 import mimetypes
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Final
@@ -61,6 +61,10 @@ class Reader:
     def address(self, **changes: object) -> str:
         """Give this page's address with something changed."""
         return "?" + urlencode(dict(self.query) | changes)
+
+    def without(self, *names: str) -> Reader:
+        """Give a reader whose address asks for less."""
+        return replace(self, query=tuple(pair for pair in self.query if pair[0] not in names))
 
     @property
     def language(self) -> Language:

@@ -24,7 +24,7 @@ from cloud.api.errors import ApiError, invalid
 from cloud.api.routes import Source, Tenant
 from cloud.bi.audit import Filter
 from cloud.bi.times import iso, ms_of
-from cloud.dashboard import fleet_routes, ledger, verdicts, views
+from cloud.dashboard import fleet_routes, ledger, quality_routes, verdicts, views
 from cloud.dashboard.frame import YEAR_S, Whom, answer, banner, fragment, reader
 from cloud.dashboard.render import STATIC, VERSION, render
 from cloud.database import DatabaseError
@@ -150,6 +150,7 @@ def install(app: FastAPI) -> None:
     """Add the pages to the app, and let people who open one see what went wrong as a page too."""
     app.include_router(router)
     app.include_router(fleet_routes.router)
+    app.include_router(quality_routes.router)
     for kind in (HTTPException, ApiError, DatabaseError, RequestValidationError):
         app.add_exception_handler(kind, _as_page(app.exception_handlers[kind]))
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cloud.bi.spc import RULE_SETS
+from cloud.dashboard.periods import DAYS
 from cloud.dashboard.render import HERE, LIVE_WORDS
 from cloud.dashboard.texts import LANGUAGES, TEXTS, Words, choose
 from cloud.dashboard.views import PERIODS
@@ -13,12 +15,16 @@ PLACES = re.compile(r"\{(\w+)\}")
 LOOKED_UP = {"state", "reason", "element", "decision", "severity", "check", "component", "loss", "stream", "oee_reason"}
 LOOKED_UP |= {"defect", "tag", "unece", "unit", "hour_state"}
 LOOKED_UP |= {"input", "cause", "feedback_type", "feedback_reason", "order_state", "acts_tab", "action_type"}
-LOOKED_UP |= {"action_state", "risk"}
+LOOKED_UP |= {"action_state", "risk", "characteristic", "rule", "part"}
 LOOKED_UP |= {"mart", "mart_status", "mart_kind", "letter_state", "letter_severity", "job_kind", "job_state"}
 """Sections whose keys are codes of the data; everything else is named in a template or a module."""
 
 SAID_BY_CODE = {f"gateway.{state}" for state in ("connected", "connecting", "offline", "never", "lost", "down")}
 SAID_BY_CODE |= {f"line.range_{period}" for period in PERIODS}
+SAID_BY_CODE |= {f"quality.rules_{code}" for code in RULE_SETS} | {
+    f"quality.kind_{kind}" for kind in ("xbar", "individuals")
+}
+SAID_BY_CODE |= {f"quality.spread_{kind}" for kind in ("xbar", "individuals")} | {f"period.{code}" for code in DAYS}
 SAID_BY_CODE |= {"line.availability", "line.effectiveness", "line.quality_ratio"}
 
 
