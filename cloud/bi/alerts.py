@@ -134,6 +134,7 @@ class Watch:
             for number, site, gateway, kind, detail in connection.execute(
                 "select id, site, gateway, kind, detail from alert where tenant=? and cleared_ms is null", (tenant,)
             )
+            if kind in SEVERITY  # a watch's alert is the watch's to clear
         }
         made: list[tuple[str, tuple[Any, ...]]] = []
         for key, finding in present.items():

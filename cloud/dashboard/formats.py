@@ -49,6 +49,13 @@ def measured(value: float | str | bool | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}".replace("-", MINUS)
 
 
+def figure(value: float | None, unit: str) -> str:
+    """A figure of the catalogue with its unit: '78.4%', '1,234 pieces'."""
+    if value is None or unit == "1":
+        return percent(value)
+    return f"{measured(value)} {unit}" if unit else measured(value)
+
+
 def size(count: float | None) -> str:
     """Bytes → '1.2 MB' (decimal units, as disks are sold)."""
     if count is None:

@@ -174,6 +174,9 @@ def alert(one: Json, words: Words) -> str:
             return words("alert.clock", gateway=gateway, seconds=formats.number(detail["offset_ms"] / 1000, 1))
         case "silent":
             return words("alert.silent", gateway=gateway)
+        case "kpi" | "kpi_no_data" as kind:
+            told = {name: formats.figure(detail[name], detail["unit"]) for name in ("value", "level")}
+            return words(f"alert.{kind}", name=detail["watch"], **told)
         case kind:
             return f"{gateway}: {kind}"
 
