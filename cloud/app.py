@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.api import (
+    bi_routes,
     command_routes,
     errors,
     judging_routes,
@@ -19,6 +20,7 @@ from cloud.api import (
     routes,
     schemas,
     spoken_routes,
+    today_routes,
 )
 from cloud.api.answers import Answers
 from cloud.api.gauges import Gauges
@@ -65,12 +67,14 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     gauges = Gauges(answers, registry)
     errors.install(app)
     app.include_router(routes.router)
+    app.include_router(bi_routes.router)
     app.include_router(oversight_routes.router)
     app.include_router(package_routes.router)
     app.include_router(command_routes.router)
     app.include_router(judging_routes.router)
     app.include_router(spoken_routes.router)
     app.include_router(quality_routes.router)
+    app.include_router(today_routes.router)
 
     @app.get("/health", response_model=schemas.Health)
     async def health() -> Response:  # pyright: ignore[reportUnusedFunction] - a route

@@ -66,7 +66,8 @@ def _for_sqlite(sql: str) -> str:
 
 
 @functools.cache
-def _for_postgresql(sql: str) -> str:
+def postgresql_text(sql: str) -> str:
+    """Give SQL with `?` marks as psycopg reads it."""
     return sql.replace("%", "%%").replace("?", "%s")
 
 
@@ -198,12 +199,12 @@ class Postgresql(Connection):
             self._raw.execute("set default_transaction_read_only = on")
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        cursor = self._raw.execute(_for_postgresql(sql).encode(), values)
+        cursor = self._raw.execute(postgresql_text(sql).encode(), values)
         return cursor.fetchall() if cursor.description else []
 
     def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         with self._raw.cursor() as cursor:
-            cursor.executemany(_for_postgresql(sql).encode(), rows)
+            cursor.executemany(postgresql_text(sql).encode(), rows)
 
     def bulk(self, table: str, columns: Sequence[str], types: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         command = f"copy {table}({','.join(columns)}) from stdin (format binary)"
@@ -268,6 +269,8 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, "ThreadPoolExecutor-reader")
         self._own = threading.local()
         self._open: list[Connection] = []
+        self.on_close: list[Callable[[], None]] = []
+        """What else reads from here, to be closed before the writer is."""
 
     def _connection(self, *, writer: bool) -> Connection:
         """Give this thread's connection; make a new one after an error broke the last."""
@@ -331,6 +334,8 @@ class Database:
 
     def close(self) -> None:
         """Wait for what runs, then close every connection, the writer's last so that it checkpoints."""
+        for close in self.on_close:
+            close()
         self._readers.shutdown(cancel_futures=True)
         self._writer.shutdown()
         for connection in sorted(self._open, key=lambda one: one.writes):

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import orjson
 
+from cloud.api.bi import Bi
 from cloud.api.errors import invalid, not_found
 from cloud.api.link import LinkSwitch
 from cloud.api.log import AuditLog
@@ -17,6 +18,7 @@ from cloud.api.pins import Pins
 from cloud.api.quality import Quality
 from cloud.api.replays import Replays
 from cloud.api.spoken import Spoken
+from cloud.api.today import Today
 from cloud.bi import lists
 from cloud.bi.completeness import accounts
 from cloud.bi.line import MAX_DAYS, line_detail
@@ -45,7 +47,9 @@ class Answers:
         self.link = LinkSwitch(plants.file.link_control)
         self.oversight = Oversight(database, plants, bus)
         self.quality = Quality(database, plants, self.oversight)
+        self.today = Today(database, plants)
         self.audit = AuditLog(database)
+        self.bi = Bi(database, plants)
         self.replays = Replays(database, Packages(beside_the_database(plants.settings)))
         self.spoken = Spoken(database)
         self.pins = Pins(database)

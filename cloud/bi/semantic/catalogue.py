@@ -121,7 +121,7 @@ _ALL: Final = (
         empty="no_pieces",
         guards=("metered",),
     ),
-    _made("inventory", Stock("quantity_micro"), "units", None, source="house"),
+    _made("inventory", Stock("quantity_micro"), "units", None, source="house", guards=("one_unit",)),
     _made(
         "inventory_coverage",
         Ratio(Stock("quantity_micro"), Stock("usage_micro")),
@@ -131,6 +131,7 @@ _ALL: Final = (
         empty="no_demand",
         guards=("not_below_zero",),
     ),
+    _ratio("defects_per_piece", ("defects",), ("produced",), better="lower", empty="no_pieces"),
     _sum("judgments", unit="times"),
     _sum("warnings", unit="times", better="lower"),
     _sum("criticals", unit="times", better="lower"),
@@ -166,9 +167,15 @@ ALIASES: Final[dict[str, str]] = {
 """Names that other systems give the same figures."""
 
 
+def proper(name: str) -> str:
+    """Give the id of what others call otherwise; any other name as it is."""
+    alias = ALIASES.get(name)
+    return name if alias is None else alias
+
+
 def metric(name: str) -> Metric:
     """Give a metric by its id, or by the name others use. Raises PlanError."""
-    found = METRICS.get(ALIASES.get(name, name))
+    found = METRICS.get(proper(name))
     if found is None:
         raise unknown("metric", name, METRICS, "ERR_BI_METRIC_NOT_FOUND")
     return found

@@ -31,7 +31,7 @@ class Dimension:
     """How its one column's value becomes a key; None where it is the value."""
     open: bool = False
     """Its values are whatever facts brought; the others' are known beforehand."""
-    title: Mapping[str, str] = field(default_factory=dict[str, str])
+    title: dict[str, str] = field(default_factory=dict[str, str])
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def __hash__(self) -> int:

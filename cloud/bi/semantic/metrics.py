@@ -54,6 +54,15 @@ class Ratio:
     of: Additive | Stock
     to: Additive | Stock
 
+    def __post_init__(self) -> None:
+        for part in (self.of, self.to):
+            _only_sums(part)
+
+
+def _only_sums(part: object) -> None:
+    if not isinstance(part, (Additive, Stock)):
+        raise TypeError("a ratio is made of sums, never of ratios")
+
 
 @dataclass(frozen=True, slots=True)
 class Distinct:
@@ -68,7 +77,7 @@ class Distinct:
 
 
 _KINDS: dict[type, Kind] = {Additive: "sum", Stock: "stock", Ratio: "ratio", Distinct: "distinct"}
-Words = Mapping[str, str]
+Words = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,15 +100,10 @@ class Metric:
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def __post_init__(self) -> None:
-        if isinstance(self.what, Ratio) and not isinstance(self.what.of, (Additive, Stock)):
-            raise TypeError(f"{self.id}: a ratio is made of sums, never of ratios")
-        _ = self.factor
+        _ = self.factor  # a definition whose units do not fit is no definition
 
     @property
     def kind(self) -> Kind:
-        """Stocks and what is made of them count the last of a period, not all of it."""
-        if self.stock and isinstance(self.what, Stock):
-            return "stock"
         return _KINDS[type(self.what)]
 
     @property
@@ -155,12 +159,10 @@ class Metric:
         known: whether the group has data of this metric at all. units: in how many units its values were measured.
         """
         over = sum(sums.get(name, 0) for name in self.numerator)
-        if not isinstance(self.what, Ratio):
-            if not known:
-                return Cell(value=None, numerator=over, reason="no_data")
-            return Cell(value=_times(over, self.factor), numerator=over)
-        under = sum(sums.get(name, 0) for name in self.denominator)
         reason = "no_data" if not known else self._why(sums, units)
+        if not isinstance(self.what, Ratio):
+            return Cell(value=None if reason else _times(over, self.factor), numerator=over, reason=reason)
+        under = sum(sums.get(name, 0) for name in self.denominator)
         value = None
         if reason is None:
             value = kpi.ratio(over * self.factor.numerator, under * self.factor.denominator)

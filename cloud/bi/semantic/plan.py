@@ -49,6 +49,8 @@ class Period(_Model):
     relative: Relative | None = None
     first: date | None = None
     last: date | None = None
+    shift: Annotated[str, Field(max_length=16)] | None = None
+    """Only the shifts of this code on those dates: how one shift is told by its date."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Period:
@@ -59,6 +61,8 @@ class Period(_Model):
             raise ValueError("`first` and `last` go together")
         if self.first is not None and self.last is not None and self.first > self.last:
             raise ValueError("`first` is after `last`")
+        if self.shift is not None and not dated:
+            raise ValueError("`shift` goes with `first` and `last`; `this_shift` and `last_shift` need none")
         return self
 
 

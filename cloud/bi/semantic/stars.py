@@ -44,8 +44,6 @@ class Mart:
     """Measure → its column."""
     sparse: bool = False
     """Nothing there means a true zero: only what happened has a row."""
-    bucket: str = "shift"
-    """Kind of the ledger's buckets behind it."""
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -89,6 +87,20 @@ MARTS: Final = (
         sparse=True,
     ),
     Mart(
+        name="day_defect",
+        table="mart_day_defect",
+        keys=("site", "work_unit", "business_date", "product", "defect"),
+        measures={"defects": "quantity"},
+        sparse=True,
+    ),
+    Mart(
+        name="day_stop",
+        table="mart_day_stop",
+        keys=("site", "work_unit", "business_date", "element", "reason"),
+        measures={"stop_ms": "duration_ms", "stops": "stops"},
+        sparse=True,
+    ),
+    Mart(
         name="defect",
         table="mart_defect",
         keys=(*_SHIFT, "product", "defect"),
@@ -114,7 +126,6 @@ MARTS: Final = (
         keys=("site", "work_unit", "start_ms", "product"),
         measures=_plain(*_PIECES, "energy_wh"),
         sparse=True,
-        bucket="hour",
     ),
 )
 BY_NAME: Final = {mart.name: mart for mart in MARTS}

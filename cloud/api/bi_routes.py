@@ -1,0 +1,107 @@
+"""/api/v1/bi: the catalogue, and questions as plans."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
+
+from cloud.api import bi_schemas as shapes
+from cloud.api import schemas
+from cloud.api.bi import Answer
+from cloud.api.bodies import body, faults
+from cloud.api.errors import invalid, unusable
+from cloud.api.routes import Source, Tenant
+from cloud.bi.semantic.plan import Plan
+from cloud.bi.semantic.scope import Scope
+from cloud.reports.sheets import Head, Sheet, csv_lines
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {"model": schemas.ProblemAnswer} for code in (400, 404, 413, 415, 503, 504)
+}
+router = APIRouter(prefix="/api/v1/bi", responses=_PROBLEMS)
+
+_PLAN_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Plan.model_json_schema()}}}}
+Language = Annotated[Literal["ko", "en"], Query(description="of the chart's names; sentences come in both")]
+Known = Annotated[str | None, Header(alias="If-None-Match")]
+
+
+def _answer(found: Answer, known: str | None) -> Response:
+    headers = {"ETag": found.etag, "Cache-Control": "private, no-cache"}
+    if known is not None and found.etag in {tag.strip().removeprefix("W/") for tag in known.split(",")}:
+        return Response(status_code=304, headers=headers)
+    return Response(found.body, media_type="application/json", headers=headers)
+
+
+def plan_of(text: str) -> Plan:
+    """Read a plan from a query string. Raises ApiError 400 with every field that cannot be used."""
+    if len(text) > 16_384:
+        raise invalid("the plan is too long", "POST it to /api/v1/bi/ask")
+    try:
+        return Plan.model_validate_json(text)
+    except ValidationError as error:
+        raise unusable(faults(error)) from error
+
+
+Asked = Annotated[str, Query(alias="plan", description="a Plan as JSON, as POST /api/v1/bi/ask takes it")]
+
+
+@router.get("/catalogue", response_model=shapes.Catalogue)
+async def catalogue(source: Source, tenant: Tenant) -> Response:
+    """Every metric with its definition and what it can be split by, and every dimension."""
+    return Response(orjson.dumps(source.bi.catalogue(tenant)), media_type="application/json")
+
+
+@router.get("/values", response_model=shapes.Values)
+async def values(
+    source: Source,
+    tenant: Tenant,
+    dimension: Annotated[str, Query(max_length=64)],
+    limit: Annotated[int, Query(ge=1, le=500)] = 200,
+) -> Response:
+    """Values of a dimension to filter by."""
+    found = await source.bi.values(Scope(tenant), dimension, limit)
+    return Response(orjson.dumps({"dimension": dimension, "items": found}), media_type="application/json")
+
+
+@router.post("/ask", response_model=shapes.Asked, openapi_extra=_PLAN_BODY, responses={304: {"model": None}})
+async def ask(
+    source: Source, tenant: Tenant, request: Request, language: Language = "ko", known: Known = None
+) -> Response:
+    """Answer a plan: rows, findings, a chart, sentences in Korean and English, and how current all of it is."""
+    plan = await body(request, Plan)
+    return _answer(await source.bi.ask(Scope(tenant), plan, language=language), known)
+
+
+@router.get("/ask", response_model=shapes.Asked, responses={304: {"model": None}})
+async def ask_by_address(
+    source: Source, tenant: Tenant, plan: Asked, language: Language = "ko", known: Known = None
+) -> Response:
+    """Answer a plan that stands in the address: for links, and for screens that ask again with If-None-Match."""
+    return _answer(await source.bi.ask(Scope(tenant), plan_of(plan), language=language), known)
+
+
+@router.get("/ask.csv", response_class=StreamingResponse, responses={200: {"content": {"text/csv": {}}}})
+async def ask_csv(source: Source, tenant: Tenant, plan: Asked, language: Language = "ko") -> Response:
+    """Give the rows of an answer as CSV."""
+    said = (await source.bi.ask(Scope(tenant), plan_of(plan), language=language)).data
+    heads = [
+        Head(title=one["title"][language], unit=one["unit"], kind="number" if one["kind"] == "metric" else "text")
+        for one in said["columns"]
+    ]
+    name = f"{said['analysis'].lower()}_{said['period']['first']}_{said['period']['last']}"
+    return StreamingResponse(
+        csv_lines(Sheet(name=name, columns=heads, rows=said["rows"])),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
+    )
+
+
+@router.post("/explain", response_model=shapes.Explained, openapi_extra=_PLAN_BODY)
+async def explain(source: Source, tenant: Tenant, request: Request) -> Response:
+    """Say which marts a plan's figures come from and why, and by what SQL."""
+    plan = await body(request, Plan)
+    return Response(orjson.dumps(await source.bi.explain(Scope(tenant), plan)), media_type="application/json")

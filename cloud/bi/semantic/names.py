@@ -1,0 +1,72 @@
+"""What the values of dimensions are called, in both languages; the code itself where nobody named it."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Any, cast
+
+from cloud.bi.semantic.catalogue import LANGUAGES, WORDS
+from cloud.bi.semantic.places import Places
+from cloud.database import Connection
+
+Label = dict[str, str]
+
+
+class Names:
+    """Labels within one snapshot, read once each."""
+
+    def __init__(self, connection: Connection, places: Places) -> None:
+        self._connection = connection
+        self._places = places
+
+    def label(self, dimension: str, value: str) -> Label:
+        """Give `ko` and `en`."""
+        if not value:
+            return dict(WORDS["nothing"])
+        if dimension == "line":
+            line = self._places.line(value)
+            return _same(value) if line is None else self._places.plants[line[0]].label(line[1])
+        if dimension == "site":
+            plant = self._places.plants.get(value)
+            return _same(value) if plant is None else {"ko": plant.site.name.ko, "en": plant.site.name.en}
+        if dimension in {"weekday", "time_element"}:
+            return dict(WORDS[dimension].get(value, _same(value)))
+        known = {"product": self._products, "defect": self._defects, "stop_reason": self._reasons}
+        return known[dimension].get(value, _same(value)) if dimension in known else _same(value)
+
+    @cached_property
+    def _products(self) -> dict[str, Label]:
+        rows = self._connection.execute(
+            "select product, name, site from dim_product where tenant=? and valid_to_ms is null",
+            (self._places.scope.tenant,),
+        )
+        return {product: _told(product, name) for product, name, site in rows if site in self._places.plants}
+
+    @cached_property
+    def _defects(self) -> dict[str, Label]:
+        return self._pairs("select defect, name_ko, name_en from dim_defect_type where tenant=?")
+
+    @cached_property
+    def _reasons(self) -> dict[str, Label]:
+        return self._pairs("select reason, name_ko, name_en from dim_stop_reason where tenant=?")
+
+    def _pairs(self, sql: str) -> dict[str, Label]:
+        rows = self._connection.execute(sql, (self._places.scope.tenant,))
+        return {code: {"ko": ko or code, "en": en or code} for code, ko, en in rows}
+
+
+def _same(value: str) -> Label:
+    return dict.fromkeys(LANGUAGES, value)
+
+
+def _told(code: str, name: str) -> Label:
+    try:
+        said: Any = json.loads(name or "{}")
+    except ValueError:
+        return _same(code)
+    if not isinstance(said, dict):
+        return _same(code)
+    names = {k: str(v) for k, v in cast("dict[str, Any]", said).items() if v}
+    other = next(iter(names.values()), code)
+    return {one: names.get(one, other) for one in LANGUAGES}
