@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from demo.plant import Plant
+from demo import laboratory
+from demo.plant import Plant, Stock
 from demo.plant_line import Line
 from demo.plant_orders import Order
 from demo.plant_signals import Value
-from demo.plant_spec import DAY, HOUR, LINES, MINUTE, PRODUCTS, shift_at
+from demo.plant_spec import DAY, HOUR, KST_OFFSET, LINES, MINUTE, PRODUCTS, shift_at
 from demo.plant_tags import Shown
 from demo.site_files import HISTORY
 from demo.site_plan import GATEWAYS, PLANT_FILE
@@ -31,6 +32,7 @@ from models.rulesets import Ruleset
 from models.rulesets import load as load_rules
 from sync.clock import Clock
 from sync.facts import Aggregated, Context, Fact, JobOrderPlanned, ProductDefined
+from sync.operations import InventoryCounted, LotDefined, QualityMeasured
 from sync.quality import GOOD
 from sync.reading import Readings, Scalar, readings
 
@@ -146,6 +148,44 @@ class LinePast:
         """Give every order as the MES ended up knowing it."""
         return [planned(order, order.start) for order in self.line.orders.all()]
 
+    def laboratory(self, start: int, end: int) -> list[Fact]:
+        """Give lots that were released, and the laboratory's results; the last day's are told by the running MES."""
+        told: list[Fact] = []
+        for order in (*self.line.orders.completed, self.line.orders.running):
+            told += [measured(order, one) for one in laboratory.results(order, start, end - laboratory.TOLD_BY_MES)]
+            if order.state == "completed":
+                told.append(
+                    LotDefined(
+                        at=order.end,
+                        work_unit=order.work_unit,
+                        lot=order.lot,
+                        product=order.product,
+                        quantity=float(order.quantity),
+                        unit="C62",
+                        state="released",
+                        order=order.order,
+                    )
+                )
+        return told
+
+
+def measured(order: Order, one: laboratory.Result) -> QualityMeasured:
+    """Give a result of the laboratory as a fact of the MES."""
+    return QualityMeasured(
+        at=one.at,
+        work_unit=order.work_unit,
+        characteristic=one.characteristic,
+        value=one.value,
+        unit=one.unit,
+        low=one.low,
+        high=one.high,
+        passed=one.passed,
+        sample=one.sample,
+        order=order.order,
+        product=order.product,
+        lot=order.lot,
+    )
+
 
 def planned(order: Order, at: int) -> JobOrderPlanned:
     """Give an order as a fact of the MES."""
@@ -199,10 +239,11 @@ async def backfill(folder: Path, *, weeks: float, seed: int, end: int, clock: Cl
             mine = [past for past in pasts.values() if past.line.spec.line in lines]
             store = await stack.enter_async_context(_open(sites[gateway], clock))
             keeping.append((gateway, store, mine))
-        _live_through(plant, pasts, end)
+        stocks = _live_through(plant, pasts, end)
         for gateway, store, mine in keeping:
             made = [fact for past in mine for fact in (*_judged_by(past, sites[gateway]), *past.orders(), *past.facts)]
-            made += _products(start) if gateway == next(iter(GATEWAYS)) else []
+            made += [fact for past in mine for fact in past.laboratory(start, end)]
+            made += [*_products(start), *stocks] if gateway == next(iter(GATEWAYS)) else []
             made.sort(key=_at)
             for i in range(0, len(made), COMMIT_FACTS):
                 await store.commit(facts=made[i : i + COMMIT_FACTS])
@@ -224,17 +265,33 @@ def _clear(folder: Path) -> None:
                 path.unlink()
 
 
-def _live_through(plant: Plant, pasts: dict[str, LinePast], end: int) -> None:
+def _live_through(plant: Plant, pasts: dict[str, LinePast], end: int) -> list[Fact]:
+    """Let everything happen; gives what the store counted at every midnight."""
     for past in pasts.values():
         past.begin(plant.now)
     at = plant.now
+    counted: list[Fact] = []
     while at < end:
+        if (at + KST_OFFSET) % DAY < SLICE:
+            counted += [_counted(stock, at) for stock in plant.stocks()]
         at = min(at + SLICE, end)
         for moment in plant.advance(at):
             if moment.changed:
                 pasts[moment.line.spec.line].changed(moment.at)
         for past in pasts.values():
             past.sample(at)
+    return counted
+
+
+def _counted(stock: Stock, at: int) -> InventoryCounted:
+    return InventoryCounted(
+        at=at,
+        material=stock.material.code,
+        location=stock.material.location,
+        quantity=stock.quantity,
+        unit=stock.material.unit,
+        daily_usage=stock.daily_usage,
+    )
 
 
 def _open(site: Site, clock: Clock) -> AbstractAsyncContextManager[Store]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
 import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from demo import laboratory
 from demo.plant import Plant
+from demo.plant_orders import Order
 from demo.plant_spec import DAY, HOUR, KST_OFFSET, LINES, MINUTE, PRODUCTS, shift_at
 
 SCHEMA: Final = """
@@ -161,24 +162,29 @@ class MesStore:
         ]
 
     def quality_results(self) -> list[dict[str, Any]]:
-        """Give the laboratory's results of the last day: a sample every two hours of each order, the same each time."""
-        found: list[dict[str, Any]] = []
-        for order in self.job_orders(None):
-            start = round(datetime.fromisoformat(order["start"]).timestamp()) * 1_000_000_000
-            end = round(datetime.fromisoformat(order["end"]).timestamp()) * 1_000_000_000
-            for at in range(start + HOUR, min(end, self.now), 2 * HOUR):
-                if order["state"] == "planned" or at < self.now - DAY:
-                    continue
-                sample = f"S-{order['order']}-{(at - start) // HOUR}"
-                value = round(18.0 + random.Random(sample).gauss(0, 1.1), 2)
-                found.append(
-                    {
-                        "characteristic": "cap_torque", "at": iso(at), "work_unit": order["work_unit"], "value": value,
-                        "unit": "N.m/10", "low": 14.0, "high": 22.0, "passed": 14.0 <= value <= 22.0, "sample": sample,
-                        "order": order["order"], "product": order["product"], "lot": order["lot"],
-                    }
-                )  # fmt: skip
-        return found
+        """Give the laboratory's results of the last day, by line and time."""
+        rows = self._db.execute(
+            "select * from job_order where state <> 'planned' and end_ns > ? order by work_unit, start_ns",
+            (self.now - laboratory.TOLD_BY_MES,),
+        )
+        return [
+            {
+                "characteristic": one.characteristic,
+                "at": iso(one.at),
+                "work_unit": row["work_unit"],
+                "value": one.value,
+                "unit": one.unit,
+                "low": one.low,
+                "high": one.high,
+                "passed": one.passed,
+                "sample": one.sample,
+                "order": row["name"],
+                "product": row["product"],
+                "lot": row["lot"],
+            }
+            for row in rows
+            for one in laboratory.results(_order(row), self.now - laboratory.TOLD_BY_MES, self.now)
+        ]
 
     def respond(self, response: str, body: dict[str, Any]) -> None:
         """Take what was made of an order; a later response with the same id replaces it. Raises KeyError."""
@@ -199,6 +205,20 @@ class MesStore:
         if row is None:
             return None
         return {"order": row["name"], "product": row["product"], "lot": row["lot"], "shift": shift_at(self.now).code}
+
+
+def _order(row: sqlite3.Row) -> Order:
+    return Order(
+        order=row["name"],
+        product=row["product"],
+        lot=row["lot"],
+        work_unit=row["work_unit"],
+        quantity=row["quantity"],
+        start=row["start_ns"],
+        end=row["end_ns"],
+        state=row["state"],
+        ideal_ms=row["ideal_ms"],
+    )
 
 
 def iso(ns: int) -> str:

@@ -15,6 +15,7 @@ from cloud.seed import catalogue
 
 LOWEST, HIGHEST = 0.55, 0.90
 DAY_MS: Final = 86_400_000
+MICRO: Final = 1_000_000
 _PARTS: Final = ("apt_ms", "setup_ms", "delay_ms", "down_ms", "planned_down_ms", "unknown_ms")
 
 
@@ -141,7 +142,7 @@ def _figures(connection: Connection, place: tuple[str, str], now_ms: int) -> Ite
 def _stores(connection: Connection, plants: Plants, site: Site) -> Iterator[Identity]:
     """Material is used as the first line produces; a count's usage is the mean of the seven days before."""
     rows = connection.execute(
-        "select material, location, at, quantity, daily_usage from inventory where tenant=? and site=? order by at",
+        "select material, location, at, quantity_micro, usage_micro from inventory where tenant=? and site=? order by at",
         (site.tenant, site.id),
     )
     yield Identity(
@@ -167,7 +168,7 @@ def _stores(connection: Connection, plants: Plants, site: Site) -> Iterator[Iden
         days = [calendar.local(at // 1_000_000 - back * DAY_MS).date().isoformat() for back in range(1, 8)]
         if all((f"PROD-{material[-1]}", day) in used for day in days):
             looked += 1
-            wrong += abs(sum(used[f"PROD-{material[-1]}", day] for day in days) / 7 - usage) > 0.001
+            wrong += abs(sum(used[f"PROD-{material[-1]}", day] for day in days) / 7 - usage / MICRO) > 0.001
     yield Identity("daily usage = what production took", wrong == 0, f"{looked:,} counts, {wrong} of them differ")
 
 
