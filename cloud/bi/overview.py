@@ -12,6 +12,7 @@ from cloud.bi.completeness import accounts
 from cloud.bi.times import iso, iso_ns
 from cloud.database import Connection, Row
 from cloud.marts.calendar import Instance
+from cloud.marts.history import gaps, states
 from cloud.marts.measure import COLUMN, Segment, State, segments
 from cloud.plant import Place, Plant, Plants
 from sync.equipment import equipment, time_element
@@ -135,33 +136,6 @@ def _add_plan(connection: Connection, tenant: str, lines: dict[Place, _Line], ea
     for place, planned in whole.items():
         lines[place].planned_shift = round(planned)
         lines[place].planned_now = round(so_far[place])
-
-
-def states(connection: Connection, place: Place, start_ms: int, end_ms: int) -> list[State]:
-    """Give the states that hold in [start, end): the one in force at its begin, and those that begin within."""
-    sql = (
-        "select s.at, s.state, s.reason, s.product from equipment_state s join incarnation i on i.id = s.inc"
-        " where s.tenant=? and s.site=? and s.work_unit=?"
-    )
-    # Of equal times the one recorded later holds: a later start of the gateway, then a later record.
-    before = connection.execute(
-        f"{sql} and s.at<? order by s.at desc, i.ord desc, s.inc desc, s.seq desc limit 1", (*place, start_ms * NS)
-    )
-    within = connection.execute(
-        f"{sql} and s.at>=? and s.at<? order by s.at, i.ord, s.inc, s.seq", (*place, start_ms * NS, end_ms * NS)
-    )
-    return [State(at // NS, state, reason, product or "") for at, state, reason, product in (*before, *within)]
-
-
-def gaps(connection: Connection, place: Place, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
-    """Give the known silences that overlap [start, end), ms."""
-    return [
-        (start // NS, at // NS)
-        for start, at in connection.execute(
-            "select start, at from gap where tenant=? and site=? and work_unit=? and at>? and start<?",
-            (*place, start_ms * NS, end_ms * NS),
-        )
-    ]
 
 
 def silent_tail(sums: dict[str, int], instance: Instance, data_at: int | None, now_ms: int) -> dict[str, int]:

@@ -255,11 +255,16 @@ class Projection:
                     "update work_unit set data_at=?, gateway=? where tenant=? and site=? and work_unit=?",
                     (at, gateway, *place),
                 )
-            before = at if known is None or known[0] is None else known[0]
+            before = self._first_seen(connection, place, at) if known is None or known[0] is None else known[0]
             if at and at >= before:
                 self._ledger.span(place, before // NS, at // NS, clock=True)
         for sql, newest in ((_SET_STATE, self._state), (_SET_CONTEXT, self._context), (_SET_VERDICT, self._verdict)):
             connection.many(sql, [(*values, *place, values[0]) for place, values in sorted(newest.items())])
+
+    def _first_seen(self, connection: Connection, place: Place, at: int) -> int:
+        """Give since when a line has said something, before it said anything good."""
+        first = connection.one("select min(at) from equipment_state where tenant=? and site=? and work_unit=?", place)
+        return at if first is None or first[0] is None else min(at, first[0])
 
     def _mark_states(self, connection: Connection) -> None:
         """A state counts until the next one: what it touches reaches that far."""

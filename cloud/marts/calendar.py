@@ -63,9 +63,9 @@ class Calendar:
             day += timedelta(days=1)
         return found
 
-    def day(self, day: date) -> tuple[Instance, ...]:
-        """Give the instances of a business date, in order: those that begin on it."""
-        return self._day(day)
+    def day(self, business_date: str) -> tuple[Instance, ...]:
+        """Give the instances of a business date (ISO), in order; none where one of the day before covers it all."""
+        return self._day(date.fromisoformat(business_date))
 
     def hour(self, ms: int) -> int:
         """Give the begin (ms UTC) of the local clock hour that an instant lies in."""

@@ -6,7 +6,7 @@ A set of buckets, never a range of time: one late fact costs one bucket, not eve
 from __future__ import annotations
 
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from cloud.database import Connection
 from cloud.plant import Place, Plants
@@ -36,8 +36,15 @@ STOCK: Final = "stock"
 ALL: Final = "all"
 """Stands for every bucket of a line, or of a site where the line is empty; its `start_ms` is 0."""
 
-Bucket = tuple[str, int]
-"""(kind, begin in ms; of a business date its midnight as if it were UTC)."""
+
+class Bucket(NamedTuple):
+    """What is recomputed as one."""
+
+    place: Place
+    """The line is empty for a bucket of the whole site."""
+    kind: str
+    start_ms: int
+    """Begin; of a business date its midnight as if it were UTC."""
 
 
 def date_ms(day: str) -> int:
@@ -56,34 +63,34 @@ class Ledger:
     def __init__(self, plants: Plants, now_ms: int) -> None:
         self._plants = plants
         self._now_ms = now_ms
-        self._due: dict[tuple[Place, Bucket], int] = {}
+        self._due: dict[Bucket, int] = {}
 
     def touch(self, place: Place, ms: int) -> None:
         """A measure of the shift that holds this instant changed."""
         instance = self._plants[place[:2]].calendar.at(ms)
-        self._mark(place, (SHIFT, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
+        self._mark(Bucket(place, SHIFT, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
 
     def touch_hour(self, place: Place, ms: int) -> None:
         """Pieces of the hour that holds this instant changed."""
         hour = self._plants[place[:2]].calendar.hour(ms)
-        self._mark(place, (HOUR, hour), hour + 3_600_000, DEBOUNCE_MS)
+        self._mark(Bucket(place, HOUR, hour), hour + 3_600_000, DEBOUNCE_MS)
 
     def span(self, place: Place, start_ms: int, end_ms: int, *, clock: bool = False) -> None:
         """Time elements between two instants changed; `clock` when only the newest data moved on."""
-        end_ms = min(max(end_ms, start_ms + 1), self._now_ms + 86_400_000)
+        end_ms = max(start_ms + 1, min(end_ms, self._now_ms + DAY_MS))
         start_ms = max(start_ms, end_ms - MAX_SPAN_MS)
         for instance in self._plants[place[:2]].calendar.between(start_ms, end_ms):
-            self._mark(place, (SHIFT, instance.start_ms), instance.end_ms, CLOCK_MS if clock else DEBOUNCE_MS)
+            self._mark(Bucket(place, SHIFT, instance.start_ms), instance.end_ms, CLOCK_MS if clock else DEBOUNCE_MS)
 
     def plan(self, place: Place, start_ms: int, end_ms: int) -> None:
         """What is to be made between two instants changed, also in shifts to come."""
         for instance in self._plants[place[:2]].calendar.between(start_ms, min(end_ms, start_ms + MAX_SPAN_MS)):
-            self._mark(place, (SHIFT, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
+            self._mark(Bucket(place, SHIFT, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
 
     def touch_quality(self, place: Place, ms: int) -> None:
         """The quality results of the shift that holds this instant changed."""
         instance = self._plants[place[:2]].calendar.at(ms)
-        self._mark(place, (QUALITY, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
+        self._mark(Bucket(place, QUALITY, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
 
     def touch_site(self, tenant: str, site: str, ms: int) -> None:
         """Something of the site's day that holds this instant changed which no shift bucket covers."""
@@ -93,15 +100,20 @@ class Ledger:
         """The stock of the day that holds this instant was counted."""
         self._mark_date((tenant, site, ""), STOCK, ms)
 
+    def touch_sums(self, place: Place, ms: int) -> None:
+        """What is summed up of a line's day is to be computed anew, though its shifts may not change."""
+        start = date_ms(self._plants[place[:2]].calendar.at(ms).business_date)
+        for where, kind in ((place, DAY), (place, TREND), ((*place[:2], ""), SITE)):
+            self._due.setdefault(Bucket(where, kind, start), self._now_ms + 1)  # after the shifts
+
     def _mark_date(self, place: Place, kind: str, ms: int) -> None:
         instance = self._plants[place[:2]].calendar.at(ms)
-        self._mark(place, (kind, date_ms(instance.business_date)), instance.end_ms, DEBOUNCE_MS)
+        self._mark(Bucket(place, kind, date_ms(instance.business_date)), instance.end_ms, DEBOUNCE_MS)
 
-    def _mark(self, place: Place, bucket: Bucket, end_ms: int, wait_ms: int) -> None:
+    def _mark(self, bucket: Bucket, end_ms: int, wait_ms: int) -> None:
         due = self._now_ms + wait_ms if end_ms > self._now_ms else self._now_ms
-        key = (place, bucket)
-        known = self._due.get(key)
-        self._due[key] = due if known is None else min(known, due)
+        known = self._due.get(bucket)
+        self._due[bucket] = due if known is None else min(known, due)
 
     @property
     def touched(self) -> int:
@@ -114,7 +126,7 @@ class Ledger:
             " on conflict(tenant, site, work_unit, mart, start_ms) do update set gen=dirty_bucket.gen+1,"
             " due_ms=least(dirty_bucket.due_ms, excluded.due_ms)",
             ("text", "text", "text", "text", "bigint", "bigint", "bigint"),
-            sorted((*place, *bucket, 1, due) for (place, bucket), due in self._due.items()),
+            sorted((*place, kind, start_ms, 1, due) for (place, kind, start_ms), due in self._due.items()),
         )
 
 

@@ -12,7 +12,7 @@ So per bucket: apt + setup + delay + down + planned_down + unknown = scheduled, 
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -57,6 +57,15 @@ class Times:
     by_product: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     stops: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict[tuple[str, str], tuple[int, int]])
     """(element, reason or state) → (ms, how many began here); everything but production."""
+
+
+def fails(states: Sequence[State], at_ms: int) -> bool:
+    """Tell whether the line went from anything else to unplanned downtime with the state that began then."""
+    times = [s.at_ms for s in states]
+    now, before = bisect_right(times, at_ms) - 1, bisect_left(times, at_ms) - 1
+    if now == before or time_element(states[now].state, states[now].reason) != "down":
+        return False
+    return before < 0 or time_element(states[before].state, states[before].reason) != "down"
 
 
 def segments(
@@ -113,6 +122,8 @@ def times(
         sums = result.by_product.setdefault(part.product, {})
         for column in ("calendar_ms", "scheduled_ms", COLUMN[part.element]):
             sums[column] = sums.get(column, 0) + length
+        if part.element == "down" and part.start_ms in began and fails(states, part.start_ms):
+            sums["failures"] = sums.get("failures", 0) + 1
         if part.element != "production":
             key = (part.element, part.reason or part.state)
             spent, count = result.stops.get(key, (0, 0))

@@ -1,8 +1,10 @@
 """The refresher: recomputes the buckets that the ledger names, from base rows, a few per transaction.
 
-A bucket's rows are replaced whole, so repeating is harmless and a crash leaves either the old or the new. A bucket of
-a shift that lasts stays in the ledger until the shift is over, when it is computed a last time: then all of its time
-counts, also what nobody saw.
+A bucket's rows are replaced whole, so repeating is harmless and a crash leaves either the old or the new; a table whose
+rows come out the same is not written. What is summed up from a changed bucket (its day, its site's day, its trend) is
+recomputed in the same transaction, so that no reader sees a day that differs from its shifts. A bucket of a shift that
+lasts stays in the ledger until the shift is over, when it is computed a last time: then all of its time counts, also
+what nobody saw.
 """
 
 from __future__ import annotations
@@ -10,19 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import sqlalchemy as sa
-
-from cloud import tables
-from cloud.bi.overview import gaps, states
 from cloud.bus import Bus
 from cloud.database import Connection, Database, DatabaseError
-from cloud.marts.calendar import Instance
-from cloud.marts.ledger import SHIFT
-from cloud.marts.measure import times
+from cloud.marts import mark, members
+from cloud.marts.compute import COLUMNS, TABLES, compute, replace
+from cloud.marts.ledger import ALL, DAY, DAY_MS, QUALITY, SHIFT, SITE, STOCK, TREND, Bucket, date_ms
+from cloud.marts.shifts import Rows
 from cloud.plant import Place, Plants
 
 log = logging.getLogger(__name__)
@@ -30,144 +27,154 @@ log = logging.getLogger(__name__)
 AT_ONCE: Final = 32
 IDLE_S: Final = 0.2
 NS: Final = 1_000_000
+AFTERWARDS: Final = 6
+"""Days whose moving figures a day is part of."""
 
-_PRODUCTION: Final = """
-select coalesce(product, ''), sum(produced), sum(good), sum(scrap), sum(rework),
-  sum(case when ideal_us is null then produced else 0 end), coalesce(sum(ideal_us), 0), coalesce(sum(ideal_good_us), 0),
-  sum(energy_wh)
-from production where tenant=? and site=? and work_unit=? and counted_ms>=? and counted_ms<? group by coalesce(product, '')
-"""
-_JUDGMENTS: Final = """
-select coalesce(product, ''), count(*), sum(case when decision='warning' then 1 else 0 end),
-  sum(case when decision='critical' then 1 else 0 end), sum(case when decision='unknown' then 1 else 0 end)
-from judgment where tenant=? and site=? and work_unit=? and at>? and at<=? group by coalesce(product, '')
-"""
-_DEFECTS: Final = """
-select coalesce(product, ''), defect, sum(quantity) from production_defect
-where tenant=? and site=? and work_unit=? and counted_ms>=? and counted_ms<? group by coalesce(product, ''), defect
-"""
-_HOUR: Final = """
-select coalesce(product, ''), sum(produced), sum(good), sum(scrap), sum(rework), sum(energy_wh) from production
-where tenant=? and site=? and work_unit=? and counted_ms>=? and counted_ms<? group by coalesce(product, '')
-"""
-_CLEAN: Final = "delete from dirty_bucket where tenant=? and site=? and work_unit=? and mart=? and start_ms=? and gen=?"
-_LATER: Final = (
-    "update dirty_bucket set due_ms=? where tenant=? and site=? and work_unit=? and mart=? and start_ms=? and gen=?"
+_KEY: Final = "tenant=? and site=? and work_unit=? and mart=? and start_ms=?"
+_MARK: Final = (
+    "insert into dirty_bucket(tenant, site, work_unit, mart, start_ms, gen, due_ms) values(?,?,?,?,?,1,?)"
+    " on conflict(tenant, site, work_unit, mart, start_ms) do update set gen=dirty_bucket.gen+1,"
+    " due_ms=least(dirty_bucket.due_ms, excluded.due_ms)"
 )
-_PLACE: Final = "tenant=? and site=? and work_unit=? and start_ms=?"
+_VERSION: Final = (
+    "insert into mart_version(tenant, mart, version, refreshed_ms, took_us) values(?,?,?,?,?) on conflict(tenant, mart)"
+    " do update set version=mart_version.version+excluded.version, refreshed_ms=excluded.refreshed_ms,"
+    " took_us=excluded.took_us, error=''"
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShiftBucket:
-    """What one shift of one line comes to."""
+class Refresh:
+    """One transaction of the refresher."""
 
-    measures: dict[str, dict[str, int]]
-    """Product (empty for none) → measure → value."""
-    stops: dict[tuple[str, str], tuple[int, int]]
-    """(time element, reason) → (ms, how many)."""
-    defects: dict[tuple[str, str], int]
-    """(product, defect) → pieces."""
+    def __init__(self, connection: Connection, plants: Plants, now_ms: int) -> None:
+        self._connection = connection
+        self._plants = plants
+        self._now_ms = now_ms
+        self._marks: dict[Bucket, int] = {}
+        self._sums: set[Bucket] = set()
+        """What is summed up from a bucket that changed."""
+        self._spent: dict[tuple[str, str], tuple[int, int]] = {}
+        """(tenant, table) → (how often it changed, us of the latest bucket)."""
+        self._members = members.Members()
+
+    def run(self, limit: int) -> int:
+        """Recompute up to `limit` due buckets, the longest due first; gives how many."""
+        due = self._connection.execute(
+            "select tenant, site, work_unit, mart, start_ms, gen from dirty_bucket where due_ms<=? order by due_ms,"
+            " tenant, site, work_unit, mart, start_ms limit ?",
+            (self._now_ms, limit),
+        )
+        done: list[tuple[Bucket, int, int | None]] = []
+        later: list[tuple[Bucket, int]] = []
+        for tenant, site, unit, kind, start_ms, gen in due:
+            key = Bucket((tenant, site, unit), kind, start_ms)
+            if kind not in TABLES and kind != ALL:
+                done.append((key, gen, None))
+            elif kind in {DAY, SITE, TREND}:
+                later.append((key, gen))  # after what they are sums of
+            elif self._lock(key):
+                done.append((key, gen, self._work(key)))
+        for key, gen in later:
+            if key in self._sums or self._lock(key):
+                self._sums.discard(key)
+                done.append((key, gen, self._work(key)))
+        while self._sums:
+            key = min(self._sums)
+            self._sums.remove(key)
+            if self._lock(key):
+                self._work(key)
+            else:  # another process has just computed it without what is not committed yet
+                self._marks[key] = self._now_ms
+        self._members.write(self._connection)
+        self._settle(done)
+        return len(due)
+
+    def _lock(self, key: Bucket) -> bool:
+        """Keep a slow process from overwriting the newer result of another; it lasts until the commit."""
+        if not self._connection.postgresql:
+            return True
+        text = "/".join((*key[0], key[1], str(key[2])))
+        return bool(self._connection.execute("select pg_try_advisory_xact_lock(hashtextextended(?, 0))", (text,))[0][0])
+
+    def _work(self, key: Bucket) -> int | None:
+        """Recompute a bucket; gives when it is to be computed again, None for when something touches it."""
+        place, kind, start_ms = key
+        try:
+            calendar = self._plants[place[:2]].calendar
+        except KeyError:  # a site that the configuration no longer names keeps its figures as they are
+            return None
+        if kind == ALL:
+            mark.everything(self._connection, self._plants, place, self._now_ms)
+            return None
+        began = time.perf_counter_ns()
+        rows = compute(self._connection, self._plants, key, self._now_ms)
+        old, new = replace(self._connection, key, rows)
+        took_us = (time.perf_counter_ns() - began) // 1000
+        for table in TABLES[kind]:
+            count, _ = self._spent.get((place[0], table), (0, 0))
+            self._spent[place[0], table] = (count + (table in new), took_us)
+        if new:
+            self._follow(key, old, new)
+            self._members.note(place, old, new)
+        if kind == SHIFT:
+            end_ms = calendar.at(start_ms).end_ms
+            return end_ms + 1_000 if end_ms > self._now_ms and rows["mart_shift"] else None
+        return None
+
+    def _follow(self, key: Bucket, old: Rows, new: Rows) -> None:
+        """Note what is summed up from a bucket that changed."""
+        place, kind, _ = key
+        site: Place = (*place[:2], "")
+        if kind == SHIFT:
+            for business_date in _dates(old, new, ("mart_shift", "mart_stop", "mart_defect")):
+                at = date_ms(business_date)
+                self._sums |= {Bucket(place, DAY, at), Bucket(place, TREND, at), Bucket(site, SITE, at)}
+        elif kind == QUALITY:
+            self._sums |= {Bucket(site, SITE, date_ms(day)) for day in _dates(old, new, ("mart_quality",))}
+        elif (kind == TREND and _counts(old, "mv_defect_trend") != _counts(new, "mv_defect_trend")) or (
+            kind == STOCK and "mart_inventory" in new
+        ):
+            self._afterwards(key)
+
+    def _afterwards(self, key: Bucket) -> None:
+        """Mark the days, up to today, whose moving figures a day is part of."""
+        place, kind, start_ms = key
+        today = date_ms(self._plants[place[:2]].calendar.at(self._now_ms).business_date)
+        for days in range(1, AFTERWARDS + 1):
+            if (at := start_ms + days * DAY_MS) <= today:
+                self._marks[Bucket(place, kind, at)] = self._now_ms
+
+    def _settle(self, done: list[tuple[Bucket, int, int | None]]) -> None:
+        """Write to the ledger, last and in order, so that two writers never wait for each other in a circle."""
+        for key, gen, again_ms in sorted(done, key=lambda one: one[0]):
+            if again_ms is None:
+                self._connection.execute(f"delete from dirty_bucket where {_KEY} and gen=?", (*key[0], *key[1:], gen))  # noqa: S608
+            else:
+                self._connection.execute(
+                    f"update dirty_bucket set due_ms=? where {_KEY} and gen=?",  # noqa: S608 - ours
+                    (again_ms, *key[0], *key[1:], gen),
+                )
+        self._connection.many(_MARK, [(*key[0], *key[1:], due) for key, due in sorted(self._marks.items())])
+        self._connection.many(
+            _VERSION,
+            [(*key, count, self._now_ms, took_us) for key, (count, took_us) in sorted(self._spent.items())],
+        )
 
 
-def compute_shift(connection: Connection, place: Place, instance: Instance, now_ms: int) -> ShiftBucket:
-    """Compute one bucket from base rows."""
-    start, end = instance.start_ms, instance.end_ms
-    row = connection.one("select data_at from work_unit where tenant=? and site=? and work_unit=?", place)
-    known_until = start if row is None or row[0] is None else row[0] // NS
-    time_sums = times(
-        instance,
-        states(connection, place, start, end),
-        gaps(connection, place, start, end),
-        known_until_ms=max(start, known_until),
-        now_ms=now_ms,
-    )
-    measures = {product: dict(sums) for product, sums in time_sums.by_product.items()}
-    pieces = ("produced", "good", "scrap", "rework", "unrated", "ideal_us", "ideal_good_us", "energy_wh")
-    for product, *values in connection.execute(_PRODUCTION, (*place, start, end)):
-        measures.setdefault(product, {}).update(zip(pieces, map(int, values), strict=True))
-    judged = ("judgments", "warnings", "criticals", "unknowns")
-    for product, *values in connection.execute(_JUDGMENTS, (*place, start * NS, end * NS)):
-        measures.setdefault(product, {}).update(zip(judged, map(int, values), strict=True))
-    defects = {
-        (product, defect): int(quantity)
-        for product, defect, quantity in connection.execute(_DEFECTS, (*place, start, end))
+def _dates(old: Rows, new: Rows, names: tuple[str, ...]) -> set[str]:
+    """Give the business dates of the rows of tables that changed; an edited calendar may have moved some."""
+    return {
+        row[COLUMNS[name].index("business_date")] for name in names for rows in (old, new) for row in rows.get(name, ())
     }
-    return ShiftBucket(measures=measures, stops=time_sums.stops, defects=defects)
 
 
-def _replace(connection: Connection, mart: sa.Table, place: Place, start_ms: int, rows: list[tuple[Any, ...]]) -> None:
-    connection.execute(f"delete from {mart.name} where {_PLACE}", (*place, start_ms))  # noqa: S608 - our tables
-    if rows:
-        names = mart.columns.keys()
-        marks = ",".join("?" * len(names))
-        connection.many(f"insert into {mart.name}({','.join(names)}) values({marks})", rows)
-
-
-def _refresh_shift(connection: Connection, place: Place, instance: Instance, now_ms: int) -> None:
-    bucket = compute_shift(connection, place, instance, now_ms)
-    start = instance.start_ms
-    about = (instance.end_ms, instance.business_date, instance.shift)
-    rows = [
-        (*place, start, product, *about, *(sums.get(name, 0) for name in tables.MEASURES))
-        for product, sums in sorted(bucket.measures.items())
-    ]
-    _replace(connection, tables.mart_shift, place, start, rows)
-    stops = [(*place, start, *key, *value, *about[1:]) for key, value in sorted(bucket.stops.items())]
-    _replace(connection, tables.mart_stop, place, start, stops)
-    defects = [(*place, start, *key, quantity, *about[1:]) for key, quantity in sorted(bucket.defects.items())]
-    _replace(connection, tables.mart_defect, place, start, defects)
-
-
-def _refresh_hour(connection: Connection, place: Place, start_ms: int, end_ms: int) -> None:
-    made = connection.execute(_HOUR, (*place, start_ms, end_ms))
-    rows = [(*place, start_ms, product, *map(int, values)) for product, *values in made]
-    _replace(connection, tables.mart_hour, place, start_ms, rows)
+def _counts(rows: Rows, table: str) -> list[tuple[object, ...]]:
+    return [row[:8] for row in rows.get(table, ())]  # key, produced, good: what later days look back at
 
 
 def refresh(connection: Connection, plants: Plants, now_ms: int) -> int:
     """Recompute up to AT_ONCE due buckets, the longest due first; gives how many. One transaction is around it."""
-    due = connection.execute(
-        "select tenant, site, work_unit, mart, start_ms, gen from dirty_bucket where due_ms<=? order by due_ms limit ?",
-        (now_ms, AT_ONCE),
-    )
-    done: Counter[tuple[str, str]] = Counter()
-    for tenant, site, unit, mart, start_ms, gen in due:
-        place: Place = (tenant, site, unit)
-        if connection.postgresql:
-            # Another process may work on this bucket; the lock keeps a slow one from overwriting a newer result.
-            text = f"{tenant}/{site}/{unit}/{mart}/{start_ms}"
-            if not connection.execute("select pg_try_advisory_xact_lock(hashtextextended(?, 0))", (text,))[0][0]:
-                continue
-        key = (*place, mart, start_ms, gen)
-        try:
-            calendar = plants[tenant, site].calendar
-        except KeyError:  # a site that the configuration no longer names keeps its figures as they are
-            connection.execute(_CLEAN, key)
-            continue
-        lasts = False
-        if mart == SHIFT:
-            instance = calendar.at(start_ms)
-            if instance.start_ms == start_ms:
-                _refresh_shift(connection, place, instance, now_ms)
-                lasts = instance.end_ms > now_ms
-            else:  # the calendar was edited: this instance is no more
-                for table in (tables.mart_shift, tables.mart_stop, tables.mart_defect):
-                    _replace(connection, table, place, start_ms, [])
-                lasts = False
-            if lasts:
-                connection.execute(_LATER, (instance.end_ms + 1_000, *key))
-        else:
-            _refresh_hour(connection, place, start_ms, calendar.hour(start_ms + 90 * 60_000))
-        if not lasts:
-            connection.execute(_CLEAN, key)
-        done[tenant, mart] += 1
-    for (tenant, mart), count in sorted(done.items()):
-        connection.execute(
-            "insert into mart_version(tenant, mart, version, refreshed_ms) values(?,?,?,?) on conflict(tenant, mart)"
-            " do update set version=mart_version.version+excluded.version, refreshed_ms=excluded.refreshed_ms",
-            (tenant, mart, count, now_ms),
-        )
-    return sum(done.values())
+    return Refresh(connection, plants, now_ms).run(AT_ONCE)
 
 
 async def run_refresher(database: Database, plants: Plants, bus: Bus) -> None:

@@ -52,6 +52,7 @@ job_order = sa.Table(
     text("state"),
     sa.Column("ideal_cycle_ms", sa.Double),
     sa.Index("job_order_by_time", "tenant", "site", "work_unit", "start"),
+    sa.Index("job_order_by_end", "tenant", "site", "work_unit", "end_at"),
 )
 
 product = sa.Table(

@@ -200,3 +200,4 @@ CREATE INDEX product_definition_by_product ON product_definition (tenant, site, 
 CREATE INDEX mart_stop_by_date ON mart_stop (tenant, business_date);
 CREATE INDEX mart_defect_by_date ON mart_defect (tenant, business_date);
 CREATE INDEX mart_hour_by_start ON mart_hour (tenant, start_ms);
+CREATE INDEX job_order_by_end ON job_order (tenant, site, work_unit, end_at);
