@@ -87,7 +87,13 @@ class Quality(Period):
     defects: list[Defect]
     characteristics: list[Characteristic]
     ccp: list[ControlPoint]
+    """The newest."""
+    ccp_counts: dict[str, int]
+    """records, out (of their limits) and untold."""
     ccp_truncated: bool
+    """There are more records than were counted."""
+    deviations: list[ControlPoint]
+    """The newest that were out of their limits."""
 
 
 class PointSignal(Answer):

@@ -24,6 +24,8 @@ MOST_POINTS: Final = 500
 MOST_VALUES: Final = 2_500
 """Newest values that one chart is made of: points in subgroups of five."""
 CCP_ROWS: Final = 200
+CCP_COUNTED: Final = 5_000
+"""Newest records of control points that are looked at one by one; an hour of 20 lines that look every minute has 1,200."""
 
 _ccp: Final = msgspec.json.Decoder(CcpRecorded)
 
@@ -285,7 +287,7 @@ def ccp_records(connection: Connection, tenant: str, dates: Dates, place: Place 
     mine, values = ("", ()) if place is None else (" and s.site=? and s.work_unit=?", place[1:])
     rows = connection.execute(
         f"{_CCP} and s.at>=? and s.at<?{mine} order by s.at desc, s.inc desc, s.seq desc limit ?",
-        (tenant, dates.start_ms * NS, dates.end_ms * NS, *values, CCP_ROWS),
+        (tenant, dates.start_ms * NS, dates.end_ms * NS, *values, CCP_COUNTED),
     )
     return [ccp_answer(row) for row in rows]
 
@@ -339,6 +341,12 @@ def summary(connection: Connection, tenant: str, dates: Dates, place: Place | No
             for one in characteristics(connection, tenant, dates)
             if place is None or (one["site"], one["work_unit"]) == place[1:]
         ],
-        "ccp": records,
-        "ccp_truncated": len(records) == CCP_ROWS,
+        "ccp": records[:CCP_ROWS],
+        "ccp_counts": {
+            "records": len(records),
+            "out": sum(one["within"] is False for one in records),
+            "untold": sum(one["within"] is None for one in records),
+        },
+        "ccp_truncated": len(records) == CCP_COUNTED,
+        "deviations": [one for one in records if one["within"] is False][:CCP_ROWS],
     }

@@ -199,12 +199,12 @@ def _card(card: Card, sums: Sums, lines: int, aim: Aim | None) -> dict[str, Any]
 
 
 def tone(value: float, aim: Aim, *, higher: bool) -> Tone:
-    """Tell how a figure stands; it is at a level when it is there or on its worse side."""
+    """Tell how a figure stands; a limit that is reached exactly counts as kept, as in the analysis CHECK."""
     sign = 1 if higher else -1
     target, warning, critical = (sign * level for level in aim)
-    if sign * value <= critical:
+    if sign * value < critical:
         return "critical"
-    if sign * value <= warning:
+    if sign * value < warning:
         return "warning"
     return "met" if sign * value >= target else "below"
 

@@ -14,12 +14,13 @@ from cloud.dashboard.texts import Words
 
 Json = Mapping[str, Any]
 
-WIDE: Final = 760
-HALF: Final = 560
+WIDE: Final = 900
+HALF: Final = 620
 RANKED: Final = 8
 SIGNALS: Final = 12
 """Newest signals that are listed beside a chart."""
 CCP_SHOWN: Final = 12
+DEVIATIONS: Final = 6
 GOOD_CPK: Final = 1.33
 """What is usually asked of a running process (AIAG SPC); below 1 it makes scrap."""
 CPK_SCALE: Final = 2.5
@@ -42,12 +43,8 @@ def page(answer: Json, lines: Sequence[Json], asked: dict[str, Any], reader: Rea
             name: sum(one[name] for one in answer["characteristics"])
             for name in ("measured", "passed", "failed", "untold")
         },
-        "points": {
-            "records": len(answer["ccp"]),
-            "out": sum(one["within"] is False for one in answer["ccp"]),
-            "untold": sum(one["within"] is None for one in answer["ccp"]),
-        },
-        "ccp_shown": answer["ccp"][:CCP_SHOWN],
+        "points": answer["ccp_counts"],
+        "ccp_shown": _shown(answer),
         "signals": [] if chart is None else signals(chart, words),
         "defect_signals": [] if faulty is None else signals(faulty, words),
         "indices": [] if chart is None else indices(chart["capability"]),
@@ -65,6 +62,13 @@ def page(answer: Json, lines: Sequence[Json], asked: dict[str, Any], reader: Rea
             else None,
         },
     }
+
+
+def _shown(answer: Json) -> list[Json]:
+    """Give the newest records, and among them those out of their limits, however old they are."""
+    out = answer["deviations"][:DEVIATIONS]
+    rest = [one for one in answer["ccp"] if one["within"] is not False][: CCP_SHOWN - len(out)]
+    return sorted([*out, *rest], key=lambda one: one["at"], reverse=True)
 
 
 def _ranked(defects: Sequence[Json], words: Words) -> list[tuple[str, float, float]]:

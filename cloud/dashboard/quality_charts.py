@@ -39,6 +39,7 @@ def _places(points: Sequence[Json], zone: tzinfo, width: int) -> Spec:
             "values": [int(number) for number in labels],
             "labelExpr": f"{json.dumps(labels)}[datum.value] || ''",
             "labelOverlap": True,
+            "offset": 8,
         },
     }
 
@@ -182,7 +183,7 @@ def pareto(rows: Sequence[tuple[str, float, float]], width: int) -> Spec:
         "sort": None,
         "axis": {
             "labelAngle": 0 if len(rows) < (8 if width > NARROW else 4) else -35,
-            "labelLimit": 110,
+            "labelLimit": 0,
             "labelColor": "var(--ink)",
         },
     }
@@ -235,7 +236,7 @@ def yields(days: Sequence[Json], width: int) -> Spec:
         "field": "v",
         "type": "quantitative",
         "scale": {"zero": False, "nice": True},
-        "axis": {"tickCount": 4, "format": ".1%"},
+        "axis": {"tickCount": 4, "format": ".2%"},
     }
     return {
         "width": width,
