@@ -119,6 +119,8 @@ class Site(Model):
     id: Name
     name: Label
     timezone: str
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    """ISO 3166-1 code, for its public holidays; without it no day is one."""
     shifts: Annotated[list[Shift], Field(alias="shift")] = []
     work_units: Annotated[list[WorkUnit], Field(alias="work_unit")] = []
     reports: Annotated[list[Report], Field(alias="report")] = []
@@ -130,6 +132,16 @@ class Site(Model):
             zoneinfo.ZoneInfo(value)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError("no such time zone; write an IANA name such as Asia/Seoul") from error
+        return value
+
+    @field_validator("country")
+    @classmethod
+    def _country(cls, value: str | None) -> str | None:
+        if value is not None:
+            import holidays  # only where a site names a country
+
+            if value not in holidays.list_supported_countries():
+                raise ValueError("no holidays are known for it; write an ISO 3166-1 code such as KR, or leave it out")
         return value
 
 
@@ -148,6 +160,8 @@ class CloudFile(Model):
     made at the first start."""
     ingest: Ingest = Ingest()
     offline_after_s: Annotated[float, Field(gt=0, le=3600)] = 15.0
+    fiscal_year_starts: Annotated[int, Field(ge=1, le=12)] = 1
+    """Month in which the fiscal year begins that dates are counted by."""
     link_control: Annotated[str, Field(pattern=r"^http://(127\.0\.0\.1|localhost|\[::1\]):\d+$")] | None = None
     """The demo's link switch; loopback only."""
     mail: Mail | None = None

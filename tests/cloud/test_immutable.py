@@ -14,6 +14,7 @@ from cloud.ingest.store import Ingest
 from cloud.plant import Plants
 from sync import facts as f
 from tests.cloud.gateway import LINE, Start, state
+from tests.cloud.older import set_back
 
 
 def audited(number: int) -> f.Audited:
@@ -77,18 +78,7 @@ async def test_an_older_database_gets_its_audit_records_into_the_index(
     before = await database.read(lambda c: c.execute("select * from audit_entry order by seq"))
     assert [row[-5:-1] for row in before][0][1:] == ("kim", "setpoint.changed", "t\ufffd")
     database.close()
-    engine = sa.create_engine(settings.database_url)
-    drop = ["drop trigger fact_audit_update", "drop trigger fact_audit_delete", "drop trigger fact_audit_again"]
-    if engine.dialect.name == "postgresql":
-        drop = ["drop function refuse_audit_change cascade"]
-    drop += [f"drop table {name}" for name in ("audit_entry", "tally", "alert", "offer", "command", "fact_subject")] + [
-        "drop index loss_by_time"
-    ]
-    with engine.begin() as connection:
-        for statement in drop:
-            connection.exec_driver_sql(statement)
-        connection.exec_driver_sql("update alembic_version set version_num='0003'")
-    engine.dispose()
+    set_back(settings.database_url, "0003", ("gateway", "incarnation", "fact"))
     migrate(settings.database_url)
     engine = sa.create_engine(settings.database_url)
     with engine.connect() as connection:
