@@ -13,9 +13,11 @@ from cloud.api import (
     bi_routes,
     command_routes,
     errors,
+    exports,
     judging_routes,
     oversight_routes,
     package_routes,
+    pin_routes,
     quality_routes,
     routes,
     schemas,
@@ -73,6 +75,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     app.include_router(command_routes.router)
     app.include_router(judging_routes.router)
     app.include_router(spoken_routes.router)
+    app.include_router(pin_routes.router)
     app.include_router(quality_routes.router)
     app.include_router(today_routes.router)
 
@@ -99,6 +102,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
             await gauges.read()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    exports.install(app)
     pages.install(app)
     packages.install(app, Packages(beside_the_database(answers.plants.settings)), answers.plants.keys)
     app.add_middleware(SecurityHeaders)

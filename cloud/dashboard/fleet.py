@@ -43,7 +43,7 @@ def fleet(told: Told, words: Words, zone: tzinfo) -> dict[str, Any]:
             "lines": len(lines),
             "software": software,
             "skewed": skewed,
-            "breakers": sum(model["breaker"] == "open" for line in lines for model in line["models"]),
+            "breakers": sorted({one["model"] for line in lines for one in line["models"] if one["breaker"] == "open"}),
             "accounted": all(row["balanced"] for row in told.overview["proof"]),
         },
         "hints": [one for one in told.models["models"] if one["hint"] in {"one_line", "process", "cannot_tell"}],
@@ -99,4 +99,5 @@ def _strip(gateway: Json, words: Words, zone: tzinfo) -> dict[str, Any]:
         "to": f"{end:%m-%d %H:%M}" if end else "",
         "look": look,
         "arriving": counts["arriving"],
+        "complete": counts["complete"],
     }

@@ -33,7 +33,7 @@ def reader(request: Request) -> Reader:
         theme=theme if theme in {"light", "dark"} else "auto",
         zone=ZoneInfo(plants[0].site.timezone if plants else PLANT_ZONE),
         path=request.url.path,
-        query=tuple((name, value) for name, value in request.query_params.items() if name != "lang"),
+        query=tuple((name, value) for name, value in request.query_params.multi_items() if name != "lang"),
     )
 
 

@@ -96,6 +96,8 @@ class Draft:
     period: str = USUAL
     first: str = ""
     last: str = ""
+    shift: str = ""
+    """Of one date: what "this shift" meant."""
     grain: str = ""
     against: str = ""
     against_first: str = ""
@@ -130,7 +132,18 @@ def read(pairs: Iterable[tuple[str, str]]) -> Draft | None:
         **{
             name: one.get(name, "")
             for name in (
-                *("first", "last", "grain", "against", "against_first", "against_last", "order", "limit", "horizon"),
+                *(
+                    "first",
+                    "last",
+                    "shift",
+                    "grain",
+                    "against",
+                    "against_first",
+                    "against_last",
+                    "order",
+                    "limit",
+                    "horizon",
+                ),
             )
         },
     )
@@ -148,7 +161,8 @@ def _wheres(told: Mapping[str, Sequence[str]]) -> tuple[Where, ...]:
     for name, values in told.items():
         word, _, dimension = name.partition(".")
         if word in {"where", "not"} and dimension and (chosen := _some(values)):
-            found[dimension] = Where(dimension, chosen, word == "not")
+            negated = word == "not" or told.get(f"op.{dimension}") == ["not_in"]
+            found[dimension] = Where(dimension, chosen, negated)
     for dimension in told.get("filter", ()):
         if dimension:
             found.setdefault(dimension, Where(dimension))
@@ -186,6 +200,7 @@ def of_plan(plan: Any) -> Draft:
         period=str(dates.get("relative") or "dates"),
         first=str(dates.get("first") or ""),
         last=str(dates.get("last") or ""),
+        shift=str(dates.get("shift") or ""),
         against=str(versus.get("relative") or ("dates" if versus.get("first") else "")),
         against_first=str(versus.get("first") or ""),
         against_last=str(versus.get("last") or ""),
@@ -214,6 +229,8 @@ def plan_json(draft: Draft) -> dict[str, Any]:
             for one in chosen
         ]
     said["period"] = _dated(draft.period, draft.first, draft.last)
+    if draft.shift and draft.period == "dates":
+        said["period"]["shift"] = draft.shift
     if draft.grain and draft.shows("grain"):
         said["grain"] = draft.grain
     if draft.against and draft.shows("against"):
@@ -266,7 +283,7 @@ def address(draft: Draft, **changes: Any) -> str:
         pairs += [(f"{word}.{where.dimension}", value) for value in where.values] or [("filter", where.dimension)]
     pairs.append(("period", one.period))
     if one.period == "dates":
-        pairs += [("first", one.first), ("last", one.last)]
+        pairs += [("first", one.first), ("last", one.last)] + ([("shift", one.shift)] if one.shift else [])
     for name in ("grain", "against", "order", "limit", "horizon"):
         if one.shows(name) and getattr(one, name):
             pairs.append((name, getattr(one, name)))

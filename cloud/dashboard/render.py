@@ -42,6 +42,7 @@ LIVE_WORDS: Final = (
     "acts.who",
     "acts.asked",
     "data.done",
+    *(f"ask.{name}" for name in ("pinned", "saved", "unpinned")),
 )
 """What the scripts say themselves."""
 
@@ -60,7 +61,9 @@ class Reader:
 
     def address(self, **changes: object) -> str:
         """Give this page's address with something changed."""
-        return "?" + urlencode(dict(self.query) | changes)
+        return "?" + urlencode(
+            [*((name, value) for name, value in self.query if name not in changes), *changes.items()]
+        )
 
     def without(self, *names: str) -> Reader:
         """Give a reader whose address asks for less."""

@@ -24,7 +24,7 @@ from cloud.api.errors import ApiError, invalid
 from cloud.api.routes import Source, Tenant
 from cloud.bi.audit import Filter
 from cloud.bi.times import iso, ms_of
-from cloud.dashboard import fleet_routes, ledger, quality_routes, verdicts, views
+from cloud.dashboard import analysis_routes, cards, fleet_routes, ledger, pins, quality_routes, verdicts, views
 from cloud.dashboard.frame import YEAR_S, Whom, answer, banner, fragment, reader
 from cloud.dashboard.render import STATIC, VERSION, render
 from cloud.database import DatabaseError
@@ -35,6 +35,7 @@ RETRY_S: Final = 5
 FILTERS: Final = ("gateway", "actor", "action", "target", "text", "from", "to")
 AUDIT_ROWS: Final = 50
 ACTION_ROWS: Final = 20
+HALL_PINS: Final = 6
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -48,7 +49,9 @@ Period = Annotated[Literal["shift", "8h", "24h", "7d"], Query(alias="range")]
 async def hall(request: Request, source: Source, tenant: Tenant, whom: Whom) -> Response:
     """The hall: every line, the alarms, the newest verdicts, and the proof."""
     page = "_hall.html" if fragment(request) else "hall.html"
-    model = views.hall(await source.overview(tenant), whom.words)
+    seen, today = await source.overview(tenant), await source.today.answer(tenant)
+    model = views.hall(seen, whom.words) | {"today": today, "cards": cards.cards(today, seen, whom.words)}
+    model |= await pins.tiles(source, tenant, whom, most=HALL_PINS)
     return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
 
 
@@ -149,6 +152,7 @@ async def static(version: str, name: str) -> Response:
 def install(app: FastAPI) -> None:
     """Add the pages to the app, and let people who open one see what went wrong as a page too."""
     app.include_router(router)
+    app.include_router(analysis_routes.router)
     app.include_router(fleet_routes.router)
     app.include_router(quality_routes.router)
     for kind in (HTTPException, ApiError, DatabaseError, RequestValidationError):

@@ -47,10 +47,11 @@ async function draw() {
   drawing = true;
   wanted = false;
   try {
-    const answer = await fetch(main.dataset.fragment + location.search, { headers: { Accept: "text/html" } });
+    const asked = location.search;
+    const answer = await fetch(main.dataset.fragment + asked, { headers: { Accept: "text/html" } });
     if (answer.ok) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      children(main, page.body);
+      if (asked === location.search) children(main, page.body); // else the reader asks something else by now
       setClock();
       announce();
       show("live");

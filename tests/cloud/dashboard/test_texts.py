@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloud.bi.spc import RULE_SETS
+from cloud.bi.today import CARDS
 from cloud.dashboard.periods import DAYS
 from cloud.dashboard.render import HERE, LIVE_WORDS
 from cloud.dashboard.texts import LANGUAGES, TEXTS, Words, choose
@@ -15,7 +16,9 @@ PLACES = re.compile(r"\{(\w+)\}")
 LOOKED_UP = {"state", "reason", "element", "decision", "severity", "check", "component", "loss", "stream", "oee_reason"}
 LOOKED_UP |= {"defect", "tag", "unece", "unit", "hour_state"}
 LOOKED_UP |= {"input", "cause", "feedback_type", "feedback_reason", "order_state", "acts_tab", "action_type"}
-LOOKED_UP |= {"action_state", "risk", "characteristic", "rule", "part"}
+LOOKED_UP |= {"action_state", "risk", "characteristic", "rule", "part", "tone"}
+LOOKED_UP |= {f"ask_{name}" for name in ("kind", "says", "period", "grain", "against", "order", "change", "unit")}
+LOOKED_UP |= {"ask_group", "ask_level", "ask_gallery"}
 LOOKED_UP |= {"mart", "mart_status", "mart_kind", "letter_state", "letter_severity", "job_kind", "job_state"}
 """Sections whose keys are codes of the data; everything else is named in a template or a module."""
 
@@ -25,6 +28,7 @@ SAID_BY_CODE |= {f"quality.rules_{code}" for code in RULE_SETS} | {
     f"quality.kind_{kind}" for kind in ("xbar", "individuals")
 }
 SAID_BY_CODE |= {f"quality.spread_{kind}" for kind in ("xbar", "individuals")} | {f"period.{code}" for code in DAYS}
+SAID_BY_CODE |= {f"card.{card.id}" for card in CARDS}
 SAID_BY_CODE |= {"line.availability", "line.effectiveness", "line.quality_ratio"}
 
 
