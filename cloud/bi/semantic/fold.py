@@ -14,6 +14,7 @@ from typing import Any, Final
 from cloud.bi.semantic.compile import Part, Query
 from cloud.bi.semantic.dimensions import month, week
 from cloud.bi.semantic.metrics import Distinct, Metric
+from cloud.bi.semantic.periods import midnight
 from cloud.bi.semantic.places import Places
 from cloud.bi.semantic.table import Cell, Row
 
@@ -169,7 +170,9 @@ class Fold:
         def named(row: Sequence[Any]) -> tuple[Step, int | None]:
             text = row[day]
             if text not in starts:
-                starts[text] = first.day(_begin(grain, text))[0].start_ms
+                begins = first.day(_begin(grain, text))
+                day_one = date.fromisoformat(_begin(grain, text))
+                starts[text] = begins[0].start_ms if begins else midnight(first, day_one)
             return (_named(grain, text), 0), starts[text]
 
         return named

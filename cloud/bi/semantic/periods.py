@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Final
 
 from cloud.bi.semantic.errors import PlanError
@@ -48,7 +48,8 @@ def span(period: Period, plant: Plant, now_ms: int) -> Span:
         return _instance(calendar, here if period.relative == "this_shift" else _before(calendar, here))
     first, last = _dates(period, calendar, now_ms)
     begun = [one for day in (first, last) for one in calendar.day(day.isoformat())]
-    start, end = min(one.start_ms for one in begun), max(one.end_ms for one in begun)
+    start = min((one.start_ms for one in begun), default=midnight(calendar, first))
+    end = max((one.end_ms for one in begun), default=midnight(calendar, last + _DAY))
     found = Span(first.isoformat(), last.isoformat(), start, end, (), (calendar.hour(start), end))
     if period.shift is None:
         return found
@@ -61,6 +62,11 @@ def span(period: Period, plant: Plant, now_ms: int) -> Span:
     if len(meant) == 1:
         return _instance(calendar, meant[0])
     return Span(found.first, found.last, start, end, (), (0, 0), period.shift)
+
+
+def midnight(calendar: Calendar, day: date) -> int:
+    """Give the begin of a local date, ms: of a date on which no instance begins."""
+    return int(datetime.combine(day, time(), calendar.zone).timestamp()) * 1000
 
 
 def _instance(calendar: Calendar, one: Instance) -> Span:
