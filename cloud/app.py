@@ -95,7 +95,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
             response.status_code = 503
         return schemas.Readiness(ready=database == "ok", database=database, broker=answers.broker())
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction] - a route
         """Prometheus metrics; without the gateways' while the database does not answer."""
         with contextlib.suppress(DatabaseError):  # /ready says so; the process's own figures matter all the more

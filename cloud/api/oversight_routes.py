@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cloud.api import oversight_schemas as shapes
 from cloud.api import schemas
 from cloud.api.errors import invalid
-from cloud.api.routes import End, Source, Start, Tenant
+from cloud.api.routes import End, Instant, Source, Start, Tenant
 from cloud.bi import audit
 from cloud.bi.times import iso, ms_of
 
@@ -89,8 +89,8 @@ class Selection(BaseModel):
     target: str | None = None
     gateway: str | None = None
     text: Annotated[str | None, Field(max_length=200)] = None
-    start: Annotated[datetime | None, Field(alias="from")] = None
-    end: Annotated[datetime | None, Field(alias="to")] = None
+    start: Annotated[Instant | None, Field(alias="from")] = None
+    end: Annotated[Instant | None, Field(alias="to")] = None
 
     def filter(self) -> audit.Filter:
         """Give it as the log's own filter; an empty text restricts nothing."""

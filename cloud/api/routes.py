@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cloud.api import oversight_schemas, schemas
 from cloud.api.answers import Answers
@@ -25,6 +25,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"model": schemas.ProblemAnswer},
 }
 router = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
+
+EARLIEST: Final = 1900
+LATEST: Final = 2200
+"""Years that can be asked for: what lies beyond does not fit into ns of 64 bits."""
 
 
 def answers(request: Request) -> Answers:
@@ -49,9 +53,16 @@ def tenant_of(
     return tenant
 
 
+def _plausible(at: datetime) -> datetime:
+    if not EARLIEST <= at.year <= LATEST:
+        raise ValueError(f"a time between {EARLIEST} and {LATEST} is asked for")
+    return at
+
+
 Tenant = Annotated[str, Depends(tenant_of)]
-Start = Annotated[datetime | None, Query(alias="from", description="ISO 8601")]
-End = Annotated[datetime | None, Query(alias="to", description="ISO 8601")]
+Instant = Annotated[datetime, AfterValidator(_plausible)]
+Start = Annotated[Instant | None, Query(alias="from", description="ISO 8601")]
+End = Annotated[Instant | None, Query(alias="to", description="ISO 8601")]
 
 
 def _json(body: bytes) -> Response:
@@ -68,8 +79,8 @@ class Part(BaseModel):
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     page_size: Annotated[int, Field(ge=1, le=100)] = 20
     work_unit: str | None = None
-    start: Annotated[datetime | None, Field(alias="from")] = None
-    end: Annotated[datetime | None, Field(alias="to")] = None
+    start: Annotated[Instant | None, Field(alias="from")] = None
+    end: Annotated[Instant | None, Field(alias="to")] = None
 
     def query(self, **more: str | None) -> lists.Query:
         """Give it as the list's own query."""
@@ -166,7 +177,7 @@ async def link(source: Source) -> Response:
     return _json(orjson.dumps(await source.link.state()))
 
 
-@router.post("/link", response_model=schemas.Link)
+@router.post("/link", response_model=schemas.Link, responses={409: {"model": schemas.ProblemAnswer}})
 async def set_link(source: Source, order: schemas.LinkOrder) -> Response:
     """Cut or heal the demo's link; refused where cloud.toml names no switch."""
     return _json(orjson.dumps(await source.set_link(order.cut)))
