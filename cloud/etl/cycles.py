@@ -60,8 +60,9 @@ class Cycles:
         if not self._newest_first or not isinstance(fact, Produced) or fact.context.product is None:
             return fact
         counted_ms = max(fact.start, fact.at - 1) // MS
-        about = (record.tenant, record.site, fact.work_unit, fact.context.product, counted_ms)
-        for cycle in self._newest_first:
-            if cycle.rates(*about):
-                return msgspec.structs.replace(fact, ideal_cycle_ms=cycle.cycle_ms)
-        return fact
+        cycle_ms = self.of(record.tenant, record.site, fact.work_unit, fact.context.product, counted_ms)
+        return fact if cycle_ms is None else msgspec.structs.replace(fact, ideal_cycle_ms=cycle_ms)
+
+    def of(self, *about: *tuple[str, str, str, str, int]) -> float | None:
+        """Give what pieces are rated by. about: tenant, site, line, product, when they count (ms)."""
+        return next((cycle.cycle_ms for cycle in self._newest_first if cycle.rates(*about)), None)
