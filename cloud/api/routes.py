@@ -112,7 +112,7 @@ async def overview(source: Source, tenant: Tenant) -> Response:
     return _json(await source.overview_bytes(tenant))
 
 
-@router.get("/lines/{work_unit:path}", response_model=schemas.LineDetail)
+@router.get("/lines/{work_unit:path}", response_model=line_schemas.LineDetail)
 async def line(source: Source, tenant: Tenant, work_unit: str, start: Start = None, end: End = None) -> Response:
     """One line over a period: the present shift unless `from` and `to` say otherwise."""
     return _json(orjson.dumps(await source.line(tenant, work_unit, start, end)))

@@ -187,68 +187,6 @@ class Overview(Answer):
     link: Link
 
 
-class Stop(Answer):
-    """Time that was not production, by reason."""
-
-    time_element: str
-    reason: str
-    duration_s: float
-    stops: int
-
-
-class DefectCount(Answer):
-    """Pieces by defect type."""
-
-    defect: str
-    quantity: int
-
-
-class HourOutput(Answer):
-    """Pieces of one local clock hour; `planned` from the job orders."""
-
-    start: str
-    produced: int
-    good: int
-    scrap: int
-    planned: int | None
-
-
-class TrendPoint(Answer):
-    """A tag's minute: good values reduced; count of the others."""
-
-    at: str
-    mean: float | None
-    low: float | None
-    high: float | None
-    bad: int
-
-
-class Trend(Answer):
-    """A measurement by minute."""
-
-    tag: str
-    unit: str | None
-    low: float | None
-    high: float | None
-    points: list[TrendPoint]
-
-
-class LineDetail(Answer):
-    """One line over a period."""
-
-    as_of: str
-    start: str
-    end: str
-    line: Line
-    timeline: list[TimelineSegment]
-    hours: list[HourOutput]
-    oee: OeeNow
-    stops: list[Stop]
-    defects: list[DefectCount]
-    verdicts: list[Verdict]
-    trends: list[Trend]
-
-
 class VerdictDetail(Verdict):
     """A verdict whole: the fact as it came, and where it stands."""
 

@@ -6,19 +6,18 @@ import json
 from typing import Any, Final
 
 from cloud.bi import kpi
+from cloud.bi.line_time import shift_time
 from cloud.bi.overview import (
     NS,
     SILENT_MS,
-    SUM_COLUMNS,
     VERDICT_SQL,
     gaps,
-    oee_answer,
-    silent_tail,
     states,
     timeline,
     verdict_answer,
 )
 from cloud.bi.times import iso
+from cloud.bi.today import targets
 from cloud.database import Connection
 from cloud.marts.calendar import Calendar, Instance
 from cloud.marts.measure import segments
@@ -27,6 +26,9 @@ from cloud.plant import Place, Plant
 MAX_DAYS: Final = 62
 TRENDS: Final = 8
 TREND_POINTS: Final = 480
+WHOLE_MINUTES: Final = 7 * 1_440
+"""Longer than this, measurements are looked at every so many minutes and not at each."""
+TARGETED: Final = ("oee", "availability", "effectiveness", "quality_ratio", "scrap_ratio", "first_pass_yield")
 
 
 def line_detail(
@@ -54,6 +56,7 @@ def line_detail(
         gaps=gaps(connection, place, start_ms, until),
         known_until_ms=max(known_ms, start_ms),
     )
+    spent = shift_time(connection, calendar, place, instances, (data_at, now_ms))
     return {
         "as_of": iso(now_ms),
         "start": iso(start_ms),
@@ -61,9 +64,20 @@ def line_detail(
         "line": overview_line,
         "timeline": timeline(cut),
         "hours": _hours(connection, calendar, place, start_ms, end_ms),
-        "oee": _oee(connection, calendar, place, instances, (data_at, now_ms)),
+        "oee": spent.oee(),
+        "pieces": spent.pieces(),
+        "waterfall": spent.waterfall(),
+        "targets": _targets(connection, place),
         "stops": _stops(connection, place, instances),
         "defects": _defects(connection, place, instances),
+        "decisions": {
+            decision: int(count)
+            for decision, count in connection.execute(
+                "select decision, count(*) from judgment where tenant=? and site=? and work_unit=? and at>=? and at<?"
+                " group by decision",
+                (*place, start_ms * NS, end_ms * NS),
+            )
+        },
         "verdicts": [
             verdict_answer(row)
             for row in connection.execute(
@@ -79,31 +93,13 @@ def _bounds(instances: list[Instance]) -> tuple[int, int]:
     return (instances[0].start_ms, instances[-1].end_ms) if instances else (0, 0)
 
 
-def _oee(
-    connection: Connection, calendar: Calendar, place: Place, instances: list[Instance], clocks: tuple[int | None, int]
-) -> dict[str, Any]:
-    """Give OEE of the whole shifts that the period touches; clocks: (newest data in ns, now in ms)."""
-    data_at, now_ms = clocks
-    summed = ", ".join(f"sum({column})" for column in SUM_COLUMNS)
-    total = dict.fromkeys(SUM_COLUMNS, 0)
-    for row in connection.execute(
-        f"select start_ms, {summed} from mart_shift where tenant=? and site=? and work_unit=? and start_ms>=? and"  # noqa: S608 - our columns
-        " start_ms<? group by start_ms",
-        (*place, *_bounds(instances)),
-    ):
-        sums = {name: int(value) for name, value in zip(SUM_COLUMNS, row[1:], strict=True)}
-        instance = calendar.at(row[0])
-        if instance.start_ms <= now_ms < instance.end_ms:
-            sums = silent_tail(sums, instance, data_at, now_ms)
-        for name, value in sums.items():
-            total[name] += value
-    pending = connection.execute(
-        "select count(*) from dirty_bucket where tenant=? and site=? and work_unit=? and due_ms<=? and start_ms>=? and"
-        " start_ms<?",
-        (*place, now_ms, *_bounds(instances)),
-    )
-    only = instances[0] if len(instances) == 1 else None
-    return oee_answer(total, only, pending[0][0])
+def _targets(connection: Connection, place: Place) -> dict[str, dict[str, float]]:
+    names = ("target", "warning", "critical")
+    return {
+        metric: dict(zip(names, aim, strict=True))
+        for metric, aim in targets(connection, place[0], place).items()
+        if metric in TARGETED
+    }
 
 
 def _hours(
@@ -171,6 +167,7 @@ def _trends(connection: Connection, place: Place, start_ms: int, end_ms: int) ->
     """Give measurements by minute, coarser where a period is long: at most TREND_POINTS points each."""
     first, last = start_ms // 60_000, (end_ms - 1) // 60_000
     step = max(1, -(-(last - first + 1) // TREND_POINTS))
+    stride = step if last - first > WHOLE_MINUTES else 1
     found: list[dict[str, Any]] = []
     for number, name, unit, low, high in connection.execute(
         "select t.id, t.name, t.unit, t.low, t.high from tag t join gateway g on g.id=t.gateway where t.tenant=? and"
@@ -179,10 +176,10 @@ def _trends(connection: Connection, place: Place, start_ms: int, end_ms: int) ->
     ):
         # (minute, tag) is the table's own order: one step per minute, whatever other tags there are.
         minutes = connection.execute(
-            "with recursive m(minute) as (select cast(? as bigint) union all select minute+1 from m where minute<?)"
+            "with recursive m(minute) as (select cast(? as bigint) union all select minute+? from m where minute+?<=?)"
             " select x.minute, x.good, x.bad, x.total, x.low, x.high from m join tag_minute x on x.minute=m.minute and"
             " x.tag=? order by x.minute",
-            (first, last, number),
+            (first, stride, stride, last, number),
         )
         found.append(
             {

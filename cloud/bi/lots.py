@@ -13,11 +13,12 @@ from typing import Any, Final
 
 import msgspec
 
-from cloud.bi.overview import NS, gaps, states, timeline
+from cloud.bi.overview import NS, timeline
 from cloud.bi.quality import ccp_of_lot
 from cloud.bi.times import iso, iso_ns
 from cloud.database import Connection, Row
 from cloud.judging import actions
+from cloud.marts.history import gaps, states
 from cloud.marts.measure import segments
 from cloud.plant import Place, Plants
 from sync.judgment import FeedbackGiven, ModelChanged, RulesetActivated

@@ -12,7 +12,7 @@ import uvicorn
 from httpx_sse import aconnect_sse
 from prometheus_client import CollectorRegistry
 
-from cloud.api import schemas
+from cloud.api import line_schemas, schemas
 from cloud.api.answers import Answers
 from cloud.api.pulse import run_pulse
 from cloud.app import create_app
@@ -111,7 +111,7 @@ async def test_the_overview_says_what_the_contract_says(web, database: Database,
 async def test_a_line_over_a_period(web, database: Database, plants: Plants) -> None:
     await a_shift(database, plants)
     answer = await web.get(f"/api/v1/lines/{LINE}")
-    detail = schemas.LineDetail.model_validate_json(answer.content, strict=True)
+    detail = line_schemas.LineDetail.model_validate_json(answer.content, strict=True)
     assert len(detail.hours) == 8
     assert sum(hour.produced for hour in detail.hours) == 100
     assert sum(hour.planned or 0 for hour in detail.hours) == 1000
@@ -120,7 +120,7 @@ async def test_a_line_over_a_period(web, database: Database, plants: Plants) -> 
     (trend,) = detail.trends
     assert [(p.mean, p.bad) for p in trend.points] == [(61.5, 0)]
     week = await web.get(f"/api/v1/lines/{LINE}", params={"from": "2026-01-01T00:00:00Z", "to": "2026-01-08T00:00:00Z"})
-    empty = schemas.LineDetail.model_validate_json(week.content)
+    empty = line_schemas.LineDetail.model_validate_json(week.content)
     assert (empty.oee.oee, empty.oee.reason) == (None, "no_states")
     assert len(empty.hours) == 7 * 24
 
