@@ -67,7 +67,7 @@ def chips(draft: Draft, filters: Sequence[Json], faults: Sequence[Fault], words:
         "changes": [questions.changes(words, one.what) for one in draft.edits],
         "more_changes": questions.changes(words),
         "faults": {one.control: _fault(draft, one, words) for one in faults},
-        "title": questions.title(draft, words),
+        "title": questions.title(draft, filters, words),
     }
 
 

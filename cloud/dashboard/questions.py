@@ -191,12 +191,12 @@ def filter_chip(where: Where, values: Sequence[Mapping[str, Any]], words: Words)
     }
 
 
-def title(draft: Draft, words: Words) -> str:
+def title(draft: Draft, filters: Sequence[Mapping[str, Any]], words: Words) -> str:
     """Say in a line what is asked: what a pin is called until somebody gives it a name."""
     parts = [" × ".join(metric_title(name, words) for name in draft.metrics), words.label("ask_kind", draft.analysis)]
     if draft.by:
         parts.append(words("ask.by_names", names=", ".join(dimension_title(name, words) for name in draft.by)))
-    parts += [("≠ " if one.negated else "") + ", ".join(one.values[:3]) for one in draft.wheres if one.values]
+    parts += [("≠ " if chip["where"].negated else "") + chip["said"] for chip in filters if chip["said"]]
     dated = draft.period == "dates"
     parts.append(f"{draft.first} – {draft.last}" if dated else words.label("ask_period", draft.period))
     return " · ".join(parts)
