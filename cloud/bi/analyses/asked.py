@@ -138,7 +138,7 @@ class Asked:
 
     def closer(self, title: Text, **changes: Any) -> Drill:
         """Give a plan to ask next: this one with changes."""
-        plan = self.plan.model_copy(update={"period": self.period, **changes})
+        plan = Plan.model_validate({**self.plan.model_dump(), "period": self.period, **changes})
         return Drill(title=title, plan=plan.model_dump(mode="json", exclude_defaults=True))
 
     def only(self, dimension: str, value: str) -> tuple[Filter, ...]:
@@ -213,7 +213,7 @@ def refusal(asked: Asked, code: str, text: Text, **findings: Any) -> Result:
         columns=(),
         rows=(),
         findings={"reason": code, "dates": dates(asked.period), **findings},
-        sentences={language: (f"{begin[language]}: {text[language]}",) for language in LANGUAGES},
+        sentences={language: (f"{begin[language]}: {text[language].removesuffix('.')}.",) for language in LANGUAGES},
         refused=code,
     )
 

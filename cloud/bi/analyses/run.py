@@ -18,17 +18,31 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from cloud.bi.analyses.anomaly import detect_anomaly
 from cloud.bi.analyses.asked import Asked
+from cloud.bi.analyses.cause import find_cause
 from cloud.bi.analyses.check import check
+from cloud.bi.analyses.compare import compare
+from cloud.bi.analyses.correlate import correlate
 from cloud.bi.analyses.look import Look
+from cloud.bi.analyses.predict import predict
+from cloud.bi.analyses.rank import rank
 from cloud.bi.analyses.result import Result
 from cloud.bi.analyses.trend import trend
+from cloud.bi.analyses.whatif import what_if
 from cloud.bi.analyses.words import Language
 from cloud.bi.semantic.plan import Analysis, Plan
 
 ANALYSES: Final[dict[Analysis, Callable[[Asked], Result]]] = {
     "CHECK": check,
     "TREND": trend,
+    "COMPARE": compare,
+    "RANK": rank,
+    "CORRELATE": correlate,
+    "FIND_CAUSE": find_cause,
+    "DETECT_ANOMALY": detect_anomaly,
+    "PREDICT": predict,
+    "WHAT_IF": what_if,
 }
 
 

@@ -86,7 +86,7 @@ def with_particle(word: str, after_consonant: str, after_vowel: str) -> str:
             if after_consonant == "으로" and (ord(letter) - ord("가")) % 28 == 8:  # ㄹ: 라인 둘로
                 closed = False
             return word + (after_consonant if closed else after_vowel)
-        if letter.isalnum():
+        if letter.isalnum() or letter == "%":
             return word + (after_consonant if letter in _ENDS_ON_CONSONANT else after_vowel)
     return word + after_vowel
 

@@ -135,7 +135,8 @@ class Plant:
         limit: int = 10_000,
     ) -> Table:
         dated = self.dated(period)
-        assert dated.first is not None and dated.last is not None
+        assert dated.first is not None
+        assert dated.last is not None
         for name in (*dimensions, *(one.dimension for one in filters)):
             self.dimension(name)
         self.asked.append(metrics)
@@ -185,7 +186,8 @@ class Plant:
         if isinstance(against, Period):
             return self.dated(against)
         dated = self.dated(period)
-        assert dated.first is not None and dated.last is not None
+        assert dated.first is not None
+        assert dated.last is not None
         back = {"previous": (dated.last - dated.first).days + 1, "same_last_week": 7, "same_last_year": 364}[against]
         return Period(first=dated.first - timedelta(days=back), last=dated.last - timedelta(days=back))
 
