@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from cloud.api import oversight_schemas, schemas
+from cloud.api import line_schemas, oversight_schemas, schemas
 from cloud.api.answers import Answers
 from cloud.api.errors import invalid
 from cloud.bi import lists
