@@ -121,7 +121,7 @@ def _hours(
     found: list[dict[str, Any]] = []
     hour = calendar.hour(start_ms)
     while hour < end_ms:
-        following = calendar.hour(hour + 90 * 60_000)
+        following = calendar.hour_end(hour)
         planned = [
             quantity * max(0, min(end, following * NS) - max(begin, hour * NS)) / (end - begin)
             for quantity, begin, end in orders

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from cloud.config import Shift, Site
 
 HOUR_MS = 3_600_000
+QUARTER_MS = 900_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Calendar:
         self.zone = ZoneInfo(site.timezone)
         self._shifts = tuple(site.shifts)
         self._day = lru_cache(maxsize=800)(self._make_day)
+        self._hour = lru_cache(maxsize=4_000)(self._make_hour)
 
     def at(self, ms: int) -> Instance:
         """Give the instance that an instant (ms UTC) lies in."""
@@ -68,10 +70,27 @@ class Calendar:
         return self._day(date.fromisoformat(business_date))
 
     def hour(self, ms: int) -> int:
-        """Give the begin (ms UTC) of the local clock hour that an instant lies in."""
-        offset = self.local(ms).utcoffset() or timedelta()
-        shift = int(offset.total_seconds() * 1000)
-        return (ms + shift) // HOUR_MS * HOUR_MS - shift
+        """Give the begin (ms UTC) of the local clock hour that an instant lies in; a change of the clocks begins one."""
+        return self._hour(ms // QUARTER_MS)
+
+    def hour_end(self, start_ms: int) -> int:
+        """Give where an hour ends that begins here: 60 minutes later at most, and where the clocks change."""
+        return next(
+            at
+            for at in range(start_ms // QUARTER_MS * QUARTER_MS + QUARTER_MS, start_ms + 2 * HOUR_MS, QUARTER_MS)
+            if self.hour(at) != start_ms
+        )
+
+    def _make_hour(self, quarter: int) -> int:
+        """Clocks change at quarters of an hour UTC, everywhere, since long before anything here was recorded."""
+        offset = self._offset(quarter * QUARTER_MS)
+        start = (quarter * QUARTER_MS + offset) // HOUR_MS * HOUR_MS - offset
+        while self._offset(start) != offset:
+            start = start // QUARTER_MS * QUARTER_MS + QUARTER_MS
+        return start
+
+    def _offset(self, ms: int) -> int:
+        return int((self.local(ms).utcoffset() or timedelta()).total_seconds() * 1000)
 
     def local(self, ms: int) -> datetime:
         """Give the site's local time of an instant."""

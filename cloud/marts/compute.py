@@ -64,7 +64,7 @@ def compute(connection: Connection, plants: Plants, bucket: Bucket, now_ms: int)
     if kind == HOUR:
         if calendar.hour(start_ms) != start_ms:
             return {"mart_hour": []}
-        return shifts.compute_hour(connection, place, start_ms, calendar.hour(start_ms + 90 * 60_000))
+        return shifts.compute_hour(connection, place, start_ms, calendar.hour_end(start_ms))
     if kind == DAY:
         return days.compute(connection, place, day_of(start_ms))
     if kind == TREND:

@@ -97,3 +97,17 @@ def test_every_hour_of_a_day_of_25_hours_is_its_own():
     hours = {plan.hour(begin + minutes * 60_000) for minutes in range(0, 25 * 60, 10)}
     assert len(hours) == 25
     assert timedelta(milliseconds=max(hours) - min(hours)) == timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    "zone", ["Asia/Seoul", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
+)
+def test_hours_follow_each_other_without_a_hole_for_a_year(zone: str):
+    plan, year = calendar(zone), int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    at = plan.hour(year)
+    while at < year + 366 * 24 * HOUR:
+        end = plan.hour_end(at)
+        assert plan.hour(at) == plan.hour(end - 1) == at
+        assert 0 < end - at <= HOUR
+        assert plan.local(at).hour == plan.local(end - 1).hour
+        at = end
