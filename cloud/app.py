@@ -13,6 +13,7 @@ from cloud.api import (
     bi_routes,
     command_routes,
     errors,
+    etl_routes,
     exports,
     judging_routes,
     oversight_routes,
@@ -71,6 +72,7 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(bi_routes.router)
     app.include_router(oversight_routes.router)
+    app.include_router(etl_routes.router)
     app.include_router(package_routes.router)
     app.include_router(command_routes.router)
     app.include_router(judging_routes.router)

@@ -33,6 +33,8 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     from cloud.app import create_app
     from cloud.bus import Bus
     from cloud.dashboard import charts
+    from cloud.etl.auditor import run_auditor
+    from cloud.etl.worker import run_worker
     from cloud.marts.refresh import run_refresher
 
     listening = _listen(settings.file.http.host, settings.file.http.port)
@@ -42,6 +44,8 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
         answers = Answers(database, plants, bus)
         forever = [
             tasks.create_task(run_refresher(database, plants, bus), name="marts"),
+            tasks.create_task(run_worker(database, plants, bus), name="jobs"),
+            tasks.create_task(run_auditor(answers.etl.auditor, bus), name="auditor"),
             tasks.create_task(run_pulse(answers), name="pulse"),
             tasks.create_task(run_chores(database, file_of(settings)), name="chores"),
             tasks.create_task(asyncio.to_thread(charts.warm), name="charts"),

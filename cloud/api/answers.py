@@ -11,6 +11,7 @@ import orjson
 
 from cloud.api.bi import Bi
 from cloud.api.errors import invalid, not_found
+from cloud.api.etl import Etl
 from cloud.api.link import LinkSwitch
 from cloud.api.log import AuditLog
 from cloud.api.oversight import Oversight
@@ -46,6 +47,7 @@ class Answers:
         self.bus = bus
         self.link = LinkSwitch(plants.file.link_control)
         self.oversight = Oversight(database, plants, bus)
+        self.etl = Etl(database, plants, bus)
         self.quality = Quality(database, plants, self.oversight)
         self.today = Today(database, plants)
         self.audit = AuditLog(database)

@@ -144,7 +144,7 @@ class AlertAnswer(Answer):
     site: str
     gateway: str
     """Empty for what concerns the cloud itself."""
-    kind: Literal["unaccounted", "conflict", "chain", "lost", "autonomy", "backup", "silent", "clock"]
+    kind: Literal["unaccounted", "conflict", "chain", "mart_mismatch", "lost", "autonomy", "backup", "silent", "clock"]
     severity: Literal["critical", "warning"]
     detail: dict[str, Any]
     raised: str

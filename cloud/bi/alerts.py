@@ -31,6 +31,7 @@ SEVERITY: Final = {
     "unaccounted": "critical",
     "conflict": "critical",
     "chain": "critical",
+    "mart_mismatch": "critical",
     "lost": "warning",
     "autonomy": "critical",
     "backup": "warning",
@@ -60,6 +61,7 @@ def found(connection: Connection, plants: Plants, tenant: str, now_ms: int) -> l
         *_of_gateways(connection, plants, tenant, now_ms),
         *_of_records(connection, tenant, now_ms),
         *_of_backups(connection, plants, tenant, now_ms),
+        *_of_marts(connection, tenant),
     ]
 
 
@@ -111,6 +113,20 @@ def _of_backups(connection: Connection, plants: Plants, tenant: str, now_ms: int
     made = row[0] if row else None
     if made is None or now_ms - made > BACKUP_MS:
         yield Finding(key=(tenant, "", "", "backup"), detail={"made": None if made is None else iso(made)})
+
+
+def _of_marts(connection: Connection, tenant: str) -> Iterable[Finding]:
+    row = connection.one("select count(*), min(id) from mart_mismatch where tenant=? and mended_ms is null", (tenant,))
+    if row is None or not row[0]:
+        return
+    first = connection.one(
+        "select site, work_unit, mart, start_ms, measure, stored, recomputed from mart_mismatch where id=?", (row[1],)
+    )
+    if first is not None:
+        site, unit, mart, start, *figure = first
+        names = ("measure", "stored", "recomputed")
+        detail = {"count": row[0], "site": site, "work_unit": unit, "mart": mart, "start": iso(start)}
+        yield Finding(key=(tenant, "", "", "mart_mismatch"), detail=detail | dict(zip(names, figure, strict=True)))
 
 
 class Watch:

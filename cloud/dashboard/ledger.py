@@ -174,6 +174,9 @@ def alert(one: Json, words: Words) -> str:
             return words("alert.clock", gateway=gateway, seconds=formats.number(detail["offset_ms"] / 1000, 1))
         case "silent":
             return words("alert.silent", gateway=gateway)
+        case "mart_mismatch":
+            told = {"mart": detail["mart"], "measure": detail["measure"]}
+            return words("alert.mart_mismatch", work_unit=detail["work_unit"] or detail["site"], **told)
         case "kpi" | "kpi_no_data" as kind:
             told = {name: formats.figure(detail[name], detail["unit"]) for name in ("value", "level")}
             return words(f"alert.{kind}", name=detail["watch"], **told)
