@@ -97,11 +97,14 @@ def waterfall(report: Json, words: Words, width: int) -> Spec:
     }
 
 
-def timeline(report: Json, line: Json, zone: tzinfo, width: int) -> Spec:
-    """Draw one line's states over the shift."""
+def timeline(report: Json, line: Json, zone: tzinfo, width: int, *, axis: bool = True) -> Spec:
+    """Draw one line's states over the shift. axis: whether its clock stands below."""
     span = {"start": report["start"], "end": report["end"], "timeline": line["segments"]}
     spec = charts.states(span, zone, width)
-    return {**spec, "height": 20, "mark": {"type": "bar", "height": 20}}
+    encoding = spec["encoding"]
+    if not axis:
+        encoding = {**encoding, "x": {**encoding["x"], "axis": None}}
+    return {**spec, "height": 20, "mark": {"type": "bar", "height": 20}, "encoding": encoding}
 
 
 def hours(report: Json, line: Json, zone: tzinfo, width: int) -> Spec:

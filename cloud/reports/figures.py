@@ -140,7 +140,9 @@ def _cards(look: Snapshot, whole: Table, before: Table | None) -> list[Json]:
         metric, cell, past = METRICS[name], now.get(name), then.get(name)
         value = None if cell is None else cell.value
         was = None if past is None else past.value
-        aim = look.target(name)
+        aim = (
+            look.target(name) if metric.kind != "sum" else None
+        )  # a sum's target is of a length of time that is not ours
         cards.append(
             {
                 "metric": name,

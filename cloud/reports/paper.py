@@ -62,13 +62,21 @@ def compose(report: Json, words: Words, zone: tzinfo) -> list[str]:
     sheets: list[list[str]] = [[]]
     y = EDGE
     for place, block in enumerate(blocks):
-        need = block.height + (blocks[place + 1].height if block.keep and place + 1 < len(blocks) else 0)
-        if y + need > HIGH - EDGE - FOOT and sheets[-1]:
+        if y + _together(blocks, place) > HIGH - EDGE - FOOT and sheets[-1]:
             sheets.append([])
             y = EDGE
         sheets[-1].append(block.draw(EDGE, y))
         y += block.height
     return [_page(parts, (number, len(sheets)), report, words, zone) for number, parts in enumerate(sheets, 1)]
+
+
+def _together(blocks: Sequence[Block], place: int) -> float:
+    """Give the height of a block and of what it has to stay with."""
+    need = blocks[place].height
+    while blocks[place].keep and place + 1 < len(blocks):
+        place += 1
+        need += blocks[place].height
+    return need
 
 
 def _page(parts: Sequence[str], number: tuple[int, int], report: Json, words: Words, zone: tzinfo) -> str:
@@ -178,7 +186,7 @@ def _lines(report: Json, words: Words) -> list[Block]:
         ]
         for line in report["lines"]
     ]
-    return [heading(words("report.lines")), *table(heads, rows, (0.24, *(0.76 / len(shown),) * len(shown)))]
+    return [heading(words("report.lines")), *table(heads, rows, (0.18, *(0.82 / len(shown),) * len(shown)))]
 
 
 def _waterfall(report: Json, words: Words) -> list[Block]:
@@ -205,7 +213,10 @@ def _states(report: Json, words: Words, zone: tzinfo) -> list[Block]:
 
     found = [heading(words("report.states")), Block(15, legend, keep=True)]
     for line in report["timelines"]:
-        found += [label(words.of(line["name"])), chart(charts.timeline(report, line, zone, int(INNER / SCALE) - 16))]
+        found += [
+            label(words.of(line["name"])),
+            chart(charts.timeline(report, line, zone, int(INNER / SCALE) - 16, axis=line is report["timelines"][-1])),
+        ]
     return found
 
 

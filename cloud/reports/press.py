@@ -46,6 +46,7 @@ _CONFIG: Final[Spec] = {
         "gridColor": "var(--line)",
         "domain": False,
         "ticks": False,
+        "title": None,
     },
     "axisX": {"grid": False},
     "text": {"fill": "var(--ink)", "fontSize": 11},

@@ -51,14 +51,14 @@ def fit(said: str, width: float, size: float) -> str:
     """Cut a text to a width: Hangul is as wide as high."""
     room = width / size
     for place, letter in enumerate(said):
-        room -= 1.0 if letter >= "\u1100" else 0.56
+        room -= 1.0 if letter >= "\u1100" else 0.53
         if room < 0:
             return said[: max(0, place - 1)].rstrip() + "…"
     return said
 
 
 def wrap(said: str, width: float, size: float) -> list[str]:
-    wide = sum(1.0 if letter >= "\u1100" else 0.56 for letter in said) * size
+    wide = sum(1.0 if letter >= "\u1100" else 0.53 for letter in said) * size
     if wide <= width:
         return [said]
     per_line = max(10, int(len(said) * width / wide))
@@ -85,12 +85,12 @@ def table(
 
     def line(cells: Sequence[str], *, head: bool) -> Callable[[float, float], str]:
         def draw(x: float, y: float) -> str:
-            size, tone = (7.5, "--muted") if head else (8.5, "--ink")
+            size, tone = (7.0, "--muted") if head else (8.5, "--ink")
             parts: list[str] = []
             for k, cell in enumerate(cells):
                 right = k >= right_from
-                at = x + (edges[k + 1] - 4 if right else edges[k])
-                room = edges[k + 1] - edges[k] - 6
+                at = x + (edges[k + 1] if right else edges[k])
+                room = edges[k + 1] - edges[k] - 4
                 parts.append(
                     write(at, y + 10, fit(cell, room, size), size, tone=tone, anchor="end" if right else "start")
                 )

@@ -55,6 +55,8 @@ def figure(value: float | None, unit: str, words: Words) -> str:
         return formats.percent(value)
     if unit == "s":
         return formats.duration(value, words)
+    if unit == "min":
+        return formats.duration(value * 60, words)
     shown = formats.number(value) if unit in {"pieces", "times"} else formats.measured(value)
     said = UNITS.get(unit, {}).get(words.language, unit)
     return f"{shown} {said}" if said else shown
@@ -66,19 +68,21 @@ def change(card: Json, words: Words) -> str:
     if value is None or before is None:
         return ""
     if card["unit"] == "1":
-        points = (value - before) * 100
-        return f"{formats.MINUS if points < 0 else '+'}{abs(points):.1f} {'%p' if words.language == 'ko' else 'pp'}"
+        points = round((value - before) * 100, 1)
+        return f"{formats.MINUS if points < 0 else '+' if points else '±'}{abs(points):.1f} {'%p' if words.language == 'ko' else 'pp'}"
     if not before:
         return ""
-    share = value / before - 1
-    return f"{formats.MINUS if share < 0 else '+'}{abs(share):.1%}"
+    share = round(value / before - 1, 3)
+    return f"{formats.MINUS if share < 0 else '+' if share else '±'}{abs(share):.1%}"
 
 
 def better(card: Json) -> bool | None:
     """Tell whether a change is for the better; None where it is none or nobody says which way is better."""
     value, before = card["value"], card["before"]
-    if value is None or before is None or value == before or card["better"] is None:
+    if value is None or before is None or card["better"] is None:
         return None
+    if abs(value - before) < (0.0005 if card["unit"] == "1" else 0.0005 * abs(before)):
+        return None  # no change that is shown
     return (value > before) == (card["better"] == "higher")
 
 
