@@ -75,6 +75,8 @@ class WalledSqlite(Sqlite):
         self._raw.execute("begin")
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        if time.monotonic() > self._until:
+            raise TooLateError
         try:
             found = self._raw.execute(sql, values).fetchmany(self._rows + 1)
         except sqlite3.OperationalError as error:

@@ -28,6 +28,7 @@ from cloud.bi.analyses.run import analyse
 from cloud.bi.analyses.words import Language
 from cloud.bi.semantic import book, catalogue
 from cloud.bi.semantic.cache import Cache, Kept, Read, versions_of
+from cloud.bi.semantic.compile import route
 from cloud.bi.semantic.errors import PlanError
 from cloud.bi.semantic.plan import Filter, Grain, Period, Plan
 from cloud.bi.semantic.scope import Scope
@@ -36,7 +37,7 @@ from cloud.bi.semantic.table import Freshness, Table
 from cloud.bi.semantic.walls import READABLE
 from cloud.database import Connection, Database
 from cloud.plant import Plants
-from cloud.walled import ForbiddenError, TooLateError, TooManyError, Walled
+from cloud.walled import DEADLINE_S, ForbiddenError, TooLateError, TooManyError, Walled
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -82,13 +83,22 @@ class _Peek:
 class Bi:
     """Figures within a scope. Every method raises ApiError for what cannot be asked, or not in time."""
 
-    def __init__(self, database: Database, plants: Plants, now: Callable[[], int] | None = None) -> None:
-        """now: gives ms; the wall clock unless told otherwise."""
+    def __init__(
+        self,
+        database: Database,
+        plants: Plants,
+        *,
+        now: Callable[[], int] | None = None,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        """now: gives ms; the wall clock unless told otherwise. deadline_s: for all that one question reads."""
         self._plants = plants
         self._now = now or (lambda: time.time_ns() // 1_000_000)
-        self._walled = Walled(database.url, READABLE, role=plants.file.database.reader_role)
+        self._walled = Walled(database.url, READABLE, role=plants.file.database.reader_role, deadline_s=deadline_s)
         database.on_close.append(self._walled.close)
         self.cache = Cache()
+        self.made = 0
+        """Answers made, not given from memory."""
         self._flights: dict[str, asyncio.Task[tuple[str, Kept, Freshness]]] = {}
         self._calendars = {
             tenant: hashlib.sha256(
@@ -143,6 +153,7 @@ class Bi:
             return self._make(Snapshot(connection, self._plants, scope, second), plan, speech)
 
         key, kept, freshness = await self._read(work)
+        self.made += 1
         self.cache.put(key, kept)
         return key, kept, freshness
 
@@ -190,6 +201,8 @@ class Bi:
         query = look.query(
             plan.metrics, period=plan.period, dimensions=plan.dimensions, filters=plan.filters, grain=plan.grain
         )
+        if plan.analysis != "FIND_CAUSE":  # which looks along its dimensions one by one
+            route(query)
         freshness = look.freshness(query)
         base = self._base(look, plan, speech)
         read = self.cache.read_of(base)

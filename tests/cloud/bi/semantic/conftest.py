@@ -161,7 +161,7 @@ DAY_FORMS = {
 
 
 def _days(table: Any, measures: tuple[str, ...], rows: list[Record]) -> list[Record]:
-    keys = [name for name in table.primary_key.columns.keys()]  # noqa: SIM118
+    keys = list(table.primary_key.columns.keys())
     found: dict[tuple[Any, ...], Record] = {}
     for row in rows:
         one = found.setdefault(

@@ -45,7 +45,7 @@ SHIFT: dict[str, Any] = {
     **{
         name: (lambda s, n=name: s[n])
         for name in ("produced", "good", "scrap", "rework", "failures", "judgments", "warnings", "criticals")
-    },  # fmt: skip
+    },
     "unknown_verdicts": lambda s: s["unknowns"],
     "planned": lambda s: s["planned_micro"] / 1e6,
     "oee": lambda s: rated(s, None if s["unknown_ms"] == busy(s) else over(s["ideal_good_us"] / 1000, busy(s))),
@@ -327,7 +327,7 @@ async def test_a_scope_is_in_every_query(database, two, truth: Truth, scope: Sco
         assert {row.keys[0] for row in stock.rows} <= {site for site in LINES if scope.allows(site)}
 
     if scope.sites and scope.lines:  # contradicting: nothing may be seen
-        from cloud.bi.semantic.errors import PlanError  # noqa: PLC0415
+        from cloud.bi.semantic.errors import PlanError
 
         with pytest.raises(PlanError, match="nothing here that you may see"):
             await looked(database, two, ask, scope=scope)

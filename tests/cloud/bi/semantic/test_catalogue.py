@@ -55,13 +55,73 @@ def test_units_convert_exactly() -> None:
 
 
 def test_the_catalogue_is_whole() -> None:
-    wanted = """produced good scrap rework defects planned oee availability effectiveness quality_ratio teep
-    first_pass_yield scrap_ratio rework_ratio planned_busy_time production_time setup_time delay_time downtime
-    planned_downtime unknown_time calendar_time stops stop_time failures mtbf mttr throughput schedule_attainment energy
-    energy_per_piece inventory inventory_coverage judgments warnings criticals unknown_verdicts critical_ratio confidence
-    measured quality_failed_ratio measured_mean""".split()
-    split = """site area work_center line product order lot shift date week month weekday defect stop_reason time_element
-    ruleset ruleset_version model material location characteristic""".split()
+    wanted = [
+        "produced",
+        "good",
+        "scrap",
+        "rework",
+        "defects",
+        "planned",
+        "oee",
+        "availability",
+        "effectiveness",
+        "quality_ratio",
+        "teep",
+        "first_pass_yield",
+        "scrap_ratio",
+        "rework_ratio",
+        "planned_busy_time",
+        "production_time",
+        "setup_time",
+        "delay_time",
+        "downtime",
+        "planned_downtime",
+        "unknown_time",
+        "calendar_time",
+        "stops",
+        "stop_time",
+        "failures",
+        "mtbf",
+        "mttr",
+        "throughput",
+        "schedule_attainment",
+        "energy",
+        "energy_per_piece",
+        "inventory",
+        "inventory_coverage",
+        "judgments",
+        "warnings",
+        "criticals",
+        "unknown_verdicts",
+        "critical_ratio",
+        "confidence",
+        "measured",
+        "quality_failed_ratio",
+        "measured_mean",
+    ]
+    split = [
+        "site",
+        "area",
+        "work_center",
+        "line",
+        "product",
+        "order",
+        "lot",
+        "shift",
+        "date",
+        "week",
+        "month",
+        "weekday",
+        "defect",
+        "stop_reason",
+        "time_element",
+        "ruleset",
+        "ruleset_version",
+        "model",
+        "material",
+        "location",
+        "characteristic",
+    ]
     assert set(wanted) <= set(METRICS)
     assert set(split) == set(DIMENSIONS)
     for one in METRICS.values():
