@@ -47,7 +47,7 @@ async def _begin(source: Answers, tenant: str, whom: Reader) -> dict[str, Any]:
     return {
         **analysis.chips(empty, [], [], whom.words),
         **await pins.tiles(source, tenant, whom),
-        "gallery": [(key, draft.analysis, analysis.address(draft)) for key, draft in questions.GALLERY],
+        "gallery": [(key, draft.analysis, plans.page(draft)) for key, draft in questions.GALLERY],
     }
 
 

@@ -12,6 +12,7 @@ from cloud.api.routes import Source, Tenant
 from cloud.dashboard import data
 from cloud.dashboard.frame import Whom, answer, banner, fragment
 from cloud.dashboard.render import render
+from cloud.etl.letters import Filter
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -30,7 +31,7 @@ async def data_page(
     """How current every mart is, what the auditor found, and the records that wait for a decision."""
     status, found = await asyncio.gather(
         source.etl.status(tenant),
-        source.etl.dead_letters(tenant, state=letters, page=page, page_size=data.LETTER_ROWS),
+        source.etl.dead_letters(tenant, Filter(state=letters), page, data.LETTER_ROWS),
     )
     model = data.data(status, found, letters, whom.words)
     name = "_data.html" if fragment(request) else "data.html"

@@ -25,7 +25,7 @@ async def tiles(source: Answers, tenant: str, whom: Reader, most: int | None = N
 async def _tile(source: Answers, tenant: str, whom: Reader, pin: dict[str, Any]) -> dict[str, Any]:
     """Give one tile. A question that cannot be answered any more says why, and takes nothing else along."""
     draft = plans.of_plan(pin["plan"])
-    tile = pin | {"address": analysis.address(draft), "analysis": draft.analysis, "answer": None, "problem": None}
+    tile = pin | {"address": plans.page(draft), "analysis": draft.analysis, "answer": None, "problem": None}
     try:
         said = (await source.bi.ask(Scope(tenant), Plan.model_validate(pin["plan"]), language=whom.language)).data
     except ApiError as error:

@@ -295,6 +295,11 @@ def address(draft: Draft, **changes: Any) -> str:
     return urlencode(pairs)
 
 
+def page(draft: Draft, **more: str) -> str:
+    """Give the analysis page's address of a question."""
+    return f"/analysis?{address(draft)}" + (f"&{urlencode(more)}" if more else "")
+
+
 def drop(draft: Draft, what: str) -> Draft:
     """Leave out one control: metric.1, by.0, where.line or edit.0."""
     name, _, which = what.partition(".")

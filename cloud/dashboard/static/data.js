@@ -33,8 +33,9 @@ async function correct(fact) {
     const answer = await fetch(`/api/v1/facts/${fact}/revisions`);
     const said = await answer.json();
     if (!answer.ok) throw new Error(said.error.message);
-    const newest = said.items?.at(-1) ?? said.items?.[0] ?? said;
-    area.value = JSON.stringify(newest.body ?? newest, null, 1);
+    const standing = said.revisions.findLast((one) => one.body) ?? said.revisions[0];
+    target.rev = said.revisions.at(-1).rev;
+    area.value = JSON.stringify(standing.body, null, 1);
   } catch (error) {
     told.hidden = false;
     told.textContent = error.message;
