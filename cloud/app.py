@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.api import (
+    alert_routes,
     bi_routes,
     command_routes,
     errors,
@@ -20,6 +21,7 @@ from cloud.api import (
     package_routes,
     pin_routes,
     quality_routes,
+    report_routes,
     routes,
     schemas,
     spoken_routes,
@@ -72,6 +74,8 @@ def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(bi_routes.router)
     app.include_router(oversight_routes.router)
+    app.include_router(alert_routes.router)
+    app.include_router(report_routes.router)
     app.include_router(etl_routes.router)
     app.include_router(package_routes.router)
     app.include_router(command_routes.router)

@@ -28,6 +28,7 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     import uvicorn
     from prometheus_client import CollectorRegistry
 
+    from cloud.alerting.watching import run_watching
     from cloud.api.answers import Answers
     from cloud.api.pulse import run_pulse
     from cloud.app import create_app
@@ -36,6 +37,8 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     from cloud.etl.auditor import run_auditor
     from cloud.etl.worker import run_worker
     from cloud.marts.refresh import run_refresher
+    from cloud.outgoing.sending import run_sending
+    from cloud.reports.making import run_reports
 
     listening = _listen(settings.file.http.host, settings.file.http.port)
     registry, plants, bus = CollectorRegistry(), Plants(settings), Bus()
@@ -47,7 +50,10 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
             tasks.create_task(run_worker(database, plants, bus), name="jobs"),
             tasks.create_task(run_auditor(answers.etl.auditor, bus), name="auditor"),
             tasks.create_task(run_pulse(answers), name="pulse"),
-            tasks.create_task(run_chores(database, file_of(settings)), name="chores"),
+            tasks.create_task(run_watching(database, plants, bus), name="watching"),
+            tasks.create_task(run_reports(database, plants), name="reports"),
+            tasks.create_task(run_sending(database, settings), name="sending"),
+            tasks.create_task(run_chores(database, file_of(settings), plants), name="chores"),
             tasks.create_task(asyncio.to_thread(charts.warm), name="charts"),
         ]
         if ingest and settings.file.broker is not None:
@@ -89,7 +95,7 @@ async def serve_ingest(settings: Settings, part: Shard, metrics_port: int | None
         flow = _flow(settings, database, plants, Bus(), registry)
         forever = [
             tasks.create_task(flow.run(_connect(settings, plants, part)), name="ingest"),
-            tasks.create_task(run_chores(database, file_of(settings)), name="chores"),
+            tasks.create_task(run_chores(database, file_of(settings), plants), name="chores"),
         ]
         if metrics_port is not None:
             start_http_server(metrics_port, "127.0.0.1", registry)

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from cloud.api.bi import Bi
+from cloud.api.desk import Desk
 from cloud.api.errors import invalid, not_found
 from cloud.api.etl import Etl
 from cloud.api.link import LinkSwitch
@@ -55,6 +56,7 @@ class Answers:
         self.replays = Replays(database, Packages(beside_the_database(plants.settings)))
         self.spoken = Spoken(database)
         self.pins = Pins(database)
+        self.desk = Desk(database, plants, bus)
         self.broker: Callable[[], str] = lambda: "not configured"
         """Says how the connection to the broker is."""
         self._overviews: dict[str, tuple[float, Json, bytes]] = {}
