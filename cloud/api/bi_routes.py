@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from cloud.api import bi_schemas as shapes
 from cloud.api import schemas
 from cloud.api.bi import Answer
-from cloud.api.bodies import body, faults
+from cloud.api.bodies import body, described, faults
 from cloud.api.errors import invalid, unusable
 from cloud.api.routes import Source, Tenant
 from cloud.bi.semantic.plan import Plan
@@ -24,7 +24,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 router = APIRouter(prefix="/api/v1/bi", responses=_PROBLEMS)
 
-_PLAN_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": Plan.model_json_schema()}}}}
+_PLAN_BODY = described(Plan)
 Language = Annotated[Literal["ko", "en"], Query(description="of the chart's names; sentences come in both")]
 Known = Annotated[str | None, Header(alias="If-None-Match")]
 
@@ -67,7 +67,7 @@ async def values(
     return Response(orjson.dumps({"dimension": dimension, "items": found}), media_type="application/json")
 
 
-@router.post("/ask", response_model=shapes.Asked, openapi_extra=_PLAN_BODY, responses={304: {"model": None}})
+@router.post("/ask", response_model=shapes.Asked, openapi_extra=described(Plan), responses={304: {"model": None}})
 async def ask(
     source: Source, tenant: Tenant, request: Request, language: Language = "ko", known: Known = None
 ) -> Response:
@@ -100,7 +100,7 @@ async def ask_csv(source: Source, tenant: Tenant, plan: Asked, language: Languag
     )
 
 
-@router.post("/explain", response_model=shapes.Explained, openapi_extra=_PLAN_BODY)
+@router.post("/explain", response_model=shapes.Explained, openapi_extra=described(Plan))
 async def explain(source: Source, tenant: Tenant, request: Request) -> Response:
     """Say which marts a plan's figures come from and why, and by what SQL."""
     plan = await body(request, Plan)

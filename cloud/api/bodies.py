@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 from fastapi import Request
@@ -31,6 +31,26 @@ async def body(request: Request, model: type[Model], most: int = MOST) -> Model:
         return model.model_validate(said)
     except ValidationError as error:
         raise unusable(faults(error)) from error
+
+
+def described(model: type[BaseModel]) -> dict[str, Any]:
+    """Give what a route that reads its body with `body` tells of it in /openapi.json (`openapi_extra`)."""
+    schema = model.model_json_schema()
+    named = schema.pop("$defs", {})
+    content = {"application/json": {"schema": _whole(schema, named)}}
+    problem = {"description": "The body cannot be used."}
+    return {"requestBody": {"required": True, "content": content}, "responses": {"413": problem, "415": problem}}
+
+
+def _whole(schema: Any, named: dict[str, Any]) -> Any:
+    """Give a schema with every reference replaced by what it names: its names mean nothing in another document."""
+    if isinstance(schema, list):
+        return [_whole(part, named) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _whole(named[schema["$ref"].rpartition("/")[2]], named)
+    return {key: _whole(value, named) for key, value in schema.items() if key != "discriminator"}
 
 
 def faults(error: ValidationError) -> list[Field]:

@@ -23,6 +23,8 @@ from cloud.reports.sheets import Head, Sheet, csv_lines
 
 MOST_ROWS: Final = 100_000
 PART: Final = 1_000
+SPOKEN: Final = frozenset({"summary", "title", "name"})
+"""Fields that hold a text in both languages."""
 
 LISTS: Final = {
     "/api/v1/verdicts": "items",
@@ -46,6 +48,8 @@ LISTS: Final = {
     "/api/v1/etl/jobs": "items",
     "/api/v1/etl/dead-letters": "items",
     "/api/v1/bi/mv-status": "items",
+    "/api/v1/etl/rules": "items",
+    "/api/v1/etl/audit": "items",
     "/api/v1/reports": "items",
     "/api/v1/watches": "items",
 }
@@ -58,9 +62,10 @@ Item = dict[str, Any]
 
 def install(app: FastAPI) -> None:
     """Add the addresses; after the routes they stand beside."""
-    here = {route.path for route in app.routes if isinstance(route, APIRoute)}
-    for route in list(app.routes):
-        if not isinstance(route, APIRoute) or "GET" not in (route.methods or set()) or route.path not in LISTS:
+    routes = list(routes_of(app))
+    here = {route.path for route in routes}
+    for route in routes:
+        if "GET" not in (route.methods or set()) or route.path not in LISTS:
             continue
         if f"{route.path}.csv" in here:  # it has one of its own
             continue
@@ -75,6 +80,13 @@ def install(app: FastAPI) -> None:
             response_class=StreamingResponse,
             responses={**route.responses, 200: {"content": {"text/csv": {}}}},
         )
+
+
+def routes_of(app: FastAPI) -> Iterator[APIRoute]:
+    """Give every route, also those of included routers."""
+    for one in app.routes:
+        inner = getattr(one, "original_router", None)  # since FastAPI keeps what was included as a whole
+        yield from (route for route in ([one] if inner is None else inner.routes) if isinstance(route, APIRoute))
 
 
 def _export(endpoint: Endpoint, where: str, columns: Sequence[str], name: str) -> Endpoint:
@@ -203,5 +215,7 @@ def _fields(model: type[BaseModel], before: str = "") -> Iterator[str]:
         inner = _models_in(field.annotation)
         if inner and get_origin(field.annotation) is not list:
             yield from _fields(inner[0], f"{before}{name}.")
+        elif name in SPOKEN and field.annotation == dict[str, str]:
+            yield from (f"{before}{name}.{language}" for language in ("ko", "en"))
         else:
             yield before + name

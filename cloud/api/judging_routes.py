@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from cloud.api import schemas
-from cloud.api.bodies import body
+from cloud.api.bodies import body, described
 from cloud.api.errors import ApiError, invalid
 from cloud.api.replays import BatchAsked
 from cloud.api.routes import Source, Tenant
@@ -85,7 +85,7 @@ def answer(content: object) -> Response:
     return Response(msgspec.json.encode(content), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-@router.post("/verdicts/{verdict_id}/replay")
+@router.post("/verdicts/{verdict_id}/replay", openapi_extra=described(ReplayOrder))
 async def replay(source: Source, tenant: Tenant, verdict_id: str, request: Request) -> Response:
     """Judge one verdict again: by what judged it (exact or not), by other versions, or with other inputs (what-if)."""
     order = await body(request, ReplayOrder, MOST_BODY)
@@ -94,7 +94,7 @@ async def replay(source: Source, tenant: Tenant, verdict_id: str, request: Reque
     return answer(await source.replays.replay(tenant, verdict_id, order.overrides, order.rules, order.models))
 
 
-@router.post("/replay/batch")
+@router.post("/replay/batch", openapi_extra=described(BatchOrder))
 async def batch(source: Source, tenant: Tenant, request: Request) -> Response:
     """Try rules on many verdicts: how many would change, to what, and whether people's words speak for it."""
     order = await body(request, BatchOrder, MOST_BODY)

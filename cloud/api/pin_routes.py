@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from cloud.api import schemas
-from cloud.api.bodies import body
+from cloud.api.bodies import body, described
 from cloud.api.errors import not_found
 from cloud.api.pins import MOST
 from cloud.api.routes import Source, Tenant
@@ -99,7 +99,7 @@ async def listed(source: Source, tenant: Tenant) -> Response:
     return _json({"pins": await source.pins.listed(tenant), "most": MOST})
 
 
-@router.post("/pins", response_model=PinAnswer, status_code=201)
+@router.post("/pins", response_model=PinAnswer, status_code=201, openapi_extra=described(PinOrder))
 async def add(source: Source, tenant: Tenant, request: Request) -> Response:
     """Keep a question: {title, plan}. It is answered once before it is kept."""
     order = await body(request, PinOrder)
@@ -107,7 +107,7 @@ async def add(source: Source, tenant: Tenant, request: Request) -> Response:
     return _json(await source.pins.add(tenant, order.title, order.plan), 201)
 
 
-@router.patch("/pins/{pin}", response_model=PinAnswer)
+@router.patch("/pins/{pin}", response_model=PinAnswer, openapi_extra=described(PinChange))
 async def change(source: Source, tenant: Tenant, pin: str, request: Request) -> Response:
     """Rename a pin, ask another question with it, or move it: {version, title?, plan?, place?}."""
     order = await body(request, PinChange)

@@ -300,6 +300,8 @@ class FieldFault(Answer):
 
     field: str
     message: str
+    nearest: str = ""
+    """What was meant, perhaps."""
 
 
 class ProblemAnswer(Answer):

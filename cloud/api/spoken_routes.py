@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from cloud.api import schemas
-from cloud.api.bodies import body
+from cloud.api.bodies import body, described
 from cloud.api.routes import End, Source, Start, Tenant
 from cloud.bi.times import ms_of
 from edge.acting.trust import FULL
@@ -103,7 +103,7 @@ async def feedback(
     return _json(await source.spoken.feedback(tenant, page=page, page_size=page_size, since_ms=since, until_ms=until))
 
 
-@router.post("/feedback")
+@router.post("/feedback", openapi_extra=described(FeedbackOrder))
 async def say(source: Source, tenant: Tenant, request: Request) -> Response:
     """Say what a verdict was worth. Its gateway records it, and it counts once: there and here."""
     order = await body(request, FeedbackOrder)
@@ -122,14 +122,14 @@ async def actions(
     return _json(await source.spoken.actions(tenant, state, page=page, page_size=page_size))
 
 
-@router.post("/actions/{action}/approve")
+@router.post("/actions/{action}/approve", openapi_extra=described(AnswerOrder))
 async def approve(source: Source, tenant: Tenant, action: str, request: Request) -> Response:
     """Ask the gateway to take a yes. The first answer counts there; a later one is on record as superseded."""
     order = await body(request, AnswerOrder)
     return _json(await source.spoken.answer(tenant, action, approved=True, actor=order.actor, comment=order.comment))
 
 
-@router.post("/actions/{action}/reject")
+@router.post("/actions/{action}/reject", openapi_extra=described(AnswerOrder))
 async def reject(source: Source, tenant: Tenant, action: str, request: Request) -> Response:
     """Ask the gateway to take a no."""
     order = await body(request, AnswerOrder)
@@ -154,7 +154,7 @@ async def trust(source: Source, tenant: Tenant) -> Response:
     return _json(await source.spoken.trust(tenant))
 
 
-@router.post("/trust")
+@router.post("/trust", openapi_extra=described(TrustOrder))
 async def set_trust(source: Source, tenant: Tenant, request: Request) -> Response:
     """Ask gateways for a ruleset's level. Nothing is promoted by itself."""
     order = await body(request, TrustOrder)

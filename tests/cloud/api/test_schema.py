@@ -9,7 +9,7 @@ from schemathesis.checks import CHECKS
 
 ENDLESS = {"/api/v1/stream"}
 """Streams, tested in test_api.py."""
-EXAMPLES = 5
+EXAMPLES = 3
 OURS = {
     # a plan in an address is JSON in a text: a text that is none is refused, and the schema cannot say so
     "negative_data_rejection",
