@@ -93,8 +93,12 @@ def find_cause(asked: Asked) -> Result:
         places = [dimensions.index(one) for one in along]
         parts = split(before.along(places), after.along(places))
         if len(parts) >= 2:
-            views.append(_strength(View(name="×".join(along), dimensions=along, parts=parts), before, after, places))
-    more = _other_views(asked, then, before, after)
+            views.append(
+                _strength(
+                    View(name="×".join(along), dimensions=along, parts=parts, factor=factor), before, after, places
+                )
+            )
+    more = _other_views(asked, then, before, after, factor)
     first = _explains_most(views)
     standing = [] if is_sum else _standing(dimensions, after)
     change = float(new - old) * factor
@@ -106,16 +110,16 @@ def find_cause(asked: Asked) -> Result:
         "change": change,
         "p": p,
         "explains_most": None if first is None else first.name,
-        "views": {view.name: _told(view, new - old, factor) for view in (*views, *more)},
+        "views": {view.name: _told(asked, view, change) for view in (*views, *more)},
         "standing_out": [_standing_told(one, factor) for one in standing],
         "labels": asked.labels(dimensions, [row.keys for row in (*before.rows, *after.rows)]),
     }
     shown = first or (more[0] if more else None)
     return Result(
         columns=_columns(asked),
-        rows=tuple(_row(view, part, new - old, factor) for view in (*views, *more) for part in view.parts),
+        rows=tuple(_row(view, part, change) for view in (*views, *more) for part in view.parts),
         findings=findings,
-        chart=None if shown is None else _chart(asked, shown, factor),
+        chart=None if shown is None else _chart(asked, shown),
         sentences=cause_words.sentences(asked, findings, (first, more, standing), factor),
         drill=_drills(asked, first, standing, then),
     )
@@ -166,7 +170,7 @@ def _strength(view: View, before: Side, after: Side, places: Sequence[int]) -> V
     counted = [part for part in view.parts if not has_samples or part.keys in sure or abs(part.mix) > abs(part.rate)]
     share = float(sum(abs(part.total) for part in counted) / whole) if whole else 0.0
     return View(
-        name=view.name, dimensions=view.dimensions, parts=view.parts, sure=frozenset(sure),
+        name=view.name, dimensions=view.dimensions, parts=view.parts, sure=frozenset(sure), factor=view.factor,
         strength=concentration(view.parts) * share if not _is_sum(view) else _sum_concentration(view.parts),
     )  # fmt: skip
 
@@ -192,7 +196,7 @@ def _explains_most(views: Sequence[View]) -> View | None:
     return best
 
 
-def _other_views(asked: Asked, then: Period, before: Side, after: Side) -> list[View]:
+def _other_views(asked: Asked, then: Period, before: Side, after: Side, factor: float) -> list[View]:
     views: list[View] = []
     if asked.name in LOSSES:
         parts = by_loss(asked.name, before.rows, after.rows)
@@ -205,7 +209,7 @@ def _other_views(asked: Asked, then: Period, before: Side, after: Side) -> list[
         parts = by_defect(asked, then, before.along(()), after.along(()))
         if len(parts) > 1:
             ordered = sorted(parts, key=lambda part: (-abs(part.total), part.keys))
-            views.append(View(name="defect", dimensions=("defect",), parts=ordered))
+            views.append(View(name="defect", dimensions=("defect",), parts=ordered, factor=factor))
     return views
 
 
@@ -223,29 +227,25 @@ def _p(before: Side, after: Side) -> float | None:
     return None if a is None or b is None or min(a.samples, b.samples) < MIN_SHIFTS else difference_p(a, b)
 
 
-def _share(part: Part, change: Fraction) -> float | None:
-    return float(part.total / change) if change else None
+def _share(view: View, part: Part, change: float) -> float | None:
+    return float(part.total) * view.factor / change if change else None
 
 
-def _told(view: View, change: Fraction, factor: float) -> dict[str, Any]:
+def _told(asked: Asked, view: View, change: float) -> dict[str, Any]:
     return {
         "dimensions": view.dimensions,
         "concentration": round(view.strength, 4),
-        "sum": float(sum(part.total for part in view.parts)) * factor,
+        "sum": float(sum(part.total for part in view.parts)) * view.factor,
         "parts": [
             {
-                "keys": part.keys, "before": _scaled(part.before, factor), "after": _scaled(part.after, factor),
+                "keys": part.keys, "group": _group(part), "name": cause_words.name_of(asked, view.dimensions, part.keys), "before": view.value(part.before), "after": view.value(part.after),
                 "weight_before": float(part.weight_before), "weight_after": float(part.weight_after),
-                "mix": float(part.mix) * factor, "rate": float(part.rate) * factor,
-                "total": float(part.total) * factor, "share": _share(part, change), "sure": part.keys in view.sure,
+                "mix": float(part.mix) * view.factor, "rate": float(part.rate) * view.factor,
+                "total": float(part.total) * view.factor, "share": _share(view, part, change), "sure": part.keys in view.sure,
             }
             for part in view.parts[:50]
         ],
     }  # fmt: skip
-
-
-def _scaled(value: Fraction | None, factor: float) -> float | None:
-    return None if value is None else float(value) * factor
 
 
 def _standing_told(one: Standing, factor: float) -> dict[str, Any]:
@@ -253,6 +253,11 @@ def _standing_told(one: Standing, factor: float) -> dict[str, Any]:
         "dimensions": one.dimensions, "keys": one.keys, "value": one.own.value * factor, "rest": one.rest.value * factor,
         "excess": one.excess, "z": max(-99.0, min(99.0, one.z)), "n": one.own.denominator, "samples": one.own.samples,
     }  # fmt: skip
+
+
+def _group(part: Part) -> str:
+    """Give the codes of a group as the rows have them; its name is beside them in the findings."""
+    return " · ".join(key for key in part.keys if key)
 
 
 def _columns(asked: Asked) -> tuple[Column, ...]:
@@ -271,18 +276,18 @@ def _columns(asked: Asked) -> tuple[Column, ...]:
     )
 
 
-def _row(view: View, part: Part, change: Fraction, factor: float) -> tuple[Any, ...]:
+def _row(view: View, part: Part, change: float) -> tuple[Any, ...]:
     return (
-        view.name, " · ".join(key for key in part.keys if key), _scaled(part.before, factor), _scaled(part.after, factor),
-        float(part.weight_before), float(part.weight_after), float(part.mix) * factor, float(part.rate) * factor,
-        float(part.total) * factor, _share(part, change),
+        view.name, _group(part), view.value(part.before), view.value(part.after),
+        float(part.weight_before), float(part.weight_after), float(part.mix) * view.factor, float(part.rate) * view.factor,
+        float(part.total) * view.factor, _share(view, part, change),
     )  # fmt: skip
 
 
-def _chart(asked: Asked, view: View, factor: float) -> dict[str, Any]:
+def _chart(asked: Asked, view: View) -> dict[str, Any]:
     bars: drawing.Values = []
     for part in view.parts[:SHOWN]:
-        total = float(part.total) * factor
+        total = float(part.total) * view.factor
         good = asked.good_is_up is None or (total >= 0) == asked.good_is_up
         sign = "+" if total > 0 else "−" if total < 0 else ""
         text = sign + words.change(total, asked.unit, asked.language)

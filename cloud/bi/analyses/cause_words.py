@@ -38,14 +38,14 @@ def sentences(
         texts = [_changed(asked, findings, language)]
         if findings["change"]:
             if first is not None:
-                texts.append(_explained(asked, first, findings["change"], factor, language))
+                texts.append(_explained(asked, first, findings["change"], language))
             elif findings["p"] is not None:
                 texts.append(
                     "어느 한 대상이 변화를 설명하지는 않습니다."
                     if language == "ko"
                     else "No single group explains the change."
                 )
-            texts += [_view(asked, view, findings["change"], factor, language) for view in more[:1]]
+            texts += [_view(asked, view, findings["change"], language) for view in more[:1]]
         texts += [_stands_out(asked, one, factor, language) for one in standing]
         said[language] = tuple(text for text in texts if text)
     return said
@@ -67,23 +67,23 @@ def _changed(asked: Asked, findings: Mapping[str, Any], language: Language) -> s
     return f"{subject}: {now}, {words.moved(change)['en']} {size} from {old} in {before}.{usual}"
 
 
-def _explained(asked: Asked, view: View, change: float, factor: float, language: Language) -> str:
+def _explained(asked: Asked, view: View, change: float, language: Language) -> str:
     ko = language == "ko"
     titles = words.listed([asked.look.dimension(one).title[language] for one in view.dimensions], language)
-    parts = [part for part in view.parts if abs(float(part.total) * factor) >= WORTH_SAYING * abs(change)][:NAMED]
-    told = [_part(asked, view, part, factor, language) for part in parts]
+    parts = [part for part in view.parts if abs(float(part.total) * view.factor) >= WORTH_SAYING * abs(change)][:NAMED]
+    told = [_part(asked, view, part, language) for part in parts]
     return (
         f"가장 잘 설명하는 관점은 {titles}: {'; '.join(told)}." if ko else f"{titles} explains most: {'; '.join(told)}."
     )
 
 
-def _part(asked: Asked, view: View, part: Part, factor: float, language: Language) -> str:
+def _part(asked: Asked, view: View, part: Part, language: Language) -> str:
     ko = language == "ko"
     name = name_of(asked, view.dimensions, part.keys)[language]
-    total = float(part.total) * factor
+    total = float(part.total) * view.factor
     size = ("+" if total > 0 else "−") + words.change(total, asked.unit, language)
     before, after = (
-        None if one is None else asked.said(float(one) * factor, language) for one in (part.before, part.after)
+        None if one is None else asked.said(float(one) * view.factor, language) for one in (part.before, part.after)
     )
     if abs(part.mix) > abs(part.rate):
         was, now = words.percent(float(part.weight_before)), words.percent(float(part.weight_after))
@@ -93,11 +93,11 @@ def _part(asked: Asked, view: View, part: Part, factor: float, language: Languag
     return f"{name} {size}({before} → {after})" if ko else f"{name} {size} (itself from {before} to {after})"
 
 
-def _view(asked: Asked, view: View, change: float, factor: float, language: Language) -> str:
-    parts = [part for part in view.parts if abs(float(part.total) * factor) >= WORTH_SAYING * abs(change)][:NAMED]
+def _view(asked: Asked, view: View, change: float, language: Language) -> str:
+    parts = [part for part in view.parts if abs(float(part.total) * view.factor) >= WORTH_SAYING * abs(change)][:NAMED]
     told: list[str] = []
     for part in parts:
-        total = float(part.total) * factor
+        total = float(part.total) * view.factor
         size = ("+" if total > 0 else "−") + words.change(total, asked.unit, language)
         told.append(f"{name_of(asked, view.dimensions, part.keys)[language]} {size}")
     if not told:

@@ -55,6 +55,12 @@ class View:
     """Groups that changed by more than their samples usually vary."""
     strength: float = 0.0
     """How much the dimension explains, 0 to 1."""
+    factor: float = 1.0
+    """From the parts to the metric's unit."""
+
+    def value(self, part: Fraction | None) -> float | None:
+        """Give a part's figure in the metric's unit."""
+        return None if part is None else float(part) * self.factor
 
 
 def ratio_parts(before: Sides, after: Sides) -> list[Part]:

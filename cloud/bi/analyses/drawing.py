@@ -169,7 +169,17 @@ def bars(rows: Values, *, interval: bool = False, mark_at: str | None = None) ->
 
 
 def cascade(rows: Values) -> Spec:
-    """Draw a waterfall of k (name), a and b (ends of the bar), t (text), c (colour)."""
+    """Draw a waterfall of k (name), a and b (ends of the bar), t (text), c (colour); bars from 0 are totals.
+
+    The axis begins near the steps where these are small beside the totals, or nobody would see them.
+    """
+    ends = [end for row in rows for end in (row["a"], row["b"]) if end]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    reach = high - low or high * 0.1 or 1.0
+    start = low - 1.5 * reach
+    start = start if start > 0.3 * low else 0.0
+    for row in rows:
+        row["a"] = row["a"] or start
     x: Spec = {
         "field": "k",
         "type": "nominal",
@@ -178,7 +188,9 @@ def cascade(rows: Values) -> Spec:
     }
     for row in rows:
         row["e"] = max(row["a"], row["b"])
-    y: Spec = {"field": "a", "type": "quantitative", "scale": {"zero": False}, "axis": {"tickCount": 5, "format": "~g"}}
+    form = ",.0f" if high - start >= 5 else ",.1f"
+    scale = {"zero": False, "nice": False, "domain": [start, high + 0.15 * (high - start)]}
+    y: Spec = {"field": "a", "type": "quantitative", "scale": scale, "axis": {"tickCount": 5, "format": form}}
     return chart(
         [
             {

@@ -124,18 +124,10 @@ def _more(part: Sums, time: int, of: int) -> Sums:
         return part
     grown = {name: max(0, (value := getattr(part, name)) + value * time // of) for name in _PIECES}
     if part.produced:
-        grown["produced"] = (
-            grown["good"] + grown["scrap"] + grown["rework"] + max(0, _loose(part) + _loose(part) * time // of)
-        )
         grown["ideal_us"] = part.ideal_us * grown["produced"] // part.produced
     if part.good:
         grown["ideal_good_us"] = part.ideal_good_us * grown["good"] // part.good
     return replace(part, **grown)
-
-
-def _loose(part: Sums) -> int:
-    """Give pieces that are neither good, nor scrap, nor rework yet."""
-    return part.produced - part.good - part.scrap - part.rework
 
 
 def _scrapped(part: Sums, edit: Edit) -> Sums:

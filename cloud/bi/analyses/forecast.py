@@ -203,7 +203,8 @@ def forecast(numerator: Sequence[float], denominator: Sequence[float] | None, *,
     errors = {name: _errors(actual, found, origins, horizon) for name, found in paths.items()}
     tried = {name: _tried(actual, each, origins, season) for name, each in errors.items()}
     naive = tried["seasonal_naive"]
-    flat = float(np.nanmax(actual) - np.nanmin(actual)) <= 1e-12 * max(1.0, abs(float(np.nanmean(actual))))
+    known = actual[np.isfinite(actual)]
+    flat = not len(known) or float(known.max() - known.min()) <= 1e-12 * max(1.0, abs(float(known.mean())))
     best = min(tried, key=lambda name: (round(tried[name].mase, 9), list(METHODS).index(name)))
     name = "constant" if flat else best
     beaten = flat or (best != "seasonal_naive" and tried[best].mase < naive.mase)

@@ -32,7 +32,7 @@ def leaves(value: Any) -> Iterator[Any]:
 def unfounded(result: Result, names: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Give (number, sentence) for each number that is nowhere in rows and findings. Names and dates are no numbers."""
     known = [*leaves(result.rows), *leaves(result.findings)]
-    texts = sorted({*(one for one in known if isinstance(one, str)), *names}, key=len, reverse=True)
+    texts = sorted({*(one for one in known if isinstance(one, str) and len(one) > 1), *names}, key=len, reverse=True)
     numbers = [float(one) for one in known if isinstance(one, (int, float)) and not isinstance(one, bool)]
     bad: list[tuple[str, str]] = []
     for sentences in result.sentences.values():
