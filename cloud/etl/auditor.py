@@ -44,10 +44,13 @@ class Count:
 class Auditor:
     """Looks for every tenant in turn."""
 
-    def __init__(self, database: Database, plants: Plants, chance: random.Random | None = None) -> None:
+    def __init__(
+        self, database: Database, plants: Plants, chance: random.Random | None = None, *, again_s: float = AGAIN_S
+    ) -> None:
         self._database = database
         self._plants = plants
         self._chance = chance or random.Random()  # noqa: S311 - which bucket is looked at is no secret
+        self._again_s = again_s
         self._turn = 0
         self._counts: dict[str, Count] = {}
         self._flushed = self._rechecked = 0.0
@@ -78,7 +81,7 @@ class Auditor:
         count.checked += 1
         if not found:
             return []
-        await asyncio.sleep(AGAIN_S)
+        await asyncio.sleep(self._again_s)
         again = await self._database.read(lambda c: differences(c, self._plants, bucket, now_ms))
         if not again:
             return []

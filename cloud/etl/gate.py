@@ -185,7 +185,7 @@ class Gate:
             " (select count(*) from (select 1 from product where tenant=? and site=? limit 1) one)",
             (*owner, product, *owner),
         )
-        if found[0] or not found[1]:
+        if found[0] or not (found[1] or known):
             if found[0]:
                 known.add(product)
             return False

@@ -10,6 +10,7 @@ from typing import Final
 
 from cloud.database import Database, DatabaseError
 from cloud.ingest import orders, orphans
+from cloud.plant import Plants
 
 log = logging.getLogger(__name__)
 
@@ -17,13 +18,13 @@ LOOK_S: Final = 0.5
 SWEEP_S: Final = 60.0
 
 
-async def run_chores(database: Database, file: Path | None) -> None:
+async def run_chores(database: Database, file: Path | None, plants: Plants) -> None:
     """Do them for ever. file: of SQLite, beside which orders are left."""
     swept = 0.0
     while True:
         try:
             if file is not None:
-                await _orders(database, file)
+                await _orders(database, file, plants)
             if time.monotonic() - swept > SWEEP_S:
                 for lost in await database.write(lambda c: orphans.sweep(c, time.time_ns() // 1_000_000)):
                     log.warning("an incarnation that never came back: declared lost: %s", lost)
@@ -33,9 +34,9 @@ async def run_chores(database: Database, file: Path | None) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-async def _orders(database: Database, file: Path) -> None:
+async def _orders(database: Database, file: Path, plants: Plants) -> None:
     for path in await asyncio.to_thread(orders.waiting, file):
-        work = await asyncio.to_thread(orders.take_up, path)
+        work = await asyncio.to_thread(orders.take_up, path, plants)
         if work is None:
             continue
         try:

@@ -18,8 +18,10 @@ import msgspec
 
 from cloud.config import Settings
 from cloud.database import Connection, Postgresql, Sqlite
+from cloud.etl import ordered
 from cloud.ingest import orphans, presence, safe
 from cloud.packages import offers
+from cloud.plant import Plants
 from cloud.remote import commands
 from cloud.running import RunningError, alone, file_of
 from sync.topics import Address
@@ -81,13 +83,26 @@ class Commands(msgspec.Struct, frozen=True, tag="commands"):
     expires_ms: int
 
 
-Order = Keep | Close | Safe | Offers | Commands
+class Decide(msgspec.Struct, frozen=True, tag="decide"):
+    """Something about facts and figures is decided."""
+
+    decision: ordered.Decision
+
+
+Order = Keep | Close | Safe | Offers | Commands | Decide
 _order: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 
 
-def carry_out(connection: Connection, order: Order, now_ms: int) -> str:
-    """Carry an order out; gives what it came to. Raises OrderError."""
+def carry_out(connection: Connection, order: Order, now_ms: int, plants: Plants | None = None) -> str:
+    """Carry an order out; gives what it came to. plants: what decisions about facts need. Raises OrderError."""
     match order:
+        case Decide():
+            if plants is None:
+                raise OrderError("this process knows no plants; start it anew")
+            try:
+                return ordered.carry_out(connection, plants, order.decision, now_ms * 1_000_000)
+            except ordered.DecisionError as error:
+                raise OrderError(str(error)) from error
         case Safe():
             verified = safe.Verified(order.made_ms, order.path, order.digest, order.bytes, order.marks)
             return f"{safe.raise_safe(connection, verified, now_ms)} streams are safe further than before"
@@ -133,18 +148,18 @@ def give(settings: Settings, order: Order, wait_s: float = WAIT_S) -> str:
     if path is None:
         from sqlalchemy import make_url
 
-        return _at_once(Postgresql(make_url(settings.database_url), writer=True), order)
+        return _at_once(Postgresql(make_url(settings.database_url), writer=True), order, Plants(settings))
     try:
         with alone(settings):
-            return _at_once(Sqlite(str(path), writer=True), order)
+            return _at_once(Sqlite(str(path), writer=True), order, Plants(settings))
     except RunningError:
         return _by_the_service(path, order, wait_s)
 
 
-def _at_once(connection: Connection, order: Order) -> str:
+def _at_once(connection: Connection, order: Order, plants: Plants) -> str:
     try:
         with connection.transaction():
-            return carry_out(connection, order, time.time_ns() // 1_000_000)
+            return carry_out(connection, order, time.time_ns() // 1_000_000, plants)
     finally:
         connection.close()
 
@@ -178,7 +193,7 @@ def waiting(database: Path) -> list[Path]:
     return sorted(_folder(database).glob("*.order"))
 
 
-def take_up(path: Path) -> Callable[[Connection], str] | None:
+def take_up(path: Path, plants: Plants | None = None) -> Callable[[Connection], str] | None:
     """Give what one waiting order asks to be done; None, and out of the way, when it is none of ours."""
     try:
         order = _order.decode(path.read_bytes())
@@ -186,7 +201,7 @@ def take_up(path: Path) -> Callable[[Connection], str] | None:
         log.warning("an order that cannot be read is left aside: %s: %s", path, error)
         path.rename(path.with_suffix(".unreadable"))
         return None
-    return lambda connection: carry_out(connection, order, time.time_ns() // 1_000_000)
+    return lambda connection: carry_out(connection, order, time.time_ns() // 1_000_000, plants)
 
 
 def answer(path: Path, words: str, *, refused: bool = False) -> None:
