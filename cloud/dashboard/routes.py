@@ -22,9 +22,21 @@ from starlette.types import ExceptionHandler
 from cloud.api.answers import Answers
 from cloud.api.errors import ApiError, invalid
 from cloud.api.routes import Source, Tenant
+from cloud.bi import lists
 from cloud.bi.audit import Filter
 from cloud.bi.times import iso, ms_of
-from cloud.dashboard import analysis_routes, cards, fleet_routes, ledger, pins, quality_routes, verdicts, views
+from cloud.dashboard import (
+    analysis_routes,
+    cards,
+    data_routes,
+    fleet_routes,
+    ledger,
+    periods,
+    pins,
+    quality_routes,
+    verdicts,
+    views,
+)
 from cloud.dashboard.frame import YEAR_S, Whom, answer, banner, fragment, reader
 from cloud.dashboard.render import STATIC, VERSION, render
 from cloud.database import DatabaseError
@@ -36,12 +48,13 @@ FILTERS: Final = ("gateway", "actor", "action", "target", "text", "from", "to")
 AUDIT_ROWS: Final = 50
 ACTION_ROWS: Final = 20
 HALL_PINS: Final = 6
+DECIDED_ROWS: Final = 50
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
-Period = Annotated[Literal["shift", "8h", "24h", "7d"], Query(alias="range")]
+Decision = Literal["normal", "warning", "critical", "unknown"] | None
 
 
 @router.get("/")
@@ -58,14 +71,21 @@ async def hall(request: Request, source: Source, tenant: Tenant, whom: Whom) -> 
 @router.get("/lines/{work_unit:path}")
 @router.get("/fragments/lines/{work_unit:path}")
 async def line(
-    request: Request, source: Source, tenant: Tenant, whom: Whom, work_unit: str, *, period: Period = "shift"
+    request: Request, source: Source, tenant: Tenant, whom: Whom, work_unit: str, *, decision: Decision = None
 ) -> Response:
-    """One line over a period."""
-    back = views.PERIODS[period]
-    now = datetime.now(UTC)
-    start, end = (None, None) if back is None else (now - back, now)
+    """One line over a period; `decision` shows the verdicts that said so."""
+    plant = next(iter(source.plants.of_tenant(tenant)))
+    code, start, end = periods.of_line(request.query_params, plant.calendar, datetime.now(UTC))
     detail = await source.line(tenant, work_unit, start, end)
-    model = await asyncio.to_thread(views.line, detail, whom, period)
+    begin_ms, end_ms = (ms_of(datetime.fromisoformat(detail[name])) for name in ("start", "end"))
+    if decision is not None:
+        asked = lists.Query(
+            page_size=DECIDED_ROWS, work_unit=work_unit, decision=decision, start_ms=begin_ms, end_ms=end_ms
+        )
+        detail = detail | {"verdicts": (await source.page("verdicts", tenant, asked))["items"]}
+    model = await asyncio.to_thread(views.line, detail, whom, code, decision)
+    dates = [plant.calendar.at(ms).business_date for ms in (begin_ms, end_ms - 1)]
+    model["dates"] = dict(zip(("first", "last"), dates, strict=True))
     page = "_line_page.html" if fragment(request) else "line.html"
     return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
 
@@ -153,6 +173,7 @@ def install(app: FastAPI) -> None:
     """Add the pages to the app, and let people who open one see what went wrong as a page too."""
     app.include_router(router)
     app.include_router(analysis_routes.router)
+    app.include_router(data_routes.router)
     app.include_router(fleet_routes.router)
     app.include_router(quality_routes.router)
     for kind in (HTTPException, ApiError, DatabaseError, RequestValidationError):

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from markupsafe import Markup
 
-from cloud.dashboard import charts, formats
+from cloud.dashboard import charts, formats, line_charts
 from cloud.dashboard.render import Reader
 from cloud.dashboard.texts import TEXTS, Words
 
 RANKED: Final = 8
 """Rows of a ranking; the tail of reasons is longer than anybody reads."""
 
+HALF: Final = 620
+"""Drawn width of a chart that shares its row, px."""
 _RANK: Final = {"warning": 1, "critical": 2}
 
-PERIODS: Final = {"shift": None, "8h": timedelta(hours=8), "24h": timedelta(hours=24), "7d": timedelta(days=7)}
+PERIODS: Final = {
+    "shift": None,
+    "8h": timedelta(hours=8),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
 """What a line's page can look back on; None is the present shift."""
+EVERY_MS: Final = {"7d": 30_000, "30d": 120_000, "dates": 120_000}
+"""How often a page of a long period is drawn anew at most."""
 
 
 def hall(overview: Mapping[str, Any], words: Words) -> dict[str, Any]:
@@ -57,23 +68,15 @@ def names(lines: list[Mapping[str, Any]], words: Words) -> dict[str, str]:
     return {line["work_unit"]: words.of(line["name"]) for line in lines}
 
 
-def line(detail: Mapping[str, Any], reader: Reader, period: str) -> dict[str, Any]:
-    """Give the model of a line's page; draws its charts, so call it off the event loop."""
+def line(detail: Mapping[str, Any], reader: Reader, period: str, decision: str | None = None) -> dict[str, Any]:
+    """Give the model of a line's page; draws its charts, so call it off the event loop. decision: verdicts shown."""
     words, zone = reader.words, reader.zone
-    stops = [
-        (
-            words.label("reason" if f"reason.{stop['reason']}" in TEXTS else "state", stop["reason"]),
-            stop["duration_s"],
-            formats.duration(stop["duration_s"], words)
-            + (f" · {words('line.times', n=stop['stops'])}" if stop["stops"] else ""),
-            charts.TONES.get(stop["time_element"], "var(--unknown)"),
-        )
-        for stop in detail["stops"][:RANKED]
-    ]
-    defects = [
-        (words.label("defect", one["defect"]), one["quantity"], formats.number(one["quantity"]), "var(--warn-mark)")
-        for one in detail["defects"][:RANKED]
-    ]
+    steps = line_charts.steps(detail["waterfall"], words)
+    daily = len(detail["hours"]) > line_charts.DAILY_HOURS
+    parts = line_charts.by_day(detail["hours"], zone) if daily else detail["hours"]
+    draw_parts = partial(line_charts.daily, parts, zone) if daily else partial(charts.hourly, detail, zone)
+    made = any(hour["produced"] or hour["planned"] for hour in detail["hours"])
+    loss_words = [(step["title"], 0.0, step["time"], "") for step in steps]
     return {
         "line": detail["line"],
         "detail": detail,
@@ -81,23 +84,64 @@ def line(detail: Mapping[str, Any], reader: Reader, period: str) -> dict[str, An
         "names": names([detail["line"]], words),
         "range": period,
         "ranges": list(PERIODS),
+        "every": EVERY_MS.get(period, 5_000),
+        "decision": decision,
         "captions": charts.captions(words),
-        "elements": elements(detail["timeline"]),
+        "steps": steps,
+        "daily": daily,
+        "parts": parts,
+        "stops": _pareto(_stop_rows(detail, words)),
+        "defects": _pareto(
+            [
+                {"title": words.label("defect", one["defect"]), "amount": one["quantity"], "tone": "scrap"}
+                for one in detail["defects"]
+            ]
+        ),
         "short": short,
         "last": last,
         "charts": {
             "states": _both(lambda width: charts.states(detail, zone, width), words("line.states")),
-            "hourly": _both(lambda width: charts.hourly(detail, zone, width), words("line.hourly"))
-            if any(hour["produced"] or hour["planned"] for hour in detail["hours"])
+            "waterfall": _both(partial(line_charts.waterfall, steps), spoken(words("line.losses"), loss_words)),
+            "hourly": _both(draw_parts, words("line.daily" if daily else "line.hourly"), HALF) if made else None,
+            "cumulative": _both(
+                lambda width: line_charts.cumulative(detail["hours"], detail, zone, width),
+                words("line.cumulative"),
+                HALF,
+            )
+            if made
             else None,
-            "stops": charts.svg(charts.ranking(stops), spoken(words("line.stops"), stops)) if stops else None,
-            "defects": charts.svg(charts.ranking(defects), spoken(words("line.defects"), defects)) if defects else None,
             "trends": [
                 charts.svg(charts.trend(series, detail, zone), words.label("tag", short(series["tag"])))
                 for series in detail["trends"]
             ],
         },
     }
+
+
+def _stop_rows(detail: Mapping[str, Any], words: Words) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": words.label("reason" if f"reason.{stop['reason']}" in TEXTS else "state", stop["reason"]),
+            "amount": stop["duration_s"],
+            "text": formats.duration(stop["duration_s"], words),
+            "times": stop["stops"],
+            "tone": stop["time_element"],
+        }
+        for stop in detail["stops"]
+    ]
+
+
+def _pareto(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the first rows, each with its share of the largest and the share of all so far; the tail is one row."""
+    whole = sum(row["amount"] for row in rows)
+    most = max((row["amount"] for row in rows), default=0)
+    so_far, found = 0.0, list[dict[str, Any]]()
+    for row in rows[:RANKED]:
+        so_far += row["amount"]
+        found.append(
+            row | {"share": row["amount"] / most if most else 0.0, "cumulative": so_far / whole if whole else 0.0}
+        )
+    return found
 
 
 def short(tag: str) -> str:
@@ -110,8 +154,8 @@ def last(series: Mapping[str, Any]) -> float | None:
     return next((point["mean"] for point in reversed(series["points"]) if point["mean"] is not None), None)
 
 
-def _both(draw: Callable[[int], charts.Spec], label: str) -> dict[str, Markup]:
-    return {"wide": charts.svg(draw(charts.WIDE), label), "narrow": charts.svg(draw(charts.NARROW), label)}
+def _both(draw: Callable[[int], charts.Spec], label: str, wide: int = charts.WIDE) -> dict[str, Markup]:
+    return {"wide": charts.svg(draw(wide), label), "narrow": charts.svg(draw(charts.NARROW), label)}
 
 
 def spoken(title: str, rows: list[tuple[str, float, str, str]]) -> str:
