@@ -26,6 +26,7 @@ from cloud.bi import lists
 from cloud.bi.audit import Filter
 from cloud.bi.times import iso, ms_of
 from cloud.dashboard import (
+    alert_routes,
     analysis_routes,
     cards,
     data_routes,
@@ -34,8 +35,10 @@ from cloud.dashboard import (
     periods,
     pins,
     quality_routes,
+    report_routes,
     verdicts,
     views,
+    wall_routes,
 )
 from cloud.dashboard.frame import YEAR_S, Whom, answer, banner, fragment, reader
 from cloud.dashboard.render import STATIC, VERSION, render
@@ -61,6 +64,8 @@ Decision = Literal["normal", "warning", "critical", "unknown"] | None
 @router.get("/fragments/hall")
 async def hall(request: Request, source: Source, tenant: Tenant, whom: Whom) -> Response:
     """The hall: every line, the alarms, the newest verdicts, and the proof."""
+    if request.query_params.get("wall") == "1":
+        return await wall_routes.display(request, source, tenant, whom)
     page = "_hall.html" if fragment(request) else "hall.html"
     seen, today = await source.overview(tenant), await source.today.answer(tenant)
     model = views.hall(seen, whom.words) | {"today": today, "cards": cards.cards(today, seen, whom.words)}
@@ -172,10 +177,13 @@ async def static(version: str, name: str) -> Response:
 def install(app: FastAPI) -> None:
     """Add the pages to the app, and let people who open one see what went wrong as a page too."""
     app.include_router(router)
+    app.include_router(alert_routes.router)
     app.include_router(analysis_routes.router)
     app.include_router(data_routes.router)
     app.include_router(fleet_routes.router)
     app.include_router(quality_routes.router)
+    app.include_router(wall_routes.router)
+    app.include_router(report_routes.router)
     for kind in (HTTPException, ApiError, DatabaseError, RequestValidationError):
         app.add_exception_handler(kind, _as_page(app.exception_handlers[kind]))
 

@@ -1,0 +1,37 @@
+// Ask for a report now, and go to it.
+const form = document.getElementById("make");
+const told = document.getElementById("make-answer");
+const tenant = new URLSearchParams(location.search).get("tenant");
+const asked = tenant ? `?tenant=${encodeURIComponent(tenant)}` : "";
+
+form.elements.by.value = localStorage.getItem("actor") ?? "";
+
+form.elements.kind.addEventListener("change", () => {
+  const kind = form.elements.kind.value;
+  form.querySelector("[data-for=shift]").hidden = kind !== "shift";
+  form.elements.business_date.value = form.dataset[kind];
+});
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const order = Object.fromEntries(new FormData(form));
+  if (order.kind === "week") order.shift = "";
+  localStorage.setItem("actor", order.by);
+  form.setAttribute("aria-busy", "true");
+  told.hidden = true;
+  try {
+    const answer = await fetch(`/api/v1/reports${asked}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(order),
+    });
+    const said = await answer.json();
+    if (!answer.ok) throw new Error(`${said.error.message}; ${said.error.check}`);
+    location.assign(`/reports/${said.id}${asked}`);
+  } catch (error) {
+    told.hidden = false;
+    told.textContent = error.message;
+  } finally {
+    form.removeAttribute("aria-busy");
+  }
+});
