@@ -129,6 +129,8 @@ class Connection(abc.ABC):
         except _IN_THE_WAY as error:
             raise TryAgainError(explain(error)) from error
         except _UNUSABLE as error:
+            if str(error) == "integer overflow":  # SQLite's word for a sum that no column holds
+                raise DataError(str(error)) from error
             raise DatabaseError(explain(error)) from error
 
 

@@ -15,7 +15,7 @@ import time
 from typing import Final
 
 from cloud.bus import Bus
-from cloud.database import Connection, Database, DatabaseError
+from cloud.database import Connection, Database, DatabaseError, DataError, TryAgainError
 from cloud.marts import dimensions, mark, members
 from cloud.marts.compute import COLUMNS, TABLES, compute, replace
 from cloud.marts.ledger import ALL, DAY, DAY_MS, QUALITY, SHIFT, SITE, STOCK, TREND, Bucket, date_ms
@@ -27,10 +27,15 @@ log = logging.getLogger(__name__)
 AT_ONCE: Final = 32
 IDLE_S: Final = 0.2
 NS: Final = 1_000_000
+POSTPONED_MS: Final = 3_600_000
 AFTERWARDS: Final = 6
 """Days whose moving figures a day is part of."""
 
 _KEY: Final = "tenant=? and site=? and work_unit=? and mart=? and start_ms=?"
+_DUE: Final = (
+    "select tenant, site, work_unit, mart, start_ms, gen from dirty_bucket where due_ms<=?"
+    " order by due_ms, tenant, site, work_unit, mart, start_ms"
+)
 _MARK: Final = (
     "insert into dirty_bucket(tenant, site, work_unit, mart, start_ms, gen, due_ms) values(?,?,?,?,?,1,?)"
     " on conflict(tenant, site, work_unit, mart, start_ms) do update set gen=dirty_bucket.gen+1,"
@@ -39,7 +44,7 @@ _MARK: Final = (
 _VERSION: Final = (
     "insert into mart_version(tenant, mart, version, refreshed_ms, took_us) values(?,?,?,?,?) on conflict(tenant, mart)"
     " do update set version=mart_version.version+excluded.version, refreshed_ms=excluded.refreshed_ms,"
-    " took_us=excluded.took_us, error=''"
+    " took_us=excluded.took_us"
 )
 
 
@@ -59,11 +64,7 @@ class Refresh:
 
     def run(self, limit: int) -> int:
         """Recompute up to `limit` due buckets, the longest due first; gives how many."""
-        due = self._connection.execute(
-            "select tenant, site, work_unit, mart, start_ms, gen from dirty_bucket where due_ms<=? order by due_ms,"
-            " tenant, site, work_unit, mart, start_ms limit ?",
-            (self._now_ms, limit),
-        )
+        due = self._connection.execute(f"{_DUE} limit ?", (self._now_ms, limit))
         done: list[tuple[Bucket, int, int | None]] = []
         later: list[tuple[Bucket, int]] = []
         for tenant, site, unit, kind, start_ms, gen in due:
@@ -87,7 +88,15 @@ class Refresh:
                 self._marks[key] = self._now_ms
         self._members.write(self._connection)
         self._settle(done)
+        self._mend([key for key, _, _ in done])
         return len(due)
+
+    def _mend(self, done: list[Bucket]) -> None:
+        """Forget what was wrong with buckets that could be stored now."""
+        names = {_name(key) for key in done}
+        for (error,) in self._connection.execute("select distinct error from mart_version where error<>''"):
+            if error.split(": ", 1)[0] in names:
+                self._connection.execute("update mart_version set error='' where error=?", (error,))
 
     def _lock(self, key: Bucket) -> bool:
         """Keep a slow process from overwriting the newer result of another; it lasts until the commit."""
@@ -177,6 +186,41 @@ def refresh(connection: Connection, plants: Plants, now_ms: int) -> int:
     return Refresh(connection, plants, now_ms).run(AT_ONCE)
 
 
+def _name(bucket: Bucket) -> str:
+    return f"{bucket.kind} {bucket.start_ms} of {'/'.join(bucket.place)}"
+
+
+def postpone(connection: Connection, now_ms: int, why: str) -> str:
+    """Put off the first due bucket, whose rows the database refuses, so that no other waits for it; names it."""
+    row = connection.one(f"{_DUE} limit 1", (now_ms,))
+    if row is None:
+        return "none"
+    *place, kind, start_ms, _ = row
+    which = _name(Bucket((place[0], place[1], place[2]), kind, start_ms))
+    connection.execute(f"update dirty_bucket set due_ms=? where {_KEY}", (now_ms + POSTPONED_MS, *row[:5]))  # noqa: S608
+    for table in TABLES.get(kind, ()):
+        connection.execute(
+            "insert into mart_version(tenant, mart, version, refreshed_ms, error) values(?,?,0,?,?)"
+            " on conflict(tenant, mart) do update set error=excluded.error",
+            (place[0], table, now_ms, f"{which}: {why}"),
+        )
+    return which
+
+
+async def _one_by_one(database: Database, plants: Plants) -> int:
+    """Recompute the next buckets each for itself, since one of them spoils the others' transaction."""
+    for done in range(AT_ONCE):
+        now_ms = time.time_ns() // NS
+        try:
+            if not await database.write(lambda c, now_ms=now_ms: Refresh(c, plants, now_ms).run(1)):
+                return done
+        except DataError as error:
+            why = str(error)
+            which = await database.write(lambda c, now_ms=now_ms, why=why: postpone(c, now_ms, why))
+            log.error("a bucket of the marts cannot be stored and is put off: bucket=%s why=%s", which, why)  # noqa: TRY400
+    return AT_ONCE
+
+
 async def run_refresher(database: Database, plants: Plants, bus: Bus) -> None:
     """Keep the marts up to date for ever; an unusable database is said once and waited for."""
     broken, filled = False, 0
@@ -189,6 +233,10 @@ async def run_refresher(database: Database, plants: Plants, bus: Bus) -> None:
             if broken:
                 log.info("marts are refreshed again")
                 broken = False
+        except DataError:
+            done = await _one_by_one(database, plants)
+        except TryAgainError:  # another process was in the way
+            done = 0
         except DatabaseError as error:
             if not broken:
                 log.warning("marts cannot be refreshed: %s", error)

@@ -1,0 +1,250 @@
+"""The five mv_ tables by example, where a naive reading of the older definitions goes wrong (F1 to F7)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cloud.database import Database
+from cloud.ingest.items import Item
+from cloud.ingest.store import Ingest
+from cloud.marts.refresh import refresh
+from cloud.plant import Plants
+from sync import facts as f
+from tests.cloud.gateway import LINE, LINE_2, Start, produced, state
+
+MS = 1_000_000
+HOUR = 3_600_000
+DAY = 24 * HOUR
+NOW = 1_772_700_000_000  # 2026-03-05 17:40 in Seoul, in shift B
+MORNING = 1_772_571_600_000  # 2026-03-04 06:00 in Seoul: shift A begins
+
+
+class Hall:
+    """A cloud with one gateway, its clock, and its refresher."""
+
+    def __init__(self, database: Database, plants: Plants) -> None:
+        self.database, self.plants, self.now_ms = database, plants, NOW
+        self.start, self.ingest = Start(), Ingest(plants, self)
+        self.begun = False
+
+    def now(self) -> int:
+        return self.now_ms * MS
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError(seconds)
+
+    async def tell(self, *facts: f.Fact) -> None:
+        items = [] if self.begun else [Item(self.start.address, self.start.resume())]
+        self.begun = True
+        items.append(Item(self.start.address, *self.start.facts(*facts)))
+        await self.database.write(lambda c: self.ingest.store(c, items))
+
+    async def settle(self) -> None:
+        while await self.database.write(lambda c: refresh(c, self.plants, self.now_ms + 4_000)):
+            pass
+
+    async def rows(self, sql: str, *values: object) -> list[tuple]:
+        return await self.database.read(lambda c: c.execute(sql, values))
+
+
+@pytest.fixture
+def hall(database: Database, plants: Plants) -> Hall:
+    return Hall(database, plants)
+
+
+def made(at_ms: int, total: int, good: int, *, minutes: int = 1, **more) -> f.Fact:
+    return produced((at_ms - minutes * 60_000) * MS, at_ms * MS, total, good, **more)
+
+
+async def test_several_defect_types_do_not_multiply_production(hall: Hall) -> None:
+    """F1: a day with three defect types and 1,000 pieces has 1,000 pieces."""
+    kinds = {"scratch": 30, "label": 20, "underfill": 10}
+    await hall.tell(made(MORNING + HOUR, 1000, 940, minutes=50, defects=kinds))
+    await hall.settle()
+    sql = "select produced, rejected, classified, defect_rate, top_defects from mv_defect_trend"
+    ((*figures, top),) = await hall.rows(sql)
+    assert figures == [1000, 60, 60, pytest.approx(0.06)]
+    assert json.loads(top) == [["scratch", 30], ["label", 20], ["underfill", 10]]
+    assert await hall.rows("select produced, classified, defect_rate_pct from mv_quality_summary") == [
+        (1000, 60, pytest.approx(6.0))
+    ]
+
+
+async def test_seven_days_are_a_ratio_of_sums_over_calendar_days(hall: Hall) -> None:
+    """F2: one bad piece beside 9,999 good ones is 0.01 %, not 50 %; and a week without work is no part of it."""
+    await hall.tell(
+        made(MORNING - 9 * DAY + HOUR, 5, 0),
+        made(MORNING - DAY + HOUR, 9_999, 9_999, minutes=300),
+        made(MORNING + HOUR, 1, 0, cycle_ms=1000.0),
+    )
+    await hall.settle()
+    rows = await hall.rows("select defect_rate, defect_rate_7d, trend from mv_defect_trend order by business_date")
+    assert rows == [(1.0, 1.0, None), (0.0, 0.0, None), (1.0, pytest.approx(1 / 10_000), "increasing")]
+
+
+async def test_a_late_fact_moves_the_six_days_after_it_and_no_other(hall: Hall) -> None:
+    days = range(9)
+    await hall.tell(*[made(MORNING - (8 - day) * DAY + HOUR, 100, 90) for day in days])
+    await hall.settle()
+    sql = "select business_date, defect_rate_7d from mv_defect_trend order by business_date"
+    before = await hall.rows(sql)
+    await hall.tell(made(MORNING - 8 * DAY + 2 * HOUR, 100, 0))
+    touched = await hall.rows("select mart, count(*) from dirty_bucket group by mart order by mart")
+    assert touched == [("hour", 1), ("shift", 1)]
+    await hall.settle()
+    after = await hall.rows(sql)
+    assert [one != other for one, other in zip(before, after, strict=True)] == [True] * 7 + [False] * 2
+
+
+async def test_a_mix_of_products_is_weighed_with_the_time_each_takes(hall: Hall) -> None:
+    """F3: 100 at 60 s and 900 at 10 s in 300 minutes are 83.3 %, not 194.4 %."""
+    start = MORNING + 8 * HOUR  # shift B has no break
+    await hall.tell(
+        state(start * MS, "EXECUTE"),
+        made(start + 150 * 60_000, 100, 100, minutes=140, cycle_ms=60_000.0, product="slow"),
+        made(start + 300 * 60_000, 900, 900, minutes=140, cycle_ms=10_000.0, product="fast"),
+        state((start + 300 * 60_000) * MS, "STOPPED", "no_order"),
+        state((start + 480 * 60_000) * MS, "STOPPED", "no_order"),
+    )
+    await hall.settle()
+    sql = "select performance, availability, quality, oee, performance_pct from mv_oee_daily where shift='B'"
+    assert await hall.rows(sql) == [(pytest.approx(0.8333, abs=1e-4), 1, 1, pytest.approx(0.8333, abs=1e-4), pytest.approx(83.33, abs=0.01))]  # fmt: skip
+
+
+async def test_setup_is_a_loss_of_availability_everywhere_and_both_figures_are_told(hall: Hall) -> None:
+    """F4: one definition; what availability were without setup stands beside it under a name of its own."""
+    start = MORNING + 8 * HOUR
+    await hall.tell(
+        state(start * MS, "EXECUTE"),
+        state((start + 4 * HOUR) * MS, "STOPPED", "changeover"),
+        state((start + 6 * HOUR) * MS, "HELD", "jam"),
+        state((start + 8 * HOUR) * MS, "EXECUTE"),
+    )
+    await hall.settle()
+    for table, where in (("mv_oee_daily", "shift='B'"), ("mv_line_performance", "1=1")):
+        sql = f"select availability, availability_excl_setup, setup_ms from {table} where business_date='2026-03-04' and {where}"
+        ((whole, without, setup),) = await hall.rows(sql)
+        assert setup == 2 * HOUR
+        if table == "mv_oee_daily":
+            assert (whole, without) == (0.5, pytest.approx(4 / 6))
+    assert await hall.rows("select sum(failures), sum(setup_ms) from mart_shift") == [(1, 2 * HOUR)]
+
+
+async def test_no_data_is_null_with_a_reason_and_never_zero(hall: Hall) -> None:
+    """F5: a line that stood still on purpose has no OEE; one that was planned and made nothing has a true 0."""
+    start = MORNING + 8 * HOUR
+    await hall.tell(
+        state(start * MS, "STOPPED", "no_order"),
+        state((start + 8 * HOUR) * MS, "STOPPED", "no_order"),
+        state(start * MS, "HELD", "jam", line=LINE_2),
+        state((start + 8 * HOUR) * MS, "HELD", "jam", line=LINE_2),
+    )
+    await hall.settle()
+    sql = (
+        "select work_unit, oee, availability, performance, reason from mv_oee_daily where shift='B' order by work_unit"
+    )
+    assert (await hall.rows(sql))[:2] == [(LINE, None, None, None, "no_plan"), (LINE_2, 0.0, 0.0, None, None)]
+
+
+async def test_an_alarm_counts_on_its_own_line_and_a_line_has_one_row_a_day(hall: Hall) -> None:
+    """F6: two lines, one alarm, three shifts."""
+    for line in (LINE, LINE_2):
+        await hall.tell(*[made(MORNING + (1 + 8 * i) * HOUR, 10, 10, line=line) for i in range(3)])
+    at = (MORNING + HOUR) * MS
+    await hall.tell(f.AlarmChanged(at=at, work_unit=LINE, alarm="hot", active=True, severity="critical"))
+    await hall.tell(f.AlarmChanged(at=at + 5, work_unit=LINE, alarm="hot", active=False, severity="critical"))
+    await hall.settle()
+    sql = "select work_unit, alarm_count, produced, performance_rank from mv_line_performance order by work_unit"
+    assert await hall.rows(sql) == [(LINE, 1, 30, None), (LINE_2, 0, 30, None)]
+
+
+async def test_lines_are_ranked_by_score_and_equal_ones_share_a_rank(hall: Hall) -> None:
+    third = "bottling/line-3/filler"
+    start = MORNING + 8 * HOUR
+    for line, total in ((LINE, 90), (LINE_2, 90), (third, 45)):
+        order = f.JobOrderPlanned(
+            at=start * MS, work_unit=line, order="O", product="P1", quantity=100,
+            start=start * MS, end=(start + 8 * HOUR) * MS, state="running",
+        )  # fmt: skip
+        idle = [state((start + 8 * n * HOUR) * MS, "STOPPED", "no_order", line=line) for n in (1, 2)]
+        await hall.tell(
+            order,
+            state(start * MS, "EXECUTE", line=line),
+            *idle,
+            made(start + 8 * HOUR, total, total, minutes=400, line=line),
+        )
+    await hall.settle()
+    sql = "select work_unit, performance_score, performance_rank, achievement_rate from mv_line_performance where business_date='2026-03-04'"
+    assert sorted(await hall.rows(sql)) == [
+        (LINE, pytest.approx(97.0), 1, 0.9),
+        (LINE_2, pytest.approx(97.0), 1, 0.9),
+        (third, pytest.approx(83.5), 3, 0.45),
+    ]
+
+
+async def test_what_did_not_change_is_not_written(hall: Hall) -> None:
+    """F7: only touched buckets are recomputed, and one that comes out the same keeps its version."""
+    await hall.tell(made(MORNING + HOUR, 10, 9), made(MORNING + 9 * HOUR, 10, 9))
+    await hall.settle()
+    before = await hall.rows("select mart, version from mart_version order by mart")
+    await hall.database.write(
+        lambda c: c.execute("update dirty_bucket set due_ms=0") or c.execute(
+            "insert into dirty_bucket select distinct tenant, site, work_unit, 'shift', start_ms, 1, 0 from mart_shift"
+        )
+    )  # fmt: skip
+    await hall.settle()
+    assert await hall.rows("select mart, version from mart_version order by mart") == before
+
+
+async def test_planned_pieces_of_neighbouring_shifts_add_up_to_the_order(hall: Hall) -> None:
+    start = MORNING + 3 * HOUR + 17
+    order = f.JobOrderPlanned(
+        at=start * MS, work_unit=LINE, order="O", product="P1", quantity=1_000,
+        start=start * MS, end=(start + 13 * HOUR + 7) * MS, state="planned",
+    )  # fmt: skip
+    await hall.tell(order)
+    await hall.settle()
+    sql = "select shift, planned_micro from mart_shift where planned_micro<>0 order by start_ms"
+    rows = await hall.rows(sql)
+    assert [shift for shift, _ in rows] == ["A", "B", "C"]
+    assert sum(micro for _, micro in rows) == 1_000 * 10**6
+    await hall.tell(f.JobOrderPlanned(**{**{n: getattr(order, n) for n in order.__struct_fields__}, "at": start * MS + 1, "state": "cancelled"}))  # fmt: skip
+    await hall.settle()
+    assert await hall.rows(sql) == []
+
+
+def counted(at_ms: int, quantity: float, usage: float | None = None) -> f.Fact:
+    return f.InventoryCounted(
+        at=at_ms * MS, work_unit="", material="resin", location="W1", quantity=quantity, unit="KGM", daily_usage=usage
+    )
+
+
+async def test_stock_lasts_as_long_as_the_mean_usage_says_and_status_follows_the_safety_stock(hall: Hall) -> None:
+    await hall.tell(counted(MORNING, 500, 40.0), counted(MORNING + HOUR, 120, 40.0), counted(MORNING + DAY, 60, 20.0))
+    await hall.settle()
+    sql = "select stock, avg_daily_usage, coverage_days, reason, stock_status, needs_reorder, reorder_qty from mv_inventory_coverage order by business_date"
+    assert await hall.rows(sql) == [
+        (120.0, 40.0, 3.0, None, None, None, None),
+        (60.0, 30.0, 2.0, None, None, None, None),
+    ]
+    await hall.database.write(
+        lambda c: (
+            c.execute("update dim_material set safety_micro=50000000")
+            or c.execute("insert into dirty_bucket values('demo','seoul','','all',0,1,0)")
+        )
+    )
+    await hall.settle()
+    assert [row[4:] for row in await hall.rows(sql)] == [("normal", 0, 0.0), ("low", 1, 15.0)]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "usage", "reason"), [(5, None, "no_usage"), (5, 0.0, "no_demand"), (-1, 3.0, "below_zero")]
+)
+async def test_a_stock_without_demand_has_no_coverage_and_says_why(
+    hall: Hall, quantity: float, usage: float | None, reason: str
+) -> None:
+    await hall.tell(counted(MORNING, quantity, usage))
+    await hall.settle()
+    assert await hall.rows("select coverage_days, reason from mv_inventory_coverage") == [(None, reason)]
