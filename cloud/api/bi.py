@@ -46,9 +46,10 @@ Json = dict[str, Any]
 
 def _code() -> str:
     """Give the hash of the code that makes answers: another version's answers are not ours."""
-    root = Path(__file__).parent.parent / "bi"
+    cloud = Path(__file__).parent.parent
+    bi = cloud / "bi"
     digest = hashlib.sha256()
-    for path in sorted((*root.rglob("*.py"), *root.rglob("*.toml"))):
+    for path in sorted((*bi.rglob("*.py"), *bi.rglob("*.toml"), cloud / "dashboard" / "texts.toml", Path(__file__))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -99,6 +100,7 @@ class Bi:
         self.cache = Cache()
         self.made = 0
         """Answers made, not given from memory."""
+        self._peeks: dict[str, asyncio.Task[_Peek]] = {}
         self._flights: dict[str, asyncio.Task[tuple[str, Kept, Freshness]]] = {}
         self._calendars = {
             tenant: hashlib.sha256(
@@ -135,18 +137,31 @@ class Bi:
         """Answer a plan; from memory where nothing it depends on has changed. language: of the chart's names."""
         plan, speech = canonical(plan), language or "ko"
         second = self._now() // 1000 * 1000
-        peek = await self._read(
-            lambda connection: self._peek(Snapshot(connection, self._plants, scope, second), plan, speech)
-        )
+        peek = await self._peeked(scope, plan, speech, second)
         if peek.key is not None and (kept := self.cache.get(peek.key)) is not None:
             return _served(peek.key, kept, peek.freshness, second, from_cache=True)
         flight = self._flights.get(peek.flight)
         if flight is None:
             flight = asyncio.create_task(self._fly(scope, plan, speech, second), name="bi")
             self._flights[peek.flight] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(peek.flight, None))
+            flight.add_done_callback(lambda done: _settled(done, self._flights, peek.flight))
         key, kept, freshness = await asyncio.shield(flight)
         return _served(key, kept, freshness, second, from_cache=False)
+
+    async def _peeked(self, scope: Scope, plan: Plan, speech: Language, second: int) -> _Peek:
+        """Look whether anything changed; those who ask the same at the same moment look together."""
+        asked = f"{scope.key()}\0{speech}\0{second}\0{plan.model_dump_json()}"
+        known = self._peeks.get(asked)
+        if known is None:
+            known = asyncio.create_task(
+                self._read(
+                    lambda connection: self._peek(Snapshot(connection, self._plants, scope, second), plan, speech)
+                ),
+                name="bi peek",
+            )
+            self._peeks[asked] = known
+            known.add_done_callback(lambda done: _settled(done, self._peeks, asked))
+        return await asyncio.shield(known)
 
     async def _fly(self, scope: Scope, plan: Plan, speech: Language, second: int) -> tuple[str, Kept, Freshness]:
         def work(connection: Connection) -> tuple[str, Kept, Freshness]:
@@ -257,6 +272,13 @@ def _key(look: Snapshot, base: str, read: Read, freshness: Freshness) -> str:
     clock = str(look.second) if read.clocked else ""
     fresh = f"{freshness.pending_buckets} {freshness.silent}"
     return _hash(base, versions_of(read, look.versions), look.stamp(), growing, clock, fresh)
+
+
+def _settled(done: asyncio.Task[T], tasks: dict[str, asyncio.Task[T]], name: str) -> None:
+    """Forget a task that is done; what it raised is everybody's who still waits, and nobody's if none does."""
+    tasks.pop(name, None)
+    if not done.cancelled():
+        done.exception()
 
 
 def _hash(*parts: str) -> str:

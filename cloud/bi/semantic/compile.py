@@ -15,7 +15,7 @@ from cloud.bi.semantic.dimensions import Dimension
 from cloud.bi.semantic.errors import PlanError
 from cloud.bi.semantic.metrics import Distinct, Metric
 from cloud.bi.semantic.periods import Span
-from cloud.bi.semantic.places import Allowed
+from cloud.bi.semantic.places import Allowed, Line
 from cloud.bi.semantic.plan import Grain
 from cloud.bi.semantic.stars import MARTS, TIME_MODEL, Mart, kept_by
 
@@ -58,6 +58,8 @@ class Query:
     lines_named: bool
     """A filter names places below the site."""
     spans: Mapping[str, Span]
+    lines: tuple[Line, ...] = ()
+    """Every line within the scope: one shift's rows are found by naming them, in the table's own order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,7 @@ def route(query: Query) -> tuple[Part, ...]:
     for name, uses in wanted.items():
         mart = marts[name]
         measures = {one for _, own in uses for one in own}
-        if measures & _SIDE_BY_SIDE:  # the time model is read as a whole
+        if measures & _SIDE_BY_SIDE and query.grain is None:  # analyses of its parts read the time model as a whole
             measures |= {one for one in TIME_MODEL if one in mart.measures}
         columns = dict.fromkeys(_columns(query))
         for metric, _ in uses:
@@ -247,6 +249,8 @@ def _where(query: Query, mart: Mart, values: list[Any]) -> str:
     by_line = "work_unit" in mart.keys
     for site, units in query.allowed.lines:
         if (span := query.spans.get(site)) is not None:
+            if units is None and span.instances:
+                units = frozenset(unit for own, unit in query.lines if own == site) or None  # noqa: PLW2901
             when = _when(mart, span, narrow=by_line and units is not None)
             groups.setdefault(when, []).append((site, units if by_line else None))
     if not groups:

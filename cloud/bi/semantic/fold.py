@@ -68,9 +68,9 @@ class Fold:
                 group.start_ms = min(group.start_ms, start)
             sums = group.sums.get(mart)
             if sums is None:
-                sums = group.sums[mart] = dict.fromkeys(measures, 0)
-            for name, value in zip(measures, row[width + counted :], strict=True):
-                if value:
+                group.sums[mart] = dict(zip(measures, row[width + counted :], strict=True))
+            else:
+                for name, value in zip(measures, row[width + counted :], strict=True):
                     sums[name] += value
             if shift is None or row[shift]:
                 group.scheduled = True
@@ -182,30 +182,32 @@ class Fold:
         found: list[Row] = []
         homes = {one.id: [part for part in self._parts if one.id in part.metrics] for one in self._query.metrics}
         for (step, keys), group in self._groups.items():
-            sums: dict[str, int] = {}
-            for own in reversed(group.sums.values()):
-                sums.update(own)
-            cells = tuple([self._cell(metric, homes[metric.id], group, sums) for metric in self._query.metrics])
+            if len(group.sums) == 1:
+                (sums,) = group.sums.values()
+            else:
+                sums = {name: value for own in reversed(group.sums.values()) for name, value in own.items()}
+            cells = tuple([self._cell(metric, homes[metric.id], group) for metric in self._query.metrics])
             if self._query.grain == "shift" and not group.scheduled and not any(cell.numerator for cell in cells):
                 continue  # nothing happened between two shifts
             found.append(Row(start_ms=group.start_ms, label=step[0], keys=keys, cells=cells, sums=sums))
         found.sort(key=lambda row: (row.start_ms or 0, row.label, row.keys))
         return found
 
-    def _cell(self, metric: Metric, homes: Sequence[Part], group: Group, sums: Mapping[str, int]) -> Cell:
+    def _cell(self, metric: Metric, homes: Sequence[Part], group: Group) -> Cell:
         if isinstance(metric.what, Distinct):
             count = len(group.distinct.get(metric.what.column, ()))
             return Cell(value=count, numerator=count)
-        own: dict[str, int] = {}
+        own: Mapping[str, int] = {}
         known = True
         units = 1
         for part in homes:
             held = group.sums.get(part.mart.name)
             known = known and (held is not None or part.mart.sparse)
-            units = max(units, len(group.units.get(part.mart.name, ())))
-            for name, value in (held or {}).items():
-                own.setdefault(name, value)
-        return metric.cell(own if len(group.sums) > 1 else sums, known=known, units=units)
+            if group.units:
+                units = max(units, len(group.units.get(part.mart.name, ())))
+            if held is not None:
+                own = {**held, **own} if own else held
+        return metric.cell(own, known=known, units=units)
 
 
 def _everything(_row: Sequence[Any]) -> bool:

@@ -112,11 +112,15 @@ class Metric:
         parts = (self.what.of, self.what.to) if isinstance(self.what, Ratio) else (self.what,)
         return any(isinstance(part, Stock) for part in parts)
 
-    @property
+    @cached_property
+    def _busy(self) -> bool:
+        return "planned" in self.guards or "seen" in self.guards
+
+    @cached_property
     def numerator(self) -> tuple[str, ...]:
         return self.what.of.measures if isinstance(self.what, Ratio) else self.what.measures
 
-    @property
+    @cached_property
     def denominator(self) -> tuple[str, ...]:
         return self.what.to.measures if isinstance(self.what, Ratio) else ()
 
@@ -158,11 +162,11 @@ class Metric:
 
         known: whether the group has data of this metric at all. units: in how many units its values were measured.
         """
-        over = sum(sums.get(name, 0) for name in self.numerator)
+        over = _total(sums, self.numerator)
         reason = "no_data" if not known else self._why(sums, units)
         if not isinstance(self.what, Ratio):
             return Cell(value=None if reason else _times(over, self.factor), numerator=over, reason=reason)
-        under = sum(sums.get(name, 0) for name in self.denominator)
+        under = _total(sums, self.denominator)
         value = None
         if reason is None:
             value = kpi.ratio(over * self.factor.numerator, under * self.factor.denominator)
@@ -170,7 +174,7 @@ class Metric:
         return Cell(value=value, numerator=over, denominator=under, reason=reason)
 
     def _why(self, sums: Mapping[str, int], units: int) -> str | None:
-        busy = sum(sums.get(name, 0) for name in BUSY)
+        busy = _total(sums, BUSY) if self._busy else 0
         for guard in self.guards:
             if guard == "planned" and busy == 0:
                 if sums.get("scheduled_ms", 0):
@@ -187,6 +191,13 @@ class Metric:
             if guard == "one_unit" and units > 1:
                 return "mixed_units"
         return None
+
+
+def _total(sums: Mapping[str, int], names: tuple[str, ...]) -> int:
+    total = 0
+    for name in names:
+        total += sums.get(name, 0)
+    return total
 
 
 def _times(whole: int, by: Fraction) -> float:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from cloud.bi.semantic.catalogue import LANGUAGES, WORDS
 from cloud.bi.semantic.places import Places
+from cloud.dashboard.texts import TEXTS
 from cloud.database import Connection
 
 Label = dict[str, str]
@@ -32,8 +33,13 @@ class Names:
             return _same(value) if plant is None else {"ko": plant.site.name.ko, "en": plant.site.name.en}
         if dimension in {"weekday", "time_element"}:
             return dict(WORDS[dimension].get(value, _same(value)))
-        known = {"product": self._products, "defect": self._defects, "stop_reason": self._reasons}
-        return known[dimension].get(value, _same(value)) if dimension in known else _same(value)
+        if dimension == "product":
+            return self._products.get(value, _same(value))
+        if dimension == "defect":
+            return self._defects.get(value) or _word(value, "defect")
+        if dimension == "stop_reason":  # where nobody named one, the state's name stands
+            return self._reasons.get(value) or _word(value, "reason", "state")
+        return _same(value)
 
     @cached_property
     def _products(self) -> dict[str, Label]:
@@ -53,11 +59,19 @@ class Names:
 
     def _pairs(self, sql: str) -> dict[str, Label]:
         rows = self._connection.execute(sql, (self._places.scope.tenant,))
-        return {code: {"ko": ko or code, "en": en or code} for code, ko, en in rows}
+        return {code: {"ko": ko or en, "en": en or ko} for code, ko, en in rows if {ko, en} - {code, ""}}
 
 
 def _same(value: str) -> Label:
     return dict.fromkeys(LANGUAGES, value)
+
+
+def _word(code: str, *sections: str) -> Label:
+    """Give the house's word for a code."""
+    for section in sections:
+        if (found := TEXTS.get(f"{section}.{code}")) is not None:
+            return {one: found[one] for one in LANGUAGES}
+    return _same(code)
 
 
 def _told(code: str, name: str) -> Label:

@@ -229,6 +229,7 @@ class Snapshot:
             allowed=Allowed(tuple(line for line in allowed.lines if line[0] in spans)),
             lines_named=any(level != "site" for level, _, _ in places),
             spans={site: spans[site] for site in allowed.sites if site in spans},
+            lines=self.places.lines,
         )
 
     def spans(self, period: Period) -> dict[str, periods.Span]:

@@ -20,7 +20,6 @@ from cloud.marts.measure import COLUMN
 
 HOLD_TIME: Final = frozenset({"day", "shift", "day_stop", "stop"})
 """Marts whose running shift goes on without data."""
-_STARTED: Final = "select 1 from mart_shift where tenant=? and site=? and work_unit=? and start_ms=? limit 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +78,25 @@ def tails(connection: Connection, places: Places, data_at: Mapping[Line, int | N
         grown = silent_tail(zero, instance, newest, now_ms)
         if grown is zero or not grown["scheduled_ms"]:
             continue
-        if connection.one(_STARTED, (places.scope.tenant, *line, instance.start_ms)) is None:
-            continue  # nothing of this shift has been told yet: the hall says so, too
         grown["calendar_ms"] = grown["scheduled_ms"]
         found.append(Tail(line, instance, grown))
-    return found
+    # Where nothing of this shift has been told yet there is no figure; the hall says so, too.
+    told = {one for site, instance in current.items() for one in _told(connection, places, site, instance, found)}
+    return [one for one in found if one.line in told]
+
+
+def _told(
+    connection: Connection, places: Places, site: str, instance: Instance, found: Sequence[Tail]
+) -> Iterable[Line]:
+    units = [tail.line[1] for tail in found if tail.line[0] == site]
+    if not units:
+        return []
+    sql = (
+        "select distinct work_unit from mart_shift where tenant=? and site=?"  # noqa: S608 - marks only
+        f" and work_unit in ({','.join('?' * len(units))}) and start_ms=?"
+    )
+    rows = connection.execute(sql, (places.scope.tenant, site, *units, instance.start_ms))
+    return [(site, unit) for (unit,) in rows]
 
 
 def running(query: Query, places: Places, now_ms: int) -> bool:
