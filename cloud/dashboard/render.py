@@ -32,6 +32,7 @@ LIVE_WORDS: Final = (
     *(f"unit.{name}" for name in ("day", "hour", "minute", "second", "gap")),
     *(f"app.{name}" for name in ("live", "connecting", "lost", "lost_banner")),
     "alarms.new",
+    "wall.since",
     "link.failed",
     "hours.asked",
     "hours.asked_none",

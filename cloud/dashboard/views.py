@@ -161,12 +161,3 @@ def _both(draw: Callable[[int], charts.Spec], label: str, wide: int = charts.WID
 def spoken(title: str, rows: list[tuple[str, float, str, str]]) -> str:
     """Give a ranking as a sentence for those who hear the page."""
     return f"{title}: " + "; ".join(f"{name} {text}" for name, _, text, _ in rows)
-
-
-def elements(timeline: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Sum a timeline by time element: {element, seconds, share of all}, in the order of the standard; none empty."""
-    seconds = dict.fromkeys(charts.ELEMENTS, 0.0)
-    for part in timeline:
-        seconds[part["time_element"]] += formats.age(part["start"], part["end"]) or 0.0
-    whole = sum(seconds.values())
-    return [{"element": name, "seconds": spent, "share": spent / whole} for name, spent in seconds.items() if spent]

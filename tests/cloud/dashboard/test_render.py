@@ -167,12 +167,6 @@ def test_a_line_without_any_data_still_has_its_page() -> None:
         assert sentence in text
 
 
-def test_time_spent_adds_up_to_the_whole() -> None:
-    spent = views.elements(answer("line")["timeline"])
-    assert sum(one["share"] for one in spent) == pytest.approx(1)
-    assert [one["element"] for one in spent] == ["production", "delay", "down"]
-
-
 def test_the_total_adds_pieces_and_compares_only_lines_that_have_a_plan() -> None:
     overview = answer("overview")
     overview["lines"][3]["output"] |= {"good": 500, "planned_now": None}
