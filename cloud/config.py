@@ -31,7 +31,7 @@ class Database(Model):
     """PostgreSQL password, when the server asks for one; never in the URL."""
     reader_role: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")] | None = None
     """PostgreSQL role that questions of figures are asked as: one that may read marts and nothing else. SQLite needs
-    none. docs/cloud.md says how it is made."""
+    none. docs/figures.md says how it is made."""
 
 
 class Broker(Model):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,7 +19,7 @@ ROLE = "triflow_reader"
 
 @pytest.fixture
 def role(database_url: str) -> Iterator[str | None]:
-    """Make the role that docs/operator.md tells an administrator to make; SQLite has none."""
+    """Make the role that docs/figures.md tells an administrator to make; SQLite has none."""
     if database_url.startswith("sqlite"):
         yield None
         return
@@ -163,3 +165,14 @@ async def test_without_a_role_postgresql_still_only_reads(database: Database) ->
                 await run(reader, sql)
     finally:
         reader.close()
+
+
+def test_the_page_for_administrators_grants_what_is_readable() -> None:
+    said = (Path(__file__).parents[4] / "docs" / "figures.md").read_text(encoding="utf-8")
+    for table, columns in READABLE.items():
+        if columns is not None:
+            granted = re.search(rf"grant select \(([a-z_, ]+)\) on {table} to", said)
+            assert granted is not None, table
+            assert set(granted[1].split(", ")) == columns
+        else:
+            assert table.startswith(("mart_", "mv_", "dim_")) or f"'{table}'" in said
