@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import orjson
 from markupsafe import Markup
@@ -127,5 +127,6 @@ def _drill(told: Json, words: Words) -> dict[str, str]:
     if told["plan"] is not None:
         where = plans.page(plans.of_plan(told["plan"]))
     else:
-        where = f"/lines/{quote(told['line'])}?range=7d"
+        dates = {name: told[name] for name in ("first", "last") if told[name]}
+        where = f"/lines/{quote(told['line'])}" + (f"?{urlencode(dates)}" if dates else "")
     return {"title": words.of(told["title"]), "address": where}

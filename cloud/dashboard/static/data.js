@@ -34,7 +34,6 @@ async function correct(fact) {
     const said = await answer.json();
     if (!answer.ok) throw new Error(said.error.message);
     const standing = said.revisions.findLast((one) => one.body) ?? said.revisions[0];
-    target.rev = said.revisions.at(-1).rev;
     area.value = JSON.stringify(standing.body, null, 1);
   } catch (error) {
     told.hidden = false;
