@@ -28,6 +28,9 @@ WORKED: Final = frozenset(
 )  # fmt: skip
 """Sums that grow with the time that was planned: of two periods of different planned time they are told per hour."""
 
+OF_STOCKS: Final = frozenset({"inventory", "inventory_coverage"})
+"""Of what lies in store: over time the last counts, and no shift is a sample of it."""
+
 HOUR_S: Final = 3600.0
 
 
@@ -55,6 +58,11 @@ class Asked:
     @property
     def is_proportion(self) -> bool:
         return self.name in PROPORTIONS
+
+    @property
+    def by_shift(self) -> bool:
+        """Tell whether it is a ratio whose parts add up over shifts, so that shifts are samples of it."""
+        return self.metric.kind == "ratio" and self.name not in OF_STOCKS
 
     @property
     def good_is_up(self) -> bool | None:
@@ -102,11 +110,15 @@ class Asked:
         return self.look.label(dimension, value) if value else {"ko": "지정 없음", "en": "not given"}
 
     def group(self, dimensions: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
-        """Give the name of a group of several dimensions."""
-        return {
-            language: " · ".join(self.label(d, k)[language] for d, k in zip(dimensions, keys, strict=True))
-            for language in LANGUAGES
-        }
+        """Give the name of a group of several dimensions; a code of a letter or two says what it is: `Shift C`."""
+        told: dict[str, str] = {}
+        for language in LANGUAGES:
+            names: list[str] = []
+            for dimension, key in zip(dimensions, keys, strict=True):
+                name = self.label(dimension, key)[language]
+                names.append(f"{self.look.dimension(dimension).title[language]} {name}" if 0 < len(name) <= 2 else name)
+            told[language] = " · ".join(names)
+        return told
 
     def labels(self, dimensions: Sequence[str], keys: Iterable[Sequence[str]]) -> dict[str, dict[str, Text]]:
         """Give dimension → value → its names, for the values in the rows: rows hold codes, which no language changes."""

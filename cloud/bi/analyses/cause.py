@@ -127,7 +127,15 @@ def find_cause(asked: Asked) -> Result:
 
 def _dimensions(asked: Asked) -> tuple[str, ...]:
     """Give what to look along; what a filter holds to one value has nothing to say."""
-    wanted = asked.plan.dimensions or _ALONG.get(asked.name, USUAL)
+    own = (
+        {"time_element", "stop_reason"}
+        if asked.name in LOSSES
+        else {"defect"}
+        if asked.name in WITH_DEFECTS
+        else set[str]()
+    )
+    wanted = tuple(one for one in asked.plan.dimensions if one not in own)  # those have views of their own
+    wanted = wanted or _ALONG.get(asked.name, USUAL)
     held = {one.dimension for one in asked.plan.filters if one.op == "in" and len(one.values) == 1}
     return tuple(one for one in wanted if one not in held) or wanted[:1]
 
@@ -137,7 +145,7 @@ def _pairs(dimensions: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _side(asked: Asked, period: Period, dimensions: tuple[str, ...]) -> Side:
-    grain = "day" if asked.metric.kind == "ratio" else None
+    grain = "day" if asked.by_shift else None
     table: Table = asked.table(dimensions=dimensions, period=period, grain=grain)
     if table.truncated:
         return Side(rows=asked.table(dimensions=dimensions, period=period).rows)

@@ -138,7 +138,7 @@ def _sides(asked: Asked, period: Period, dimensions: tuple[str, ...]) -> dict[Ke
         for keys, side in found.items():
             key = tuple(value for value, one in zip(keys, dimensions, strict=True) if one in by)
             side.hours = spent.get(key, 0.0)
-    if asked.metric.kind == "ratio" or (worked and set(dimensions) <= HOURS_BY):
+    if asked.by_shift or (worked and set(dimensions) <= HOURS_BY):
         factor = scale(table.rows)
         metrics = (asked.name,) if not worked else (asked.name, "planned_busy_time")
         filters = asked.plan.filters
@@ -212,7 +212,8 @@ def _sentences(asked: Asked, then: Period, one: Pairing) -> dict[str, list[str]]
                 else f"{now}, the same as in {before}."
             )
         elif ko:
-            text = f"{now}. {before}의 {old}보다 {size}{share} {'높습니다' if delta > 0 else '낮습니다'}."
+            more, less = ("높습니다", "낮습니다") if unit == "1" else ("많습니다", "적습니다")
+            text = f"{now}. {before}의 {old}보다 {size}{share} {more if delta > 0 else less}."
         else:
             text = f"{now}, {'up' if delta > 0 else 'down'} {size}{share} from {old} in {before}."
         texts = [f"{subject[language]}: {text}"]

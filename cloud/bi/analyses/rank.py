@@ -34,6 +34,12 @@ MIN_PIECES: Final = 100
 MOST_COMPARED: Final = 60
 """Groups that are compared each with each; with more, the table has no ranges of ranks."""
 SHOWN: Final = 15
+_FIRST: Final = {
+    "worst": ("가장 나쁜 곳은", "worst"),
+    "best": ("가장 좋은 곳은", "best"),
+    "most": ("가장 큰 값은", "highest"),
+    "least": ("가장 작은 값은", "lowest"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +80,7 @@ def rank(asked: Asked) -> Result:
     table = asked.table(dimensions=dimensions)
     if not table.rows:
         return refusal(asked, "no_data", words.reason("no_data"))
-    samples = samples_of(asked, dimensions) if asked.metric.kind == "ratio" else {}
+    samples = samples_of(asked, dimensions) if asked.by_shift else {}
     factor = scale(table.rows)
     entries = [_entry(asked, row, samples.get(row.keys, []), factor) for row in table.rows]
     down = _from_high(asked)
@@ -121,7 +127,7 @@ def _entry(asked: Asked, row: Row, samples: Sequence[Pair], factor: float) -> En
     low = high = why = None
     if cell.value is None:
         why = cell.reason or "no_data"
-    elif asked.metric.kind == "ratio":
+    elif asked.by_shift:
         if known is None or known.samples < MIN_SHIFTS:
             why = "too_few_shifts"
         elif asked.is_proportion and known.denominator < MIN_PIECES:
@@ -241,10 +247,12 @@ def _sentences(
         if first.low is not None and first.high is not None:
             low, high = asked.said(first.low, language), asked.said(first.high, language)
             known = f"(95% 구간 {low}~{high})" if ko else f" (95% interval {low} to {high})"
+        order = asked.plan.order or "worst"
+        first_is = _FIRST["most" if asked.good_is_up is None and order in {"best", "worst"} else order][0 if ko else 1]
         texts = [
-            f"{subject[language]}: {len(ranked)}개 중 1위 {names}, {value}{known}."
+            f"{subject[language]}: {len(ranked)}개 중 {first_is} {names}, {value}{known}."
             if ko
-            else f"{subject[language]}: first of {len(ranked)} {'is' if len(tied) == 1 else 'are'} {names} with {value}{known}."
+            else f"{subject[language]}: {first_is} of {len(ranked)} {'is' if len(tied) == 1 else 'are'} {names} with {value}{known}."
         ]
         others = [place for place in alike if ranked[place].exact != first.exact]
         if others:

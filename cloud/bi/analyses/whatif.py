@@ -34,7 +34,7 @@ FIGURES: Final[Mapping[str, tuple[str, Callable[[Sums], float | None]]]] = {
     "rework_ratio": ("1", lambda s: kpi.rework_ratio(s).value),
     "schedule_attainment": ("1", lambda s: kpi.schedule_attainment(s).value),
     "throughput": ("pieces/h", lambda s: kpi.throughput(s).value),
-    "energy_per_piece": ("Wh/piece", lambda s: kpi.energy_per_piece(s).value),
+    "energy_per_piece": ("Wh/pieces", lambda s: kpi.energy_per_piece(s).value),
     "produced": ("pieces", lambda s: float(s.produced)),
     "good": ("pieces", lambda s: float(s.good)),
     "scrap": ("pieces", lambda s: float(s.scrap)),

@@ -18,9 +18,11 @@ _UNITS: Final[dict[str, tuple[str, str]]] = {
     "d": ("일", " days"),
     "Wh": (" Wh", " Wh"),
     "kWh": (" kWh", " kWh"),
-    "Wh/piece": (" Wh/개", " Wh per piece"),
+    "Wh/pieces": (" Wh/개", " Wh per piece"),
     "pieces/h": ("개/시간", " pieces per hour"),
-    "stops": ("회", " stops"),
+    "times": ("회", ""),
+    "value": ("", ""),
+    "units": ("", " units"),
 }
 _ENDS_ON_CONSONANT: Final = frozenset("013678LMNRlmnr")
 """Digits and letters whose Korean names end on a consonant: 영 일 삼 육 칠 팔, 엘 엠 엔 알."""
