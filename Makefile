@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv pip install --python $(BIN)/python -q
 
-.PHONY: setup demo test lint campaign-short campaign bench models lock screenshots clean
+.PHONY: setup demo test lint campaign-short campaign bench bench-bi models lock screenshots clean
 
 setup: $(VENV)/.dev  ## everything a developer needs
 demo: $(VENV)/.demo  ## the whole system on the simulated plant, dashboard at http://127.0.0.1:8080
@@ -33,6 +33,10 @@ campaign: $(VENV)/.dev  ## the part that belongs to a release: hours; Ctrl-C sto
 bench: $(VENV)/.dev  ## measure, print the table of goals; exits 0 either way
 	bash tests/install_parts.sh
 	$(BIN)/python -m bench
+
+bench-bi: $(VENV)/.dev  ## figures over 0.1, 1 and 10 million production facts, both databases: about an hour
+	bash tests/install_parts.sh
+	$(BIN)/python -m bench bi_long bi_superset
 
 models: $(VENV)/.dev  ## rebuild the shipped model packages from the simulated plant; KEY=file signs and replaces them
 	$(BIN)/python -m demo.training_data build/plant/fillers.npz

@@ -1,4 +1,4 @@
-"""`make bench`: every goal measured, beside its alternative, in about fourteen minutes; exits 0 either way.
+"""`make bench`: every goal measured, beside its alternative, in about sixteen minutes; exits 0 either way.
 
 `python -m bench NAME …` runs some of them only.
 """
@@ -26,6 +26,7 @@ SUBJECTS = (
     "verdicts",
     "store",
     "ingest",
+    "bi",
     "gateway",
     "recovery",
     "receipt",
@@ -33,7 +34,7 @@ SUBJECTS = (
     "end_to_end",
 )
 """Modules of this folder with `run() -> list[Row]`, in the order they run."""
-ALONE = ("broker",)
+ALONE = ("broker", "bi_long", "bi_superset")
 """Others, which run only when they are named."""
 
 

@@ -1,0 +1,201 @@
+"""Figures at the desk: what a question costs in the database, over HTTP and from memory, however many facts there are.
+
+In one run and on the same facts: raw SQL, a PostgreSQL materialised view with its full refresh, and our marts.
+`python -m bench bi` takes 0.1 million facts on both databases; `python -m bench bi_long` 0.1, 1 and 10 million.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from bench.bi_http import Served, p95, served
+from bench.bi_plant import LINES, SITE, TENANT, Filled, fill, settings_of
+from bench.table import Row
+from cloud.api.answers import Answers
+from cloud.bi.analyses.look import Look
+from cloud.bi.semantic.plan import Filter, Period
+from cloud.bi.semantic.scope import Scope
+from cloud.bus import Bus
+from cloud.database import Connection, Database, open_database
+from cloud.plant import Plants
+from tests.postgresql import PostgreSQL
+from tests.servers import free_port
+
+SHORT_DAYS = 45
+TIMES = 40
+MONTH = Period(relative="last_30_days")
+LINE = (Filter(dimension="line", values=(LINES[0],)),)
+
+QUERIES: dict[str, Callable[[Look], Any]] = {
+    "OEE by line and day, 30 d": lambda look: look.table(("oee",), period=MONTH, dimensions=("line",), grain="day"),
+    "scrap by day of a line, 30 d": lambda look: look.table(("scrap_ratio",), period=MONTH, filters=LINE, grain="day"),
+    "lines ranked, 30 d": lambda look: look.table(("oee", "scrap_ratio"), period=MONTH, dimensions=("line",)),
+    "stops by reason, 30 d": lambda look: look.table(("stop_time", "stops"), period=MONTH, dimensions=("stop_reason",)),
+    "defects by type, 30 d": lambda look: look.table(("defects",), period=MONTH, dimensions=("defect",)),
+    "output by hour, yesterday": lambda look: look.table(
+        ("produced",), period=Period(relative="yesterday"), filters=LINE, grain="hour"
+    ),
+}
+"""What a dashboard asks, one answer each."""
+
+RAW = (
+    "select work_unit, counted_ms/86400000, sum(produced), sum(good), sum(ideal_good_us), sum(ideal_us) from production"
+    " where tenant=? and site=? and counted_ms>=? group by work_unit, counted_ms/86400000"
+)
+VIEW = (
+    "create materialized view bench_daily as select tenant, site, work_unit, counted_ms/86400000 as day,"
+    " sum(produced) as produced, sum(good) as good, sum(ideal_good_us) as ideal_good_us, sum(ideal_us) as ideal_us"
+    " from production group by tenant, site, work_unit, counted_ms/86400000"
+)
+
+
+def run(sizes: tuple[int, ...] = (100_000,), days: int = SHORT_DAYS) -> list[Row]:
+    """Measure every size on both databases."""
+    rows: list[Row] = []
+    for facts in sizes:
+        with tempfile.TemporaryDirectory(prefix="triflow-bench-") as name:
+            rows += asyncio.run(_measure(Path(name), "sqlite:///cloud.db", facts, days))
+        with tempfile.TemporaryDirectory(prefix="triflow-bench-") as name, PostgreSQL() as server:
+            with psycopg.connect(f"{server.url}/postgres", autocommit=True) as connection:
+                connection.execute("create database triflow")
+            rows += asyncio.run(_measure(Path(name), f"{server.url}/triflow", facts, days))
+    return rows
+
+
+async def _measure(folder: Path, url: str, facts: int, days: int) -> list[Row]:
+    port = free_port()
+    settings = settings_of(folder, url, port)
+    plants = Plants(settings)
+    async with open_database(settings.database_url) as database:
+        filled = await fill(database, plants, facts, days)
+        kind = "PostgreSQL" if database.postgresql else "SQLite"
+        what = f"{kind}, {filled.facts / 1e6:.1f} M facts"
+        if database.postgresql:
+            _analyse(url)
+        answers = Answers(database, plants, Bus())
+        timed = {name: await _timed(answers, work) for name, work in QUERIES.items()}
+        raw = await _raw(database)
+        view = _view(url) if database.postgresql else None
+        over_http = await served(folder, database, plants, port)
+    return [*_in_the_database(what, timed, raw, view, filled), *_over_http(what, over_http)]
+
+
+def _analyse(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("vacuum analyze")
+
+
+async def _timed(answers: Answers, work: Callable[[Look], Any]) -> list[float]:
+    """Give the ms of one question, uncached, measured where it reads."""
+    spent: list[float] = []
+
+    def measured(look: Look) -> None:
+        began = time.perf_counter()
+        table = work(look)
+        spent.append((time.perf_counter() - began) * 1e3)
+        if not table.rows:
+            raise RuntimeError("nothing was found")
+
+    for _ in range(TIMES):
+        await answers.bi.look(Scope(TENANT), measured)
+    return spent[TIMES // 8 :]  # the first ones plan and warm
+
+
+async def _raw(database: Database) -> float:
+    since = time.time_ns() // 1_000_000 - 30 * 86_400_000
+    spent: list[float] = []
+
+    def ask(connection: Connection) -> None:
+        began = time.perf_counter()
+        connection.execute(RAW, (TENANT, SITE, since))
+        spent.append((time.perf_counter() - began) * 1e3)
+
+    for _ in range(3):
+        await database.read(ask)
+    return statistics.median(spent)
+
+
+def _view(url: str) -> tuple[float, float]:
+    """Give ms of a question to a materialised view, and seconds of its full refresh."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(VIEW)
+        began = time.perf_counter()
+        connection.execute("refresh materialized view bench_daily")
+        refreshed = time.perf_counter() - began
+        spent: list[float] = []
+        for _ in range(TIMES):
+            began = time.perf_counter()
+            connection.execute(
+                "select * from bench_daily where tenant=%s and day>=%s",
+                (TENANT, time.time_ns() // 86_400_000_000_000 - 30),
+            ).fetchall()
+            spent.append((time.perf_counter() - began) * 1e3)
+        connection.execute("drop materialized view bench_daily")
+    return p95(spent), refreshed
+
+
+def _in_the_database(
+    what: str, timed: dict[str, list[float]], raw: float, view: tuple[float, float] | None, filled: Filled
+) -> list[Row]:
+    rows = [
+        Row(
+            measure=f"bi, {what}: {name}",
+            goal="p95 < 10 ms in the database",
+            figure=f"p50 {statistics.median(spent):.1f} ms, p95 {p95(spent):.1f} ms",
+            alternative=f"raw SQL {raw:,.0f} ms" if name.startswith("OEE") else "–",
+            ratio=f"{raw / statistics.median(spent):,.0f} ×" if name.startswith("OEE") else "–",
+            ok=p95(spent) < 10,
+        )
+        for name, spent in timed.items()
+    ]
+    each_ms = filled.marts_s / max(1, filled.buckets) * 1e3
+    rows.append(
+        Row(
+            measure=f"bi, {what}: keeping figures current",
+            goal="one bucket, not everything",
+            figure=f"{each_ms:.1f} ms a bucket ({filled.buckets:,} in {filled.marts_s:.0f} s; facts in {filled.fill_s:.0f} s)",
+            alternative="–"
+            if view is None
+            else f"full refresh of a view {view[1] * 1e3:,.0f} ms, then {view[0]:.1f} ms",
+            ratio="–" if view is None else f"{view[1] * 1e3 / each_ms:,.0f} ×",
+            ok=each_ms < 100,
+        )
+    )
+    return rows
+
+
+def _over_http(what: str, found: Served) -> list[Row]:
+    def row(measure: str, goal: str, figure: str, *, ok: bool) -> Row:
+        return Row(measure=f"bi, {what}: {measure}", goal=goal, figure=figure, ok=ok)
+
+    late = max(found.late)
+    return [
+        row(
+            "HTTP, 8 readers, never asked before",
+            "p95 < 25 ms",
+            f"p95 {p95(found.asked):.1f} ms",
+            ok=p95(found.asked) < 25,
+        ),
+        row("HTTP, 8 readers, from memory", "p95 < 5 ms", f"p95 {p95(found.cached):.1f} ms", ok=p95(found.cached) < 5),
+        row(
+            "a late fact in its KPI, 500 streams open",
+            "≤ 2 s, one bucket of shifts each",
+            f"{late:.0f} ms at most of {len(found.late)}, {found.buckets} buckets",
+            ok=late <= 2_000 and found.buckets <= 2 * len(found.late),
+        ),
+        row(
+            "500 streams: from the first to the last that has the hall's new picture",
+            "p95 < 100 ms",
+            f"p95 {p95(found.streamed):.0f} ms, pictures of {found.picture_kb:.0f} kB; the question from memory meanwhile p95 {p95(found.busy):.1f} ms",
+            ok=p95(found.streamed) < 100,
+        ),
+        row("RSS of the cloud's process, after all that", "< 400 MB", f"{found.rss_mb:.0f} MB", ok=found.rss_mb < 400),
+    ]
