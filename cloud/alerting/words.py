@@ -101,7 +101,7 @@ def letter(
     fresh = [one for one in said if one.why != "over"]
     worst = min((_rank(one) for one in fresh), default=len(ORDER))
     head = words.label("severity", ORDER[worst]) if fresh else words("alerts.over")
-    subject = f"[{head}] {first}" + (f" {words('alert.more', n=len(said) - 1)}" if len(said) > 1 else "")
+    subject = f"[{head}] {first}" + (f" · {words('alert.more', n=len(said) - 1)}" if len(said) > 1 else "")
     foot = "".join(f'<p style="font-size:13px;color:#5a6168">{escape(one)}</p>' for one in tail)
     html = (
         f'<!doctype html><html lang="{words.language}"><body style="margin:0;padding:20px;background:#f5f3ee;'

@@ -71,7 +71,7 @@ def _offers(plants: Plants, tenant: str, now_ms: int) -> dict[str, Any]:
 def report(head: Json, data: Json, words: Words) -> dict[str, Any]:
     """Give the model of one report's page, in the reader's language whichever it was mailed in."""
     zone = ZoneInfo(data["timezone"])
-    wide, narrow = 860, 420
+    wide, narrow = 1080, 500
 
     def svg(spec: dict[str, Any], label: str) -> Any:
         return screen.svg(spec, label)

@@ -70,7 +70,14 @@ def waterfall(report: Json, words: Words, width: int) -> Spec:
         "field": "a",
         "type": "quantitative",
         "scale": {"domain": [0, top * 1.2]},
-        "axis": {"tickCount": 6, "format": "~s", "title": words("report.hours_axis"), "grid": True},
+        "axis": {
+            "tickCount": 6,
+            "format": "~s",
+            "title": words("report.hours_axis"),
+            "titleColor": "var(--muted)",
+            "titleFontWeight": "normal",
+            "grid": True,
+        },
     }
     colour: Spec = {"field": "c", "type": "nominal", "scale": None}
     return {
@@ -169,7 +176,7 @@ def pareto(rows: Sequence[tuple[str, float, str]], colour: str, width: int) -> S
         "field": "k",
         "type": "nominal",
         "sort": None,
-        "axis": {"labelLimit": 110, "labelColor": "var(--ink)", "title": None},
+        "axis": {"labelLimit": 140, "labelColor": "var(--ink)", "title": None},
     }
     x: Spec = {"field": "n", "type": "quantitative", "axis": None, "scale": {"domain": [0, longest * 2.1]}}
     return {

@@ -92,7 +92,7 @@ async def test_a_storm_is_one_letter(desk: Desk) -> None:
     assert await desk.passes(9_000, 1_000) == 0  # others may come with it
     assert await desk.passes(9 * MIN) == 1
     ((subject, body),) = await desk.read()
-    assert subject == "[Warning] gw-0 is silent 39 more"
+    assert subject == "[Warning] gw-0 is silent · 39 more"
     assert body.count("[Warning]") == 40
     assert "https://triflow.plant.example/alerts" in body
 

@@ -138,7 +138,7 @@ async def test_two_boxes_with_one_identity_are_named_with_what_to_do(cloud: Hall
         )
         await page.goto(door.home + "/")
         await expect(page.locator("#attention [data-kind=chain]")).to_be_visible()
-        assert await page.locator("#attention a").get_attribute("href") == "/completeness"
+        assert await page.locator("#attention a").get_attribute("href") == "/alerts"
         visitor.check()
 
 
