@@ -20,11 +20,11 @@ from cloud.ingest.project import Projection, is_line
 from cloud.plant import Place, Plants
 from sync.facts import Fact, Produced, ProductDefined, StateChanged
 
-LONGEST_MS: Final = 86_400_000
-"""An interval that overlaps may have begun this long before."""
+AROUND_NS: Final = 3_600_000_000_000
+"""Intervals are held against those that end within this time of them; facts further apart are looked up apart."""
 
-Span = tuple[int, int, str, Key]
-"""(start, end, product, record)."""
+Span = tuple[str, int, int, Key]
+"""(product, start, end, record)."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Candidate:
 
     @property
     def held(self) -> bool:
-        return not self.released and any(one.holds for one in self.found)
+        return bool(self.found) and not self.released and any(one.holds for one in self.found)
 
     @property
     def place(self) -> Place:
@@ -74,21 +74,31 @@ class Gate:
 
     def admit(self, candidates: Sequence[Candidate], cycles: Cycles) -> None:
         """Check facts, note what was found, and hand on what counts."""
+        made: dict[Place, list[tuple[Produced, Candidate]]] = {}
+        lines: dict[Place, Candidate] = {}
         for one in candidates:
-            one.fact = cycles.apply(one.record, one.fact)
-            one.found = check(one.fact, self._now_ns)
-        self._neighbours([one for one in candidates if isinstance(one.fact, Produced) and not one.held])
-        self._members(candidates)
+            one.fact = fact = cycles.apply(one.record, one.fact)
+            one.found = check(fact, self._now_ns)
+            place = one.place
+            if place not in lines:
+                lines[place] = one
+            if isinstance(fact, Produced) and not one.held:
+                made.setdefault(place, []).append((fact, one))
+        for place, mine in made.items():
+            if is_line(place[2]):
+                self._neighbours(place, mine)
+        self._members(lines, made)
         for one in candidates:
+            record = one.record
             if one.held:
                 self.held += 1
                 if one.rev == 0:
-                    self.hear(one.record)
+                    self.hear(record)
                 continue
             self._projection.hears = one.rev == 0
-            self._projection.add(one.record.key, one.record.tenant, one.record.site, one.record.gateway, one.fact)
+            self._projection.add(record.key, record.tenant, record.site, record.gateway, one.fact)
         self._projection.hears = True
-        note(self._connection, candidates, self._now_ns // MS)
+        note(self._connection, [one for one in candidates if one.found], self._now_ns // MS)
 
     def hear(self, record: Record) -> None:
         """A line was heard even where what it said does not count."""
@@ -99,71 +109,87 @@ class Gate:
 
     # --- beside each other ---
 
-    def _neighbours(self, made: Sequence[Candidate]) -> None:
-        by_place: dict[Place, list[Candidate]] = {}
+    def _neighbours(self, place: Place, made: list[tuple[Produced, Candidate]]) -> None:
+        """Look at what a line made in the order of time, a stretch at once: one late fact shall not cost a month."""
+        made.sort(key=lambda one: (one[0].start, one[1].record.key))
+        part: list[tuple[Produced, Candidate]] = []
+        until = 0
         for one in made:
-            if is_line(one.fact.work_unit):
-                by_place.setdefault(one.place, []).append(one)
-        for place, mine in by_place.items():
-            self._of_line(place, sorted(mine, key=lambda one: one.record.key))
+            fact = one[0]
+            if not fact.produced or fact.at - fact.start > AROUND_NS * 24:
+                continue
+            if part and fact.start > until + AROUND_NS:
+                self._stretch(place, part, until)
+                part = []
+            part.append(one)
+            until = max(until, fact.at) if len(part) > 1 else fact.at
+        if part:
+            self._stretch(place, part, until)
 
-    def _of_line(self, place: Place, mine: Sequence[Candidate]) -> None:
-        facts = [one.fact for one in mine if isinstance(one.fact, Produced)]
-        first, last = min(fact.start for fact in facts), max(fact.at for fact in facts)
-        own = {one.record.key for one in mine}
+    def _stretch(self, place: Place, mine: list[tuple[Produced, Candidate]], last: int) -> None:
+        first = mine[0][0].start
         seen: dict[tuple[Any, ...], Key] = {}
         spans: list[Span] = []
-        for inc, stream, seq, start, at, order, product, lot, *pieces in self._connection.execute(
-            "select inc, stream, seq, start, at, job_order, product, lot, produced, good, scrap, rework from production"
+        for inc, stream, seq, start, at, product, *rest in self._connection.execute(
+            "select inc, stream, seq, start, at, product, job_order, lot, produced, good, scrap, rework from production"
             " where tenant=? and site=? and work_unit=? and counted_ms>=? and counted_ms<? and start<? and at>?",
-            (*place, first // MS, last // MS + LONGEST_MS, last, first),
+            (*place, first // MS, (last + AROUND_NS) // MS, last, first),
         ):
-            key = (int(inc), int(stream), int(seq))
-            if key not in own:
-                seen[(start, at, order, product, lot, *pieces)] = key
-                spans.append((int(start), int(at), product or "", key))
-        for one in mine:
-            fact = one.fact
-            if not isinstance(fact, Produced) or not fact.produced:
-                continue
-            context = fact.context
-            pieces = (fact.produced, fact.good, fact.scrap, fact.rework)
-            content = (fact.start, fact.at, context.order, context.product, context.lot, *pieces)
-            twin = seen.setdefault(content, one.record.key)
-            if twin != one.record.key:
+            key = (inc, stream, seq)
+            seen[(start, at, product, *rest)] = key
+            spans.append((product or "", start, at, key))
+        own = {one.record.key: one for _, one in mine}
+        if spans:  # what is decided anew is taken back already, and what came with it not written yet
+            seen = {content: key for content, key in seen.items() if key not in own}
+            spans = [span for span in spans if span[3] not in own]
+        for fact, one in mine:
+            said = fact.context
+            content = (
+                *(fact.start, fact.at, said.product, said.order, said.lot),
+                *(fact.produced, fact.good, fact.scrap, fact.rework),
+            )
+            key = one.record.key
+            if (twin := seen.setdefault(content, key)) != key:
                 one.found.append(Found("duplicate", {"of": _spelled(twin)}))
             else:
-                spans.append((fact.start, fact.at, context.product or "", one.record.key))
-        self._overlaps(place, mine, spans)
+                spans.append((said.product or "", fact.start, fact.at, key))
+        self._overlaps(place, own, spans)
 
-    def _overlaps(self, place: Place, mine: Sequence[Candidate], spans: list[Span]) -> None:
+    def _overlaps(self, place: Place, own: Mapping[Key, Candidate], spans: list[Span]) -> None:
         """Of one product, the same time may be counted once: look at each span beside the one before it."""
-        own = {one.record.key: one for one in mine}
-        spans.sort(key=lambda span: (span[2], span[0], span[1], span[3]))
+        spans.sort()
         until, by, product = 0, (0, 0, 0), None
-        for start, end, what, key in spans:
-            if what == product and start < until:
+        for what, start, end, key in spans:
+            if what != product:
+                until, by, product = end, key, what
+                continue
+            if start < until:
                 one = own.get(key) or own.get(by)
                 if one is not None:
                     other = by if one.record.key == key else key
                     one.found.append(Found("overlap", {"of": _spelled(other)}, place[2]))
-            if what != product or end > until:
-                until, by, product = end, key, what
+            if end > until:
+                until, by = end, key
 
     # --- known to the plant ---
 
-    def _members(self, candidates: Iterable[Candidate]) -> None:
-        made: dict[tuple[str, str], dict[str, Candidate]] = {}
-        for one in candidates:
-            owner = (one.record.tenant, one.record.site)
-            if (product := _product(one.fact)) is not None:
-                made.setdefault(owner, {}).setdefault(product, one)
-            if one.fact.work_unit and self._strange_line(owner, one.fact.work_unit):
-                one.found.append(Found("unknown_line", {}, one.fact.work_unit))
-        for owner, products in made.items():
-            for product in sorted(products.keys() - self._known.products.setdefault(owner, set())):
-                if self._strange_product(owner, product):
-                    products[product].found.append(Found("unknown_product", {}, product))
+    def _members(
+        self, lines: Mapping[Place, Candidate], made: Mapping[Place, Sequence[tuple[Produced, Candidate]]]
+    ) -> None:
+        for place, one in lines.items():
+            if place[2] and self._strange_line(place[:2], place[2]):
+                one.found.append(Found("unknown_line", {}, place[2]))
+        strange: dict[tuple[tuple[str, str], str], bool] = {}
+        for place, mine in made.items():
+            owner = place[:2]
+            known = self._known.products.setdefault(owner, set())
+            for fact, one in mine:
+                product = fact.context.product
+                if product is None or product in known or (owner, product) in strange:
+                    continue
+                strange[owner, product] = self._strange_product(owner, product)
+                if strange[owner, product]:
+                    one.found.append(Found("unknown_product", {}, product))
 
     def _strange_line(self, owner: tuple[str, str], work_unit: str) -> bool:
         """Tell, once per process, whether nobody configured a line of a site whose lines are configured."""
@@ -194,10 +220,6 @@ class Gate:
     def learn(self, tenant: str, site: str, fact: ProductDefined) -> None:
         """Master data came, perhaps in the same transaction as what is made of it."""
         self._known.products.setdefault((tenant, site), set()).add(fact.product)
-
-
-def _product(fact: Fact) -> str | None:
-    return fact.context.product if isinstance(fact, Produced) else None
 
 
 def _spelled(key: Key) -> str:
