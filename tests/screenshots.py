@@ -28,7 +28,19 @@ PICTURES: Final = (
     ("hall.png", "dashboard", "/", "en", "light", 1440, 1060),
     ("hall-dark-ko.png", "dashboard", "/", "ko", "dark", 1440, 1060),
     ("line.png", "dashboard", f"{LINE}?range=24h", "en", "light", 1440, 1500),
-    ("gateways.png", "dashboard", "/gateways", "en", "light", 1440, 1100),
+    ("fleet.png", "dashboard", "/fleet", "en", "light", 1440, 1100),
+    (
+        "analysis.png",
+        "dashboard",
+        "/analysis?analysis=FIND_CAUSE&metric=oee&period=last_7_days",
+        "en",
+        "light",
+        1440,
+        1100,
+    ),
+    ("analysis-dark-ko.png", "dashboard", "/analysis?analysis=WHAT_IF&metric=oee", "ko", "dark", 1440, 1100),
+    ("analysis-phone-ko.png", "dashboard", "/analysis", "ko", "light", 390, 844),
+    ("data.png", "dashboard", "/data", "en", "light", 1440, 1000),
     ("completeness.png", "dashboard", "/completeness", "en", "light", 1440, 740),
     ("completeness-dark-ko.png", "dashboard", "/completeness", "ko", "dark", 1440, 900),
     ("hall-phone-ko.png", "dashboard", "/", "ko", "light", 390, 844),
@@ -38,7 +50,7 @@ PICTURES: Final = (
 TOUCHED: Final = {"gateway-verdict.png": ".line button.verdict"}
 """What is touched before the picture is taken, and opens a dialog."""
 CUT: Final = (
-    ("proof-cut.png", "dashboard", "/gateways", "en", "light", 1440, 820),
+    ("proof-cut.png", "dashboard", "/fleet", "en", "light", 1440, 820),
     ("gateway-page-cut-ko.png", "gateway", "/", "ko", "dark", 1280, 800),
 )
 

@@ -55,6 +55,8 @@ _CONFIG: Final[Spec] = {
         "domain": False,
         "ticks": False,
         "title": None,
+        "titleColor": "var(--muted)",
+        "titleFontWeight": 500,
     },
     "axisX": {"grid": False},
     "text": {"fill": "var(--ink)", "fontSize": 12},

@@ -18,6 +18,8 @@ SHOWN: Final = 200
 SIGN: Final = {"met": "check", "warning": "triangle", "critical": "octagon", "below": "triangle"}
 TONE: Final = {"met": "normal", "warning": "warning", "critical": "critical", "below": "warning"}
 """Levels of CHECK as tags."""
+DELTAS: Final = frozenset({"difference", "delta", "mix", "rate", "total"})
+"""Columns of changes: shown with their sign, of ratios in percentage points."""
 NAMED: Final = {"stop_reason": ("reason", "state"), "defect": ("defect",)}
 """Dimensions whose codes the dashboard has words for, where the plant gave none."""
 
@@ -39,7 +41,14 @@ class Shown:
 def table(draft: Draft, said: Json, sort: str, words: Words) -> dict[str, Any]:
     """Give the model of the table. said: the answer. sort: `column` or `column:desc`."""
     columns: Sequence[Json] = said["columns"]
-    table = _Table(draft, columns, said["rows"], said["findings"].get("labels", {}), words)
+    found: Json = said["findings"]
+    groups = {
+        (view, part["group"]): words.of(part["name"])
+        for view, parts in (found.get("views") or {}).items()
+        for part in parts.get("parts", ())
+        if "name" in part
+    }
+    table = _Table(draft, columns, said["rows"], found.get("labels", {}), groups, words)
     places = [place for place, column in enumerate(columns) if table.worth(place, column["name"])]
     rows = _sorted(said["rows"], columns, sort)
     return {
@@ -57,6 +66,8 @@ class _Table:
     columns: Sequence[Json]
     rows: Sequence[Sequence[Any]]
     labels: Json
+    groups: Mapping[tuple[str, str], str]
+    """(along what, codes of a group) → its name."""
     words: Words
 
     def worth(self, place: int, name: str) -> bool:
@@ -86,8 +97,11 @@ class _Table:
         if kind == "dimension":
             text = value_name(name, value, self.labels, self.words)
             return Shown(text, "name", narrow=_narrowed(self.draft, name, value) if value else None)
-        if value is None or kind == "time":
+        if value is None or value is False or kind == "time":
             return Shown(value or "", kind)
+        if value is True:
+            tone, sign = ("warning", "triangle") if name == "anomaly" else ("", "")
+            return Shown(self.words("ask.yes"), "level" if tone else "text", tone=tone, sign=sign)
         if name == "level" and value in TONE:
             return Shown(self.words.label("ask_level", value), "level", tone=TONE[value], sign=SIGN[value])
         return Shown(self._text(name, value, row), "text")
@@ -99,6 +113,9 @@ class _Table:
         if not _number(value):
             return Shown(str(value), "text")
         unit = column["unit"] or str(self._beside(row, "unit") or "")
+        if column["name"] in DELTAS:
+            sign = "" if value == 0 else "+" if value > 0 else MINUS
+            return Shown(sign + spoken.change(value, unit, self.words.language), "number")
         small = column["kind"] == "text" and isinstance(value, float) and abs(value) < 1
         text = f"{value:.3f}" if small else spoken.figure(value, unit, self.words.language)
         return Shown(text.replace("-", MINUS), "number")
@@ -114,12 +131,8 @@ class _Table:
             case "view":
                 return " × ".join(questions.dimension_title(one, words) for one in dimensions)
             case "group":
-                keys = str(value).split(" · ")
-                if len(keys) != len(dimensions):
-                    return str(value) or words("ask.none_given")
-                pairs = zip(dimensions, keys, strict=True)
-                return " · ".join(value_name(one, key, self.labels, words) for one, key in pairs)
-            case "metric":
+                return self.groups.get((str(self._beside(row, "view")), value)) or str(value) or words("ask.none_given")
+            case "metric" | "first" | "second":
                 return questions.metric_title(str(value), words)
             case "reason":
                 return spoken.reason(value)[words.language]
