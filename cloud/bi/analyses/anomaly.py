@@ -23,8 +23,9 @@ from models.spc.limits import Limits
 from models.spc.phase1 import MIN_POINTS, Estimate, NotOneProcessError, PhaseOneError, Subgroup, counts, individuals
 from models.spc.rules import RULES, USUAL
 
-FEW_DAYS: Final = 30
-"""Up to this many days the steps are shifts, unless a grain is asked: a chart needs some twenty points."""
+FEW_DAYS: Final = MIN_POINTS
+"""Up to this many days the steps are shifts, unless a grain is asked: a chart needs twenty points. With more, days are
+better steps: what one shift always does otherwise than the next is no anomaly, but widens the limits."""
 SAID: Final = 3
 
 

@@ -116,7 +116,11 @@ class Asked:
             names: list[str] = []
             for dimension, key in zip(dimensions, keys, strict=True):
                 name = self.label(dimension, key)[language]
-                names.append(f"{self.look.dimension(dimension).title[language]} {name}" if 0 < len(name) <= 2 else name)
+                names.append(
+                    f"{self.look.dimension(dimension).title[language]} {name}"
+                    if 0 < len(name) <= 2 and name.isascii()
+                    else name
+                )
             told[language] = " · ".join(names)
         return told
 

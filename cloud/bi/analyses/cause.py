@@ -209,7 +209,7 @@ def _other_views(asked: Asked, then: Period, before: Side, after: Side, factor: 
     if asked.name in LOSSES:
         parts = by_loss(asked.name, before.rows, after.rows)
         if parts:
-            views.append(View(name="loss", dimensions=("time_element", "stop_reason"), parts=parts))
+            views.append(View(name="loss", dimensions=("loss",), parts=parts))
             further = by_reason(asked, then, before.rows, after.rows)
             if any(part.keys[1] for part in further):
                 views.insert(0, View(name="stop_reason", dimensions=("time_element", "stop_reason"), parts=further))

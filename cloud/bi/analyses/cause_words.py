@@ -9,7 +9,7 @@ from cloud.bi.analyses import words
 from cloud.bi.analyses.asked import Asked
 from cloud.bi.analyses.decompose import Part, Standing, View
 from cloud.bi.analyses.inference import SIGNIFICANT
-from cloud.bi.analyses.loss_parts import LOSS_NAMES
+from cloud.bi.analyses.loss_parts import LOSS_NAMES, REST
 from cloud.bi.analyses.words import LANGUAGES, Language
 
 NAMED: Final = 3
@@ -20,10 +20,11 @@ WORTH_SAYING: Final = 0.05
 
 def name_of(asked: Asked, dimensions: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
     """Give a group's name; a loss with its reason."""
-    if tuple(dimensions) == ("time_element", "stop_reason"):
+    if tuple(dimensions) in {("loss",), ("time_element", "stop_reason")}:
         element, why = keys
         loss = LOSS_NAMES.get(element, {"ko": element, "en": element})
-        reason = asked.label("stop_reason", why) if why else None
+        other = {"ko": "사유 미입력", "en": "no reason given"}
+        reason = other if why == REST else asked.label("stop_reason", why) if why else None
         return {language: loss[language] + (f" ({reason[language]})" if reason else "") for language in LANGUAGES}
     return asked.group(dimensions, keys)
 
@@ -36,8 +37,11 @@ def sentences(
     said: dict[str, tuple[str, ...]] = {}
     for language in LANGUAGES:
         texts = [_changed(asked, findings, language)]
+        chance = findings["p"] is not None and findings["p"] >= SIGNIFICANT
         if findings["change"]:
-            if first is not None:
+            if chance:
+                pass  # what is within the usual needs no cause, and naming one would be a story
+            elif first is not None:
                 texts.append(_explained(asked, first, findings["change"], language))
             elif findings["p"] is not None:
                 texts.append(

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cloud.bi.analyses.inference import Pair, Ratio, ratio_of
 
 Keys = tuple[str, ...]
@@ -138,7 +141,7 @@ def standing_out(
     samples: value of every dimension → (numerator, denominator) of each shift. What was found is set aside before the
     next is looked for, so that one bad product on one line does not accuse the whole line, nor the product elsewhere.
     """
-    left = dict(samples)
+    left = {keys: np.asarray(pairs, dtype=np.float64).reshape(-1, 2) for keys, pairs in samples.items()}
     found: list[Standing] = []
     views = [(one,) for one in dimensions] + list(pairs)
     while len(found) < most:
@@ -161,11 +164,13 @@ def standing_out(
 
 
 def _against_rest(
-    left: Mapping[Keys, Sequence[Pair]], members: Sequence[Keys], view: tuple[str, ...], group: Keys, least: int
+    left: Mapping[Keys, NDArray[np.float64]], members: Sequence[Keys], view: tuple[str, ...], group: Keys, least: int
 ) -> Standing | None:
     inside = set(members)
-    own = ratio_of([pair for keys in members for pair in left[keys]])
-    rest = ratio_of([pair for keys, pairs in left.items() if keys not in inside for pair in pairs])
+    others = [pairs for keys, pairs in left.items() if keys not in inside]
+    if not others:
+        return None
+    own, rest = ratio_of(np.concatenate([left[keys] for keys in members])), ratio_of(np.concatenate(others))
     if own is None or rest is None or min(own.samples, rest.samples) < least:
         return None
     error = math.hypot(own.error, rest.error)

@@ -49,9 +49,9 @@ class Ratio:
         return self.value - reach, self.value + reach
 
 
-def ratio_of(samples: Sequence[Pair]) -> Ratio | None:
+def ratio_of(samples: Sequence[Pair] | NDArray[np.float64]) -> Ratio | None:
     """Give the ratio of the sums of samples; None where there is nothing to divide by."""
-    pairs = np.asarray([(n, d) for n, d in samples], dtype=np.float64).reshape(-1, 2)
+    pairs = np.asarray(samples, dtype=np.float64).reshape(-1, 2)
     top, bottom = float(pairs[:, 0].sum()), float(pairs[:, 1].sum())
     if bottom <= 0:
         return None

@@ -21,6 +21,9 @@ LOSSES: Final[dict[str, tuple[str, ...]]] = {
 STOPPED: Final = frozenset({"unknown", "down", "delay", "setup"})
 """Losses whose reasons are known."""
 
+REST: Final = "*"
+"""Stands for the time of an element that no reason was given for, beside others that were."""
+
 
 def total_of(rows: Iterable[Row]) -> kpi.Sums:
     """Give the measures of rows together."""
@@ -44,6 +47,7 @@ def by_reason(asked: Asked, then: Period, before: Iterable[Row], after: Iterable
         if not losses:
             return []
         busy = next(iter(losses.values()))[1]
+        told = set[str]()
         stops = asked.table(("stop_time",), period=period, dimensions=("time_element", "stop_reason"))
         for row in stops.rows:
             element, why = row.keys
@@ -52,8 +56,10 @@ def by_reason(asked: Asked, then: Period, before: Iterable[Row], after: Iterable
                 spent = Fraction(row.cells[0].numerator) * 1000
                 losses[element, why] = (spent, busy)
                 losses[element, ""] = (whole[0] - spent, busy)
+                told.add(element)
             # A reason of another element (a break, say) is no loss of planned busy time.
-        found.append(losses)
+        # An element that has reasons in one period only has its rest under both names: the parts still sum to all of it.
+        found.append({(e, REST if e in told and not why else why): cell for (e, why), cell in losses.items()})
     return [part for part in _taken(*found) if part.total or part.before or part.after]
 
 

@@ -86,6 +86,7 @@ def test_oee_that_fell_is_taken_apart_by_loss_and_reason():
     assert sum(parts.values()) == pytest.approx(found.findings["change"], abs=1e-12)
     assert parts["down", "jam"] == pytest.approx(-70 / 480)
     assert ("down", "film_roll") not in parts or parts["down", "film_roll"] == 0
+    assert ("down", "*") not in parts or parts["down", "*"] == 0
     assert "down (Jam)" in " ".join(found.sentences["en"])
     assert "고장 정지 (걸림)" in " ".join(found.sentences["ko"])
 
