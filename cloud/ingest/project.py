@@ -108,7 +108,8 @@ class Projection:
             row = (*key, tenant, site, fact.work_unit, gateway, _kind(fact), plain(subject), fact.at, plain(lot))
             self._rows.setdefault("fact_subject", []).append(row)
             return
-        if self._add_operations(key, tenant, site, fact):
+        if type(fact) in _OPERATIONS:
+            self._add_operations(key, tenant, site, fact)
             return
         if isinstance(fact, f.Tallied):
             rows = [(gateway, fact.inc, int(n), *span, tenant, fact.start, fact.at) for n, span in _lanes(fact)]
@@ -140,8 +141,8 @@ class Projection:
             case _:
                 pass
 
-    def _add_operations(self, key: Key, tenant: str, site: str, fact: f.Fact) -> bool:
-        """Take in what is told of no line, or need not be; tells whether it was such."""
+    def _add_operations(self, key: Key, tenant: str, site: str, fact: f.Fact) -> None:
+        """Take in what is told of no line, or need not be."""
         match fact:
             case f.ProductDefined():
                 defined = operations.definition(key, tenant, site, fact, self._now_ms)
@@ -159,13 +160,12 @@ class Projection:
                     self._lot[tenant, site, fact.lot] = operations.lot(tenant, site, fact)
             case f.QualityMeasured():
                 if fact.work_unit and not is_line(fact.work_unit):
-                    return True
+                    return
                 place: Place = (tenant, site, fact.work_unit)
                 self._rows.setdefault("quality_measurement", []).append(operations.quality(key, place, fact))
                 self._ledger.touch_quality(place, fact.at // NS)
             case _:
-                return False
-        return True
+                pass
 
     def _add_state(self, key: Key, place: Place, gateway: int, fact: f.StateChanged) -> None:
         made = (fact.context.order, fact.context.product, fact.context.lot)
@@ -314,6 +314,7 @@ def _insert(table: str, columns: str) -> str:
     return f"insert into {table}({','.join(names)}) values({','.join('?' * len(names))})"
 
 
+_OPERATIONS: Final = frozenset({f.ProductDefined, f.InventoryCounted, f.LotDefined, f.QualityMeasured})
 _KEY: Final = "inc stream seq tenant site work_unit"
 _INSERT: Final = {
     "equipment_state": _insert("equipment_state", f"{_KEY} at state reason status job_order product lot"),

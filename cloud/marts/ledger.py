@@ -9,6 +9,7 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from cloud.database import Connection
+from cloud.marts.calendar import QUARTER_MS
 from cloud.plant import Place, Plants
 
 DEBOUNCE_MS: Final = 500
@@ -64,14 +65,25 @@ class Ledger:
         self._plants = plants
         self._now_ms = now_ms
         self._due: dict[Bucket, int] = {}
+        self._shift: dict[Place, tuple[int, int]] = {}
+        self._quarter: dict[Place, int] = {}
+        """Where the latest fact of a line fell: it is marked."""
 
     def touch(self, place: Place, ms: int) -> None:
         """A measure of the shift that holds this instant changed."""
+        start_ms, end_ms = self._shift.get(place, (0, 0))
+        if start_ms <= ms < end_ms:  # as the fact before it, most often
+            return
         instance = self._plants[place[:2]].calendar.at(ms)
+        self._shift[place] = (instance.start_ms, instance.end_ms)
         self._mark(Bucket(place, SHIFT, instance.start_ms), instance.end_ms, DEBOUNCE_MS)
 
     def touch_hour(self, place: Place, ms: int) -> None:
         """Pieces of the hour that holds this instant changed."""
+        quarter = ms // QUARTER_MS
+        if self._quarter.get(place) == quarter:
+            return
+        self._quarter[place] = quarter
         hour = self._plants[place[:2]].calendar.hour(ms)
         self._mark(Bucket(place, HOUR, hour), hour + 3_600_000, DEBOUNCE_MS)
 
