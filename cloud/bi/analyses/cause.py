@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Final
 
 from cloud.bi.analyses import cause_words, drawing, words
@@ -52,19 +53,29 @@ USUAL: Final = ("line", "product", "shift")
 WITH_DEFECTS: Final = frozenset({"scrap_ratio", "defect_rate", "scrap"})
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Side:
     """One period: its rows, and its samples by group."""
 
     rows: Sequence[Row]
     samples: dict[Keys, list[Pair]] = field(default_factory=dict[Keys, list[Pair]])
 
+    @cached_property
+    def joint(self) -> dict[Keys, tuple[Fraction, Fraction]]:
+        """Give every group's sums over all steps."""
+        return self._summed(
+            (row.keys, Fraction(row.cells[0].numerator), Fraction(row.cells[0].denominator or 0.0)) for row in self.rows
+        )
+
     def along(self, places: Sequence[int]) -> dict[Keys, tuple[Fraction, Fraction]]:
+        return self._summed((tuple(keys[place] for place in places), n, d) for keys, (n, d) in self.joint.items())
+
+    @staticmethod
+    def _summed(cells: Iterable[tuple[Keys, Fraction, Fraction]]) -> dict[Keys, tuple[Fraction, Fraction]]:
         found: dict[Keys, tuple[Fraction, Fraction]] = {}
-        for row in self.rows:
-            keys, cell = tuple(row.keys[place] for place in places), row.cells[0]
-            n, d = found.get(keys, (Fraction(0), Fraction(0)))
-            found[keys] = (n + Fraction(cell.numerator), d + Fraction(cell.denominator or 0.0))
+        for keys, n, d in cells:
+            a, b = found.get(keys, (Fraction(0), Fraction(0)))
+            found[keys] = (a + n, b + d)
         return found
 
     def known(self, places: Sequence[int], group: Keys) -> Ratio | None:
