@@ -34,6 +34,7 @@ from cloud.bi.semantic.plan import Filter, Grain, Period, Plan
 from cloud.bi.semantic.scope import Scope
 from cloud.bi.semantic.snapshot import Snapshot
 from cloud.bi.semantic.table import Freshness, Table
+from cloud.bi.semantic.values import Known
 from cloud.bi.semantic.walls import READABLE
 from cloud.database import Connection, Database
 from cloud.plant import Plants
@@ -97,6 +98,7 @@ class Bi:
         self._now = now or (lambda: time.time_ns() // 1_000_000)
         self._walled = Walled(database.url, READABLE, role=plants.file.database.reader_role, deadline_s=deadline_s)
         database.on_close.append(self._walled.close)
+        self._known: Known = set()
         self.cache = Cache()
         self.made = 0
         """Answers made, not given from memory."""
@@ -112,7 +114,7 @@ class Bi:
     async def look(self, scope: Scope, work: Callable[[Look], T]) -> T:
         """Run `work` on a reader's thread over one snapshot: everything it asks for is of one moment."""
         now_ms = self._now()
-        return await self._read(lambda connection: work(Snapshot(connection, self._plants, scope, now_ms)))
+        return await self._read(lambda connection: work(self._snapshot(connection, scope, now_ms)))
 
     async def table(
         self,
@@ -154,9 +156,7 @@ class Bi:
         known = self._peeks.get(asked)
         if known is None:
             known = asyncio.create_task(
-                self._read(
-                    lambda connection: self._peek(Snapshot(connection, self._plants, scope, second), plan, speech)
-                ),
+                self._read(lambda connection: self._peek(self._snapshot(connection, scope, second), plan, speech)),
                 name="bi peek",
             )
             self._peeks[asked] = known
@@ -165,7 +165,7 @@ class Bi:
 
     async def _fly(self, scope: Scope, plan: Plan, speech: Language, second: int) -> tuple[str, Kept, Freshness]:
         def work(connection: Connection) -> tuple[str, Kept, Freshness]:
-            return self._make(Snapshot(connection, self._plants, scope, second), plan, speech)
+            return self._make(self._snapshot(connection, scope, second), plan, speech)
 
         key, kept, freshness = await self._read(work)
         self.made += 1
@@ -176,14 +176,14 @@ class Bi:
         """Say how a plan's own figures are read: which marts and why, and the SQL."""
         plan = canonical(plan)
         now_ms = self._now()
-        return await self._read(lambda connection: Snapshot(connection, self._plants, scope, now_ms).explain(plan))
+        return await self._read(lambda connection: self._snapshot(connection, scope, now_ms).explain(plan))
 
     async def values(self, scope: Scope, dimension: str, limit: int = 200) -> list[Json]:
         """Give values of a dimension to choose from, with their names."""
         now_ms = self._now()
 
         def work(connection: Connection) -> list[Json]:
-            look = Snapshot(connection, self._plants, scope, now_ms)
+            look = self._snapshot(connection, scope, now_ms)
             return [{"value": one, "title": look.label(dimension, one)} for one in look.values(dimension, limit)]
 
         return await self._read(work)
@@ -191,6 +191,9 @@ class Bi:
     def catalogue(self, tenant: str) -> Json:
         """Give every metric and dimension there is."""
         return {"tenant": tenant, **book.book()}
+
+    def _snapshot(self, connection: Connection, scope: Scope, now_ms: int) -> Snapshot:
+        return Snapshot(connection, self._plants, scope, now_ms, self._known)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
         try:

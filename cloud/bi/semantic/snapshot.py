@@ -20,7 +20,7 @@ from cloud.bi.semantic.places import Allowed, Level, Line, Places
 from cloud.bi.semantic.plan import Against, Filter, Grain, Period, Plan
 from cloud.bi.semantic.scope import Scope
 from cloud.bi.semantic.table import Freshness, Table
-from cloud.bi.semantic.values import Values
+from cloud.bi.semantic.values import Known, Values
 from cloud.database import Connection
 from cloud.plant import Plants
 
@@ -40,8 +40,14 @@ class Aimed:
 class Snapshot:
     """Answers every question of one analysis from the same state of the database."""
 
-    def __init__(self, connection: Connection, plants: Plants, scope: Scope, now_ms: int) -> None:
-        """now_ms: the moment that words such as `today` and the running shift are read at."""
+    def __init__(
+        self, connection: Connection, plants: Plants, scope: Scope, now_ms: int, known: Known | None = None
+    ) -> None:
+        """now_ms: the moment that words such as `today` and the running shift are read at.
+
+        known: values that filters were found to have, kept from one snapshot to the next.
+        """
+        self._known: Known = set() if known is None else known
         self._connection = connection
         self._plants = plants
         self.scope = scope
@@ -109,7 +115,7 @@ class Snapshot:
 
     @cached_property
     def _values(self) -> Values:
-        return Values(self._connection, self.places)
+        return Values(self._connection, self.places, self._known)
 
     def silent(self, sites: Sequence[str]) -> tuple[str, ...]:
         """Give the enrolled gateways of sites that are offline now."""

@@ -35,12 +35,19 @@ _OTHER_NAMES: Final[dict[str, str]] = {
 }
 
 
+Known = set[tuple[str, str, str]]
+"""(scope, dimension, value)."""
+_REMEMBERED: Final = 10_000
+
+
 class Values:
     """Which values dimensions have, as one reader may know."""
 
-    def __init__(self, connection: Connection, places: Places) -> None:
+    def __init__(self, connection: Connection, places: Places, known: Known) -> None:
+        """known: what was found before, by anybody of the same scope; what is found is added."""
         self._connection = connection
         self._places = places
+        self._known = known
 
     def checked(self, about: Dimension, values: Sequence[str]) -> tuple[str, ...]:
         """Give a filter's values as the marts write them. Raises PlanError for one that there is not."""
@@ -78,9 +85,16 @@ class Values:
         return self._some_brought(about, limit) if about.open else []
 
     def _brought(self, about: Dimension, values: Sequence[str]) -> None:
+        scope = self._places.scope.key()
         for value in values:
-            if value and not any(self._there(table, about, value) for table in _HOLDING[about.id]):
+            key = (scope, about.id, value)
+            if not value or key in self._known:
+                continue
+            if not any(self._there(table, about, value) for table in _HOLDING[about.id]):
                 raise unknown(about.id.replace("_", " "), value, self._some_brought(about, _MOST))
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known.add(key)
 
     def _there(self, table: str, about: Dimension, value: str) -> bool:
         where, bound = self._policy(table)
