@@ -132,7 +132,7 @@ def _stop_rows(detail: Mapping[str, Any], words: Words) -> list[dict[str, Any]]:
 
 
 def _pareto(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give the first rows, each with its share of the largest and the share of all so far; the tail is one row."""
+    """Give the first RANKED rows, each with its share of the largest and the share of all so far."""
     whole = sum(row["amount"] for row in rows)
     most = max((row["amount"] for row in rows), default=0)
     so_far, found = 0.0, list[dict[str, Any]]()
