@@ -22,6 +22,7 @@ _BEHIND_NS: Final = RULES["time_behind"].limit * MS
 _MOST: Final = RULES["too_large"].limit
 _IMPOSSIBLE: Final = RULES["impossible_rate"].limit
 _FAST: Final = RULES["fast_rate"].limit
+_HOUR_NS: Final = 3_600_000_000_000
 _LONG_NS: Final = RULES["long_interval"].limit * MS
 
 CHECKED: Final = (Produced, StateChanged, QualityMeasured, InventoryCounted, Gap, Judged)
@@ -79,9 +80,15 @@ def _production(fact: Produced) -> Iterator[Found]:
         yield _first_odd(fact, low=False)
         return
     if good + scrap > produced:
-        yield Found("more_than_produced", {"good": good, "scrap": scrap, "produced": produced})
+        if _beyond(fact, good + scrap - produced, RULES["more_than_produced"].limit):
+            yield Found("more_than_produced", {"good": good, "scrap": scrap, "produced": produced})
+        else:
+            yield Found("counters_apart", {"what": "good + scrap", "excess": good + scrap - produced}, fact.work_unit)
     elif fact.defects and (defects := sum(fact.defects.values())) > produced - good:
-        yield Found("defects_exceed", {"defects": defects, "bad": produced - good, "produced": produced})
+        if _beyond(fact, defects - (produced - good), RULES["defects_exceed"].limit):
+            yield Found("defects_exceed", {"defects": defects, "bad": produced - good, "produced": produced})
+        else:
+            yield Found("counters_apart", {"what": "defects", "excess": defects - (produced - good)}, fact.work_unit)
     span_ns = fact.at - fact.start
     if span_ns > _LONG_NS:
         yield Found("long_interval", {"hours": round(span_ns / 3_600e9, 1)}, fact.work_unit)
@@ -94,12 +101,22 @@ def _production(fact: Produced) -> Iterator[Found]:
     ideal_ns = max(0, produced - 2) * cycle * MS
     if ideal_ns > span_ns * _FAST:
         factor = round(ideal_ns / max(1, span_ns), 1)
-        if ideal_ns > span_ns * _IMPOSSIBLE:
+        if ideal_ns > span_ns * _IMPOSSIBLE and span_ns >= _HOUR_NS:
             seconds = round(span_ns / 1e9, 3)
             said = {"produced": produced, "seconds": seconds, "factor": factor, "cycle_ms": cycle}
             yield Found("impossible_rate", said)
         else:
             yield Found("fast_rate", {"factor": factor}, product or fact.work_unit)
+
+
+def _beyond(fact: Produced, excess: int, minutes: int) -> bool:
+    """Tell whether counters are further apart than reading them one after the other explains."""
+    if excess * 20 <= fact.produced:
+        return False
+    if fact.ideal_cycle_ms:
+        return excess * fact.ideal_cycle_ms > minutes * 60_000
+    rate = (fact.produced + excess) / max(1, fact.at - fact.start)  # its own, where nobody knows the ideal one
+    return excess > rate * minutes * 60_000_000_000
 
 
 def _first_odd(fact: Produced, *, low: bool) -> Found:

@@ -38,7 +38,7 @@ async def get(web: httpx.AsyncClient, path: str, shape: type, **query):
 async def test_facts_are_corrected_released_and_restated_over_the_api(cloud: Cloud, web: httpx.AsyncClient) -> None:
     at = (now_ms() - 30 * HOUR) * MS
     fact = produced(at, at + 60_000 * MS, 10, 10)
-    await cloud.send(fact, msgspec.structs.replace(fact, start=at - 5, good=11), state(at, "EXECUTE"))
+    await cloud.send(fact, msgspec.structs.replace(fact, start=at - 5, good=1100), state(at, "EXECUTE"))
     await cloud.refresh()
     inc = cloud.start.inc
     better = msgspec.to_builtins(msgspec.structs.replace(fact, good=8, scrap=2))
@@ -64,7 +64,7 @@ async def test_facts_are_corrected_released_and_restated_over_the_api(cloud: Clo
     held = await get(web, "/etl/dead-letters", shapes.LetterPage, held=True, state="open")
     assert (held["total"], held["items"][0]["code"]) == (1, "more_than_produced")
     letter = held["items"][0]
-    assert letter["why"]["en"] == "11 good and 0 scrap of 10 produced"
+    assert letter["why"]["en"] == "1100 good and 0 scrap of 10 produced"
     assert (letter["gateway"], letter["work_unit"], letter["inc"], letter["seq"]) == ("gw-1", LINE, inc, 2)
     lines = (await web.get("/etl/dead-letters.csv", params={"held": True})).text.lstrip("\ufeff")
     assert [row["id"] for row in csv.DictReader(io.StringIO(lines))] == [letter["id"]]

@@ -48,11 +48,18 @@ FAULTS = [
     (made(cycle_ms=0.0), ["negative"]),
     (made(energy_wh=-5), ["negative"]),
     (made(total=2**62, good=0, scrap=0), ["too_large"]),
-    (made(good=9), ["more_than_produced"]),
-    (made(defects={"scratch": 2, "label": 1}), ["defects_exceed"]),
+    (made(total=0, good=0, scrap=16), ["counters_apart"]),  # read a moment later than what was produced
+    (made(good=9), ["counters_apart"]),
+    (made(good=700), ["more_than_produced"]),
+    (made(good=700, cycle_ms=None), ["counters_apart", "no_cycle"]),
+    (made(start=NOW - 3600 * S, good=700, cycle_ms=None), ["more_than_produced", "no_cycle"]),
+    (made(start=NOW - 3600 * S, total=20_000, good=20_900, scrap=0), ["counters_apart", "fast_rate"]),
+    (made(defects={"scratch": 2, "label": 1}), ["counters_apart"]),
+    (made(defects={"scratch": 700}), ["defects_exceed"]),
     (made(defects={"scratch": 2}), []),
     (made(start=NOW + 1), ["reversed"]),
-    (made(start=NOW - 2 * S, total=100, good=0), ["impossible_rate"]),
+    (made(start=NOW - 2 * S, total=100, good=0), ["fast_rate"]),  # all that was made in a silence
+    (made(start=NOW - 3600 * S, total=50_000, good=0), ["impossible_rate"]),
     (made(start=NOW - 20 * S, total=100, good=0), ["fast_rate"]),
     (made(start=NOW - 1, total=2, good=0, scrap=0), []),
     (made(cycle_ms=None), ["no_cycle"]),
@@ -137,7 +144,7 @@ async def test_what_nobody_knows_is_warned_of_and_counts(cloud: Cloud) -> None:
 
 async def test_a_held_fact_counts_once_it_is_released_and_not_twice(cloud: Cloud, plants: Plants) -> None:
     at = (now_ms() - 30 * HOUR) * MS
-    await cloud.send(produced(at, at + S, 1000, 1000), state(at, "EXECUTE"))
+    await cloud.send(produced(at, at + 60 * MINUTE, 50_000, 50_000), state(at, "EXECUTE"))
     await cloud.refresh()
     assert await cloud.rows("select count(*) from production") == [(0,)]
     items, total = await letters(cloud, held=True, state="open")
@@ -151,7 +158,7 @@ async def test_a_held_fact_counts_once_it_is_released_and_not_twice(cloud: Cloud
 
     assert await let_go() >= 2
     await cloud.refresh()
-    assert await cloud.rows("select sum(produced) from mart_shift") == [(1000,)]
+    assert await cloud.rows("select sum(produced) from mart_shift") == [(50_000,)]
     with pytest.raises(LetterError, match="released"):
         await let_go()
     with pytest.raises(KeyError):
@@ -161,13 +168,13 @@ async def test_a_held_fact_counts_once_it_is_released_and_not_twice(cloud: Cloud
     assert await cloud.rows("select actor, action, reason from deed") == [("kim", "release", "a burst")]
     await cloud.store(cloud.start.chunks[0])
     await cloud.refresh()
-    assert await cloud.rows("select sum(produced) from mart_shift") == [(1000,)]
+    assert await cloud.rows("select sum(produced) from mart_shift") == [(50_000,)]
 
 
 async def test_what_is_no_longer_wrong_passes_when_it_is_tried_again(cloud: Cloud, plants: Plants) -> None:
     at = (now_ms() - 30 * HOUR) * MS
     fact = produced(at, at + MINUTE, 10, 10)
-    await cloud.send(fact, fact, produced(at, at + MINUTE, 5, 6))
+    await cloud.send(fact, fact, produced(at, at + MINUTE, 5, 6000))
     first = f.Corrected(
         at=at, inc=cloud.start.inc, stream=2, seq=1, rev=1, by="kim", reason="the second is the right one"
     )
@@ -202,7 +209,9 @@ async def test_a_thousand_rows_late_doubled_and_invalid_come_to_the_plain_sum(
         produced((end - i * 60_000) * MS, (end - i * 60_000 + 50_000) * MS, n, n - n // 5, scrap=n // 5)
         for i, n in enumerate(rng.choices(range(5, 40), k=830))
     ]
-    bad = [msgspec.structs.replace(fact, good=fact.produced + 1, start=fact.start + 1) for fact in rng.sample(good, 20)]
+    bad = [
+        msgspec.structs.replace(fact, good=fact.produced + 9_000, start=fact.start + 1) for fact in rng.sample(good, 20)
+    ]
     rows = [*good, *bad, *rng.sample(good, 50)]
     assert len(rows) == 1000
     rest, late = rows[100:], rows[:100]
@@ -233,3 +242,24 @@ async def test_a_thousand_rows_late_doubled_and_invalid_come_to_the_plain_sum(
     assert await cloud.marts() == before
     with plainly(plants, good, now_ms() + 60_000) as plain:
         assert marts(plain) == before
+
+
+async def test_what_counters_say_when_they_are_read_one_after_the_other_counts_to_the_last_piece(cloud: Cloud) -> None:
+    """Scrap before its pieces, pieces before their verdicts, and after a silence all of it at once: nothing is held."""
+    at = (now_ms() - 30 * HOUR) * MS
+    five = 5 * S
+    facts = [
+        produced(at, at + five, 0, 0, scrap=16, defects={"scratch": 16}, cycle_ms=250.0),
+        produced(at + five, at + 2 * five, 36, 20, scrap=0, cycle_ms=250.0),
+        produced(at + 2 * five, at + 3 * five, 204, 190, scrap=14, cycle_ms=250.0),  # ten times what five seconds make
+        produced(at + 3 * five, at + 4 * five, 20, 21, scrap=0, defects={"label": 3}, cycle_ms=250.0),
+    ]
+    await cloud.send(*facts, state(at, "EXECUTE"))
+    await cloud.refresh()
+    assert await cloud.rows("select sum(produced), sum(good), sum(scrap) from mart_shift") == [(260, 231, 30)]
+    assert await cloud.rows("select count(*) from finding where held") == [(0,)]
+    items, _ = await letters(cloud, severity="warning")
+    assert {(one["code"], one["subject"], one["count"]) for one in items} == {
+        ("counters_apart", LINE, 2),
+        ("fast_rate", "P1", 1),
+    }
