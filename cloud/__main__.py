@@ -1,4 +1,4 @@
-"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package|command|replay|seed|correct|restate|dead-letters|audit-marts cloud.toml …`."""
+"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package|command|replay|report|seed|correct|restate|dead-letters|audit-marts cloud.toml …`."""
 
 from __future__ import annotations
 
@@ -101,9 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--to", required=True, metavar="TENANT/SITE/GATEWAY|all", help="whom it is asked of")
     send.add_argument("--expires", type=_duration, default="1h", metavar="1h", help="how long; d, h or m (1h)")
     what.add_parser("list", help="every command and its answer, newest first")
-    from cloud.commands import etl_words, replay_words
+    from cloud.commands import etl_words, replay_words, report
 
     etl_words.add(command)
+    report.add(command("report", "one shift or week as PDF, PNG, spreadsheet or CSV; reads only"))
     replay_words.add(command("replay", "judge again what was judged: as it was, what if, with other rules; reads only"))
     seed = commands.add_parser("seed", help="tell a made-up past through the real ingest, and prove that it could be")
     where = seed.add_mutually_exclusive_group(required=True)
@@ -173,6 +174,14 @@ def _do(settings: Settings, asked: argparse.Namespace) -> int:
             status, lines = etl.run(settings, asked)
             print("\n".join(lines))
             return status
+        case "report":
+            from cloud.commands import report
+
+            try:
+                print(report.run(settings, asked))
+            except report.RefusedError as error:
+                print(error, file=sys.stderr)
+                return EXIT_FAULTS
         case "replay":
             from cloud.commands import replay
 

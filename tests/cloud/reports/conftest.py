@@ -1,4 +1,4 @@
-"""A plant with three days of made-up work that went through the real ingest; and the mail server of the other room."""
+"""A plant with two days and a half of made-up work that went through the real ingest; and the mail server of the other room."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPORTS = """
 [[site.report]]
 id = "shift"
 kind = "shift"
-shifts = ["B", "C"]
+shifts = ["C"]
 after_min = 10
 readers = ["plant@example.com", "boss@example.com"]
 [[site.report]]
@@ -66,10 +66,10 @@ def settings(tmp_path: Path, database_url: str, office: PostOffice) -> Settings:
 
 @pytest.fixture
 async def worked(settings: Settings, plants: Plants) -> AsyncIterator[Database]:
-    """Give a database with three days of work, computed."""
+    """Give a database with two days and a half of work, computed."""
     async with open_database(settings.database_url) as database:
         site = settings.site("demo", "seoul")
-        first, last = date(2026, 3, 2), date(2026, 3, 5)
+        first, last = date(2026, 3, 3), date(2026, 3, 5)
         await send.tell(database, plants, site, seed=1, first=first, last=last, clock=Still())
         await send.compute(database, plants, NOW_MS)
         yield database

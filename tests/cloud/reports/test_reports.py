@@ -39,6 +39,7 @@ def text_of(pdf: bytes) -> str:
     return "\n".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(pdf)).pages)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # drawing knows no database
 async def test_the_figures_are_the_apis_and_stand_in_the_pdf_in_both_languages(
     worked: Database, plants: Plants
 ) -> None:
@@ -80,6 +81,7 @@ async def test_lines_add_up_to_the_site_and_the_waterfall_ends_in_oee(worked: Da
         assert sum(hour["produced"] for hour in line["hours"]) == whole["values"]["produced"]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # drawing knows no database
 async def test_a_page_is_a_picture_with_something_on_it(worked: Database, plants: Plants) -> None:
     report = (await made(worked, plants, language="ko")).report
     picture = await asyncio.to_thread(documents.draw, report, "png")
@@ -91,6 +93,7 @@ async def test_a_page_is_a_picture_with_something_on_it(worked: Database, plants
     assert press.has_hangul()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # drawing knows no database
 async def test_sheets_hold_the_same_numbers_as_numbers(worked: Database, plants: Plants) -> None:
     report = (await made(worked, plants)).report
     book = openpyxl.load_workbook(io.BytesIO(documents.draw(report, "xlsx")))
@@ -123,7 +126,9 @@ async def test_the_same_figures_are_the_same_report_and_restated_ones_a_new_vers
     changed = {(one["work_unit"], one["metric"]): (one["before"], one["after"]) for one in second.report["restated"]}
     before, after = changed["", "good"]
     assert after == before - 7
-    assert "Restated since version 1" in text_of(documents.draw(second.report, "pdf"))
+    assert telling.restated(second.report, documents.words_of(second.report)).startswith(
+        "Restated since version 1: Good "
+    )
     page = await worked.read(lambda c: keep.listed(c, "demo", {}, page=1, page_size=10))
     assert [(one["version"], one["restated"] > 0) for one in page["items"]] == [(2, True), (1, False)]
     old = await worked.read(lambda c: keep.find(c, "demo", first.number))
@@ -158,17 +163,16 @@ async def test_a_schedule_makes_each_report_once_mails_it_whole_and_makes_up_for
     assert await makers.once(began) == 0  # nothing from before it was set up
     # … the cloud is down, and comes back on Thursday: two processes at once, and one of them again.
     others = Makers(worked, Plants(plants.settings))
-    assert sum(await asyncio.gather(makers.once(NOW_MS), others.once(NOW_MS))) == 3
+    assert sum(await asyncio.gather(makers.once(NOW_MS), others.once(NOW_MS))) == 2
     assert await others.once(NOW_MS + MIN) == 0
     assert await dues(worked) == [
         ("shift", "2026-03-03", "C", "made"),
-        ("shift", "2026-03-04", "B", "made"),
         ("shift", "2026-03-04", "C", "made"),
     ]
     sender = Sender(worked, plants.settings)
     while await sender.once(NOW_MS):
         pass
-    assert len(office.letters) == 3
+    assert len(office.letters) == 2
     readers, message = office.letters[0]
     assert readers == ["boss@example.com", "plant@example.com"]
     assert message["Subject"] == "서울 교대 보고서 2026-03-03 C조"
@@ -204,10 +208,10 @@ async def test_killed_while_it_makes_one_another_makes_it_when_the_lease_is_over
     )
     key = ("demo", "seoul", "shift", one.business_date, one.shift)
     assert await worked.write(lambda c: dead._claim(c, key, one, NOW_MS))
-    assert await makers.once(NOW_MS + MIN) == 1  # the others; that one is held
+    assert await makers.once(NOW_MS + MIN) == 0  # that one is held
     assert await makers.once(NOW_MS + making.LEASE_MS + MIN) == 1
     assert {state for *_, state in await dues(worked)} == {"made"}
-    assert (await worked.read(lambda c: c.execute("select count(*) from outgoing"))) == [(2,)]
+    assert (await worked.read(lambda c: c.execute("select count(*) from outgoing"))) == [(1,)]
 
 
 async def test_files_and_reports_leave_when_their_time_or_room_is_over(worked: Database, plants: Plants) -> None:
