@@ -4,6 +4,7 @@ import { say } from "./words.js";
 const dialog = document.getElementById("decide");
 const form = document.getElementById("decide-form");
 const told = document.getElementById("decide-answer");
+const OFFERS = { release: ["release"], correct: ["correct", "retract"], rebuild: ["rebuild"] };
 let target = {};
 
 function post(path, body) {
@@ -18,7 +19,7 @@ function show(kind, title) {
   told.hidden = true;
   document.getElementById("decide-title").textContent = title;
   document.getElementById("decide-what").textContent = target.said;
-  for (const button of form.querySelectorAll("[data-do]")) button.hidden = (button.dataset.do === "release") !== (kind === "release");
+  for (const button of form.querySelectorAll("[data-do]")) button.hidden = !OFFERS[kind].includes(button.dataset.do);
   const label = form.querySelector(".replacement");
   label.hidden = kind !== "correct";
   form.elements.by.value ||= localStorage.getItem("actor") ?? "";
@@ -42,9 +43,14 @@ async function correct(fact) {
 }
 
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-release], [data-correct]");
+  const button = event.target.closest("[data-release], [data-correct], [data-rebuild]");
   if (event.target.closest("[data-close]")) dialog.close();
   if (!button) return;
+  if ("rebuild" in button.dataset) {
+    target = { said: button.closest("section").querySelector("p").textContent };
+    show("rebuild", button.textContent);
+    return;
+  }
   const row = button.closest("li");
   target = { id: button.dataset.release, fact: button.dataset.correct, said: row.querySelector("p + p").textContent };
   show(target.fact ? "correct" : "release", button.textContent);
@@ -53,7 +59,7 @@ document.addEventListener("click", (event) => {
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const kind = event.submitter?.dataset.do ?? (target.fact ? "correct" : "release");
+  const kind = event.submitter?.dataset.do ?? (target.fact ? "correct" : target.id ? "release" : "rebuild");
   const { by, reason, replacement } = Object.fromEntries(new FormData(form));
   localStorage.setItem("actor", by);
   form.setAttribute("aria-busy", "true");
@@ -61,7 +67,7 @@ form.addEventListener("submit", async (event) => {
     const body = { by, reason };
     if (kind === "correct") body.replacement = JSON.parse(replacement);
     if (kind === "retract") body.replacement = null;
-    const path = target.fact ? `/api/v1/facts/${target.fact}/correction` : `/api/v1/etl/dead-letters/${target.id}/release`;
+    const path = kind === "rebuild" ? "/api/v1/bi/mv-refresh" : target.fact ? `/api/v1/facts/${target.fact}/correction` : `/api/v1/etl/dead-letters/${target.id}/release`;
     const answer = await post(path, body);
     if (!answer.ok) throw new Error((await answer.json()).error.message);
     dialog.close();

@@ -19,10 +19,10 @@ async def say_nonsense(cloud: Hall) -> None:
     now = time.time_ns()
     await cloud.say(*shift_of_work(now))
     made = f.Context(order="WO-2", product="water-330", lot="L-2")
-    start = now - 20 * SECOND
+    start = now - 1500 * SECOND
     await cloud.say(
         f.Produced(
-            at=now - 10 * SECOND, work_unit=LINE_1, start=start, produced=10, good=12, scrap=1, rework=0,
+            at=now - 10 * SECOND, work_unit=LINE_1, start=start, produced=1000, good=1999, scrap=1, rework=0,
             ideal_cycle_ms=1000.0, context=made,
         )
     )  # fmt: skip
@@ -65,7 +65,7 @@ async def test_a_held_record_is_released_by_keyboard_and_counts(cloud: Hall, doo
         await page.get_by_role("button", name="Release").focus()
         await page.keyboard.press("Enter")
         dialog = page.get_by_role("dialog", name="Release")
-        await expect(dialog).to_contain_text("12 good")
+        await expect(dialog).to_contain_text("1999 good")
         await page.keyboard.press("Escape")
         await expect(dialog).not_to_be_visible()
         assert (await cloud.get("/api/v1/etl/status"))["dead_letters"]["held"] == 1
@@ -84,11 +84,23 @@ async def test_a_held_record_is_put_right(cloud: Hall, door: Door) -> None:
         page = await visitor.open("/data")
         await page.get_by_role("button", name="Put right").click()
         area = page.get_by_label("The record as it should be")
-        await expect(area).to_have_value(re.compile(r"\"good\": 12"))
-        await area.fill((await area.input_value()).replace('"good": 12', '"good": 9'))
+        await expect(area).to_have_value(re.compile(r"\"good\": 1999"))
+        await area.fill((await area.input_value()).replace('"good": 1999', '"good": 900'))
         await decide(page, "correct")
         await expect(page.locator("#decided")).to_contain_text("Recorded.")
         await expect(page.locator("#letters .flag")).to_contain_text("No record waits for a decision.")
+        visitor.check()
+
+
+async def test_everything_can_be_recomputed_from_the_page(cloud: Hall, door: Door) -> None:
+    await say_nonsense(cloud)
+    async with door.visitor() as visitor:
+        page = await visitor.open("/data")
+        await page.get_by_role("button", name="Recompute everything").click()
+        await decide(page, "rebuild")
+        await expect(page.locator("#jobs li")).to_contain_text("Full rebuild")
+        (job,) = (await cloud.get("/api/v1/etl/jobs"))["items"]
+        assert (job["kind"], job["by"]) == ("rebuild", "kim")
         visitor.check()
 
 
