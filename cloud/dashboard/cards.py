@@ -49,6 +49,7 @@ def freshness(overview: Json) -> dict[str, Any]:
 
 def _card(card: Json, today: Json, fresh: Json, words: Words) -> dict[str, Any]:
     value, unit = figure(card["value"], card["unit"], words)
+    change = _change(card, today, words)
     plan = json.dumps(PLANS[card["id"]], separators=(",", ":"))
     return {
         "id": card["id"],
@@ -59,8 +60,8 @@ def _card(card: Json, today: Json, fresh: Json, words: Words) -> dict[str, Any]:
         "tone": card["tone"],
         "tone_icon": TONE_ICON.get(card["tone"]),
         "target": _target(card, today, words),
-        "change": _change(card, today, words),
-        "better": card["better"],
+        "change": change,
+        "better": None if change is None or change["sign"] == "=" else card["better"],
         "address": f"/analysis?{urlencode({'plan': plan})}",
         "fresh": fresh,
     }

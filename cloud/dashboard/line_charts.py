@@ -31,6 +31,7 @@ TONES: Final = {
     "rework": "var(--warn-mark)",
 }
 TOTALS: Final = ("calendar", "planned_busy", "production", "effective")
+MOST_POINTS: Final = 120
 DAILY_HOURS: Final = 8 * 24
 """From more hours than this on output is drawn by day."""
 
@@ -141,6 +142,7 @@ def cumulative(hours: Sequence[Json], line: Json, zone: tzinfo, width: int) -> S
         if local_ms(hour["start"], zone) < now:
             good += hour["good"]
             made.append({"t": min(at, now), "n": good})
+    made, plan = _thinned(made), _thinned(plan)
     long = end - begin > LONG_MS
     x: Spec = {
         "field": "t",
@@ -175,6 +177,12 @@ def cumulative(hours: Sequence[Json], line: Json, zone: tzinfo, width: int) -> S
             },
         ],
     }
+
+
+def _thinned(points: list[dict[str, int]]) -> list[dict[str, int]]:
+    """Leave out points that nobody can tell apart; sums so far stay what they are, and the last one stays."""
+    step = -(-len(points) // MOST_POINTS)
+    return points if step <= 1 else [*points[:-1:step], points[-1]]
 
 
 def by_day(hours: Sequence[Json], zone: tzinfo) -> list[dict[str, Any]]:
