@@ -52,6 +52,8 @@ LISTS: Final = {
     "/api/v1/etl/audit": "items",
     "/api/v1/reports": "items",
     "/api/v1/watches": "items",
+    "/api/v1/alerts/list": "items",
+    "/api/v1/outgoing": "items",
 }
 """Address of a list → the field of its answer that holds it; `a.b`: a row for every b of every a. An address that the
 app does not have is passed over."""

@@ -42,7 +42,7 @@ def test_every_route_answers_whatever_it_is_asked_as_the_schema_says(served):
 def _ask(operation, checks) -> None:
     @given(case=operation.as_strategy())
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=1 if operation.path.endswith(".csv") else EXAMPLES,  # a file reads as its list does
         deadline=None,
         derandomize=True,
         database=None,
