@@ -10,7 +10,6 @@ from playwright.async_api import expect
 
 from tests.cloud.dashboard.conftest import LINE_1, Door, Hall, shift_of_work
 
-
 DETAIL = (
     '{"level": 0.6, "metric": "oee", "period": "this_shift", "reason": null, "recovery": 0.65, "side": "below",'
     ' "unit": "1", "value": 0.52, "watch": "OEE"}'
