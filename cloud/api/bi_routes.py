@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import asyncio
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -17,11 +18,12 @@ from cloud.api.errors import invalid, unusable
 from cloud.api.routes import Source, Tenant
 from cloud.bi.semantic.plan import Plan
 from cloud.bi.semantic.scope import Scope
-from cloud.reports.sheets import Head, Sheet, csv_lines
+from cloud.reports.sheets import Head, Kind, Sheet, csv_lines, xlsx
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": schemas.ProblemAnswer} for code in (400, 404, 413, 415, 503, 504)
 }
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 router = APIRouter(prefix="/api/v1/bi", responses=_PROBLEMS)
 
 _PLAN_BODY = described(Plan)
@@ -87,17 +89,40 @@ async def ask_by_address(
 @router.get("/ask.csv", response_class=StreamingResponse, responses={200: {"content": {"text/csv": {}}}})
 async def ask_csv(source: Source, tenant: Tenant, plan: Asked, language: Language = "ko") -> Response:
     """Give the rows of an answer as CSV."""
+    sheet = _sheet((await source.bi.ask(Scope(tenant), plan_of(plan), language=language)).data, language)
+    return StreamingResponse(
+        csv_lines(sheet),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{sheet.name}.csv"'},
+    )
+
+
+@router.get("/ask.xlsx", response_class=Response, responses={200: {"content": {XLSX: {}}}})
+async def ask_xlsx(source: Source, tenant: Tenant, plan: Asked, language: Language = "ko") -> Response:
+    """Give an answer as a spreadsheet: its rows, and when and by which definitions it was read."""
     said = (await source.bi.ask(Scope(tenant), plan_of(plan), language=language)).data
+    sheet = _sheet(said, language)
+    notes = [("as of", str(said["as_of"])), ("plan", str(said["plan_hash"]))]
+    notes += [(one["title"][language], one["formula"][language]) for one in said["definitions"].values()]
+    made = await asyncio.to_thread(xlsx, [sheet], title=said["analysis"], notes=notes)
+    headers = {"Content-Disposition": f'attachment; filename="{sheet.name}.xlsx"'}
+    return Response(made, media_type=XLSX, headers=headers)
+
+
+def _sheet(said: dict[str, Any], language: Language) -> Sheet:
+    """Give an answer's rows as a table; ratios are percentages where a sheet can say so."""
     heads = [
-        Head(title=one["title"][language], unit=one["unit"], kind="number" if one["kind"] == "metric" else "text")
+        Head(title=one["title"][language], unit="" if one["unit"] == "1" else one["unit"], kind=_kind(one))
         for one in said["columns"]
     ]
     name = f"{said['analysis'].lower()}_{said['period']['first']}_{said['period']['last']}"
-    return StreamingResponse(
-        csv_lines(Sheet(name=name, columns=heads, rows=said["rows"])),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
-    )
+    return Sheet(name=name, columns=heads, rows=said["rows"])
+
+
+def _kind(column: dict[str, Any]) -> Kind:
+    if column["kind"] != "metric":
+        return "text"
+    return "percent" if column["unit"] == "1" else "number"
 
 
 @router.post("/explain", response_model=shapes.Explained, openapi_extra=described(Plan))
