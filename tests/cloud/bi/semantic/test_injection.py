@@ -193,3 +193,11 @@ async def test_what_is_out_of_scope_answers_as_what_is_not_there(database, two, 
         assert look.values("line") == ["bottling/line-1/filler"]
 
     await looked(database, two, ask, scope=scope)
+
+
+async def test_a_line_that_nobody_configured_is_out_of_scope_too(database, two) -> None:
+    sql = "insert into work_unit(tenant, site, work_unit, gateway) values('demo', 'seoul', 'attic/line-x/robot', 1)"
+    await database.write(lambda c: c.execute(sql))
+    narrow = Scope("demo", lines=frozenset({("seoul", "bottling/line-1/filler")}))
+    assert "attic/line-x/robot" in await looked(database, two, lambda look: look.values("line"))
+    assert await looked(database, two, lambda look: look.values("line"), scope=narrow) == ["bottling/line-1/filler"]

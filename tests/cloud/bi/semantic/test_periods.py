@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from cloud.bi.semantic.dimensions import month, week, weekday
 from cloud.bi.semantic.errors import PlanError
 from cloud.bi.semantic.periods import against, dated, span
 from cloud.bi.semantic.plan import Period
@@ -152,3 +153,13 @@ def test_a_shift_by_its_date_is_that_instance() -> None:
 
 def test_time_is_utc_inside() -> None:
     assert datetime.fromtimestamp(NIGHT / 1000, UTC).hour == 18
+
+
+def test_weeks_are_those_of_iso_8601_also_around_new_year() -> None:
+    assert [week(day) for day in ("2027-01-01", "2024-12-30", "2026-03-29", "2026-03-30")] == [
+        "2026-W53",
+        "2025-W01",
+        "2026-W13",
+        "2026-W14",
+    ]
+    assert (month("2026-03-29"), weekday("2026-03-29")) == ("2026-03", "7")

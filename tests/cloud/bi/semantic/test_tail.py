@@ -97,3 +97,23 @@ async def test_a_filter_on_a_product_does_not_count_the_silence(database: Databa
         assert look.table(("unknown_time",), period=THIS, filters=only).rows[0].cells[0].value == 0
 
     await database.read(read)
+
+
+async def test_silence_of_a_line_that_is_not_asked_for_is_not_counted(database: Database, plants: Plants) -> None:
+    await tell(database, plants, 60)
+    at = BEGIN + 75 * MINUTE
+    other = (Filter(dimension="line", op="not_in", values=(HERE,)),)
+
+    def read(connection: Any) -> None:
+        whole = Snapshot(connection, plants, Scope("demo"), at)
+        narrow = Snapshot(connection, plants, Scope("demo", lines=frozenset({("seoul", LINE_2)})), at)
+        everybody = whole.table(("unknown_time",), period=THIS, dimensions=("line",)).rows
+        rest = sum(row.cells[0].numerator for row in everybody if row.keys != (HERE,))
+        for rows in (
+            whole.table(("unknown_time",), period=THIS, filters=other).rows,
+            narrow.table(("unknown_time",), period=THIS).rows,
+        ):
+            assert sum(row.cells[0].numerator for row in rows) == rest
+        assert sum(row.cells[0].numerator for row in everybody) > rest
+
+    await database.read(read)

@@ -148,13 +148,17 @@ async def test_more_rows_than_the_cap_are_refused(walled: Walled, database: Data
     assert len(await run(walled, "select mart from mart_version limit 1000")) == 1_000
 
 
-async def test_a_statement_waits_for_no_lock_for_long(walled: Walled, database: Database) -> None:
+async def test_a_statement_waits_for_no_lock_for_long(database: Database) -> None:
     if not database.postgresql:
         return  # readers of SQLite never wait for writers
-    with psycopg.connect(database.url.set(drivername="postgresql").render_as_string(hide_password=False)) as other:
-        other.execute("lock table mart_version in access exclusive mode")
-        with pytest.raises(TooLateError):
-            await run(walled, "select 1 from mart_version")
+    patient = Walled(database.url, READABLE, deadline_s=50.0)
+    try:
+        with psycopg.connect(database.url.set(drivername="postgresql").render_as_string(hide_password=False)) as other:
+            other.execute("lock table mart_version in access exclusive mode")
+            with pytest.raises(TooLateError):
+                await run(patient, "select 1 from mart_version")
+    finally:
+        patient.close()
 
 
 async def test_without_a_role_postgresql_still_only_reads(database: Database) -> None:
