@@ -5,7 +5,8 @@ Rules
   newest data. A silent line is not running, and what it was to make is not known either.
 - A break is planned downtime, whatever the machine says, except while it produces: then the break was worked through.
 - While the shift lasts, time counts up to the newest data; once it is over, all of it counts.
-- Outside every shift no time is scheduled, and none is charged.
+- Outside every shift time is scheduled only while the line produces: what it makes there took time, too. No other
+  time is charged there.
 So per bucket: apt + setup + delay + down + planned_down + unknown = scheduled, exactly.
 """
 
@@ -112,10 +113,14 @@ def times(
     over = instance.end_ms <= now_ms
     until = instance.end_ms if over else max(instance.start_ms, min(instance.end_ms, known_until_ms))
     result = Times()
-    if not instance.scheduled:
-        result.by_product[""] = {"calendar_ms": until - instance.start_ms}
-        return result
     cut = segments(instance.start_ms, until, states, breaks=instance.breaks, gaps=gaps, known_until_ms=known_until_ms)
+    if not instance.scheduled:
+        for part in cut:
+            length, worked = part.end_ms - part.start_ms, part.element == "production"
+            sums = result.by_product.setdefault(part.product if worked else "", {})
+            for column in ("calendar_ms", "scheduled_ms", "apt_ms") if worked else ("calendar_ms",):
+                sums[column] = sums.get(column, 0) + length
+        return result
     began = {s.at_ms for s in states}
     for part in cut:
         length = part.end_ms - part.start_ms

@@ -52,6 +52,17 @@ def test_outside_every_shift_no_time_is_charged():
     assert result.by_product[""]["calendar_ms"] == 1000
 
 
+def test_what_is_made_outside_every_shift_took_its_time():
+    night = Instance(0, 1000, "2026-03-04", "")
+    states = [State(0, "HELD", "jam", "P"), State(200, "EXECUTE", None, "P"), State(500, "STOPPED", None, "P")]
+    _, result = whole(states, instance=night)
+    assert result.by_product == {
+        "": {"calendar_ms": 700},
+        "P": {"calendar_ms": 300, "scheduled_ms": 300, "apt_ms": 300},
+    }
+    assert not result.stops
+
+
 def test_stops_are_counted_where_they_begin():
     _, result = whole([State(-10, "HELD", "jam", ""), State(100, "EXECUTE", None, ""), State(600, "HELD", "jam", "")])
     assert result.stops["down", "jam"] == (500, 1)

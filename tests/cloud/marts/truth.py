@@ -130,9 +130,6 @@ class Truth:
     def _time(self, one: Instance, states: list[Any], gaps: list[Any], known: int, sums: dict[str, Counter[str]]):
         until = one.end_ms if one.end_ms <= self.now else max(one.start_ms, min(one.end_ms, known))
         stops: dict[tuple[str, str], tuple[int, int]] = {}
-        if not one.shift:
-            sums[""]["calendar_ms"] += until - one.start_ms
-            return stops
         cuts = {one.start_ms, until, known} | {x.at // MS for x in states}
         cuts |= {t for pair in (*gaps, *one.breaks) for t in pair}
         for a, b in pairwise(sorted(cut for cut in cuts if one.start_ms <= cut <= until)):
@@ -143,6 +140,11 @@ class Truth:
                 name, product = held[-1].reason or held[-1].state, held[-1].context.product or ""
             elif held:
                 product = ""
+            if not one.shift:
+                worked = element == "production"
+                times = ("calendar_ms", "scheduled_ms", "apt_ms") if worked else ("calendar_ms",)
+                sums[product if worked else ""].update(dict.fromkeys(times, b - a))
+                continue
             pause = element != "production" and any(x <= a < y for x, y in one.breaks)
             if pause:
                 element, name = "planned_down", "break"
