@@ -14,11 +14,11 @@ from functools import lru_cache
 from html import escape
 from typing import Any, Final
 
-import vl_convert
 from markupsafe import Markup
 
 from cloud.dashboard.formats import instant
 from cloud.dashboard.texts import Words
+from cloud.drawing.renderer import renderer
 
 Spec = dict[str, Any]
 Part = tuple[int, int, str]
@@ -253,7 +253,7 @@ def trend(series: Mapping[str, Any], line: Mapping[str, Any], zone: tzinfo) -> S
 def svg(spec: Spec, label: str) -> Markup:
     """Draw a chart as inline SVG that takes the width it is given; `label` is what a screen reader says.
 
-    Takes some 20 ms of CPU, so call it off the event loop; the same chart again costs nothing.
+    Waits some 40 ms for the drawing process, so call it off the event loop; the same chart again costs nothing.
     """
     drawn = _draw(json.dumps(spec | {"config": _CONFIG}, ensure_ascii=False, sort_keys=True))
     return Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1))  # noqa: S704 - drawn by us
@@ -261,8 +261,7 @@ def svg(spec: Spec, label: str) -> Markup:
 
 @lru_cache(maxsize=256)
 def _draw(spec: str) -> str:
-    drawn = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    return _SPARE.sub("", drawn)
+    return _SPARE.sub("", renderer.svg(spec))
 
 
 def warm() -> None:

@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 import pypdf
-import vl_convert
 from pypdf.generic import NameObject, TextStringObject
 
 from cloud.bi.analyses.paint import paint
+from cloud.drawing.renderer import renderer
 
 Spec = dict[str, Any]
 
@@ -29,9 +29,6 @@ INSTALL: Final = (
     "no font on this machine has Korean letters: install one (Debian and Ubuntu: apt-get install fonts-noto-cjk or"
     " fonts-nanum; Fedora: google-noto-sans-cjk-kr-fonts) and start the cloud again"
 )
-PNG_SCALE: Final = 2.0
-"""150 dpi of a page in points."""
-
 _CONFIG: Final[Spec] = {
     "background": "transparent",
     "font": FONT,
@@ -66,7 +63,7 @@ def drawing(spec: Spec) -> tuple[str, float, float]:
 
 @lru_cache(maxsize=256)
 def _drawn(spec: str) -> tuple[str, float, float]:
-    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    svg = renderer.svg(spec)
     size = _SIZE.search(svg)
     if size is None:
         raise ValueError("the renderer gave a drawing without a size")
@@ -78,7 +75,7 @@ def pdf(pages: Sequence[str], *, title: str, author: str, language: str) -> byte
     _check(pages)
     book = pypdf.PdfWriter()
     for page in pages:
-        book.append(pypdf.PdfReader(io.BytesIO(vl_convert.svg_to_pdf(_clean(page)))))
+        book.append(pypdf.PdfReader(io.BytesIO(renderer.pdf(_clean(page)))))
     book.add_metadata({"/Title": title, "/Author": author, "/Producer": "Triflow"})
     book.root_object[NameObject("/Lang")] = TextStringObject(language)
     book.compress_identical_objects()
@@ -90,7 +87,7 @@ def pdf(pages: Sequence[str], *, title: str, author: str, language: str) -> byte
 def png(page: str) -> bytes:
     """Give one page (SVG) as a picture. Raises FontError."""
     _check([page])
-    return vl_convert.svg_to_png(_clean(page), scale=PNG_SCALE)
+    return renderer.png(_clean(page))
 
 
 def _clean(page: str) -> str:
@@ -111,4 +108,4 @@ def has_hangul() -> bool:
 
 def _letter(one: str) -> bytes:
     text = f'<text x="4" y="28" font-size="24" font-family="{FONT}">{one}</text>'
-    return vl_convert.svg_to_png(f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">{text}</svg>')
+    return renderer.png(f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">{text}</svg>')
