@@ -36,8 +36,8 @@ LINE = (Filter(dimension="line", values=(LINES[0],)),)
 
 QUERIES: dict[str, Callable[[Look], Any]] = {
     "OEE by line and day, 30 d": lambda look: look.table(("oee",), period=MONTH, dimensions=("line",), grain="day"),
-    "scrap by day of a line, 30 d": lambda look: look.table(("scrap_ratio",), period=MONTH, filters=LINE, grain="day"),
-    "lines ranked, 30 d": lambda look: look.table(("oee", "scrap_ratio"), period=MONTH, dimensions=("line",)),
+    "scrap by day of a line, 30 d": lambda look: look.table(("defect_rate",), period=MONTH, filters=LINE, grain="day"),
+    "lines ranked, 30 d": lambda look: look.table(("oee", "defect_rate"), period=MONTH, dimensions=("line",)),
     "stops by reason, 30 d": lambda look: look.table(("stop_time", "stops"), period=MONTH, dimensions=("stop_reason",)),
     "defects by type, 30 d": lambda look: look.table(("defects",), period=MONTH, dimensions=("defect",)),
     "output by hour, yesterday": lambda look: look.table(

@@ -89,7 +89,7 @@ async def _measure(folder: Path, url: str, binary: Path) -> list[Row]:
 def _question(line: str, last: Any) -> str:
     plan = {
         "analysis": "TREND",
-        "metrics": ["scrap_ratio"],
+        "metrics": ["defect_rate"],
         "filters": [{"dimension": "line", "values": [line]}],
         "period": {"first": str(last - timedelta(days=29)), "last": str(last)},
         "grain": "day",
@@ -168,8 +168,8 @@ class _Superset:
     def chart(self, line: str, last: Any) -> httpx.Response:
         share = {
             "expressionType": "SQL",
-            "sqlExpression": "1.0*sum(scrap)/nullif(sum(produced),0)",
-            "label": "scrap_ratio",
+            "sqlExpression": "1.0*sum(produced-good)/nullif(sum(produced),0)",
+            "label": "defect_rate",
         }
         where = [
             {"col": "tenant", "op": "==", "val": TENANT},

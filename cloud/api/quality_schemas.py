@@ -15,6 +15,7 @@ class Pieces(Answer):
     scrap: int
     rework: int
     first_pass_yield: float | None
+    defect_rate: float | None
     scrap_ratio: float | None
 
 

@@ -137,6 +137,11 @@ def first_pass(sums: Sums) -> float | None:
     return ratio(sums.good, sums.produced)
 
 
+def defect_rate(sums: Sums) -> float | None:
+    """Give pieces that were not good at the first pass over all pieces: scrap, rework, and what nobody sorted."""
+    return ratio(sums.produced - sums.good, sums.produced)
+
+
 def scrap_ratio(sums: Sums) -> float | None:
     """Give scrapped pieces over all pieces."""
     return ratio(sums.scrap, sums.produced)

@@ -28,7 +28,7 @@ TRENDS: Final = 8
 TREND_POINTS: Final = 480
 WHOLE_MINUTES: Final = 7 * 1_440
 """Longer than this, measurements are looked at every so many minutes and not at each."""
-TARGETED: Final = ("oee", "availability", "effectiveness", "quality_ratio", "scrap_ratio", "first_pass_yield")
+TARGETED: Final = ("oee", "availability", "effectiveness", "quality_ratio", "defect_rate", "first_pass_yield")
 
 
 def line_detail(

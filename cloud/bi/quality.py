@@ -90,6 +90,7 @@ def _pieces(sums: Sequence[Any]) -> dict[str, Any]:
         "scrap": scrap,
         "rework": rework,
         "first_pass_yield": ratio(good, produced),
+        "defect_rate": ratio(produced - good, produced),
         "scrap_ratio": ratio(scrap, produced),
     }
 

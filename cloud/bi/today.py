@@ -44,7 +44,7 @@ class Card:
 CARDS: Final = (
     Card("oee", "oee", "1", higher=True),
     Card("output", "good", "pieces", higher=True),
-    Card("scrap_ratio", "scrap_ratio", "1", higher=False),
+    Card("defect_rate", "defect_rate", "1", higher=False),
     Card("downtime", "downtime", "s", higher=False, per_line=True),
     Card("schedule_attainment", "schedule_attainment", "1", higher=True),
     Card("energy_per_piece", "energy_per_piece", "Wh", higher=False),
@@ -166,8 +166,8 @@ def figure(card: str, sums: Sums) -> Figure:
             return Figure(
                 value=sums.good if sums.calendar_ms else None, reason=None if sums.calendar_ms else "no_states"
             )
-        case "scrap_ratio":
-            value = kpi.scrap_ratio(sums)
+        case "defect_rate":
+            value = kpi.defect_rate(sums)
             return Figure(value=value, reason="no_pieces" if value is None else None)
         case "downtime":
             known = sums.calendar_ms > 0

@@ -16,7 +16,7 @@ _TODAY: Final[dict[str, Any]] = {"period": {"relative": "today"}}
 PLANS: Final[Mapping[str, dict[str, Any]]] = {
     "oee": {"analysis": "CHECK", "metrics": ["oee"], "dimensions": ["line"], **_TODAY},
     "output": {"analysis": "TREND", "metrics": ["good"], "grain": "hour", **_TODAY},
-    "scrap_ratio": {"analysis": "CHECK", "metrics": ["scrap_ratio"], "dimensions": ["line"], **_TODAY},
+    "defect_rate": {"analysis": "CHECK", "metrics": ["defect_rate"], "dimensions": ["line"], **_TODAY},
     "downtime": {"analysis": "RANK", "metrics": ["stop_time"], "dimensions": ["stop_reason"], **_TODAY},
     "schedule_attainment": {"analysis": "CHECK", "metrics": ["schedule_attainment"], "dimensions": ["line"], **_TODAY},
     "energy_per_piece": {

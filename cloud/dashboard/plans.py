@@ -1,6 +1,6 @@
 """Questions in addresses: readable, so that one can be shared, kept and gone back to; and half a question is no error.
 
-`?analysis=RANK&metric=scrap_ratio&by=line&period=last_30_days&where.product=water-500&order=worst` is a plan; so is
+`?analysis=RANK&metric=defect_rate&by=line&period=last_30_days&where.product=water-500&order=worst` is a plan; so is
 `?plan={…}` with the plan itself. What people are still choosing is a `Draft`; `asked` makes the plan of it, or says
 which control holds what cannot be asked.
 """

@@ -20,7 +20,7 @@ from cloud.dashboard.texts import Words
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "oee": ("oee", "availability", "effectiveness", "quality_ratio", "teep"),
     "quality": (
-        *("scrap_ratio", "first_pass_yield", "rework_ratio", "defects", "scrap", "rework"),
+        *("defect_rate", "first_pass_yield", "rework_ratio", "defects", "scrap", "rework"),
         *("measured", "quality_failed_ratio", "measured_mean"),
     ),
     "output": ("produced", "good", "planned", "schedule_attainment", "throughput", "product_variety"),
@@ -65,11 +65,11 @@ GALLERY: Final[tuple[tuple[str, Draft], ...]] = (
     ("why", Draft(analysis="FIND_CAUSE", metrics=("oee",), period="last_7_days", against="previous")),
     (
         "worst_line",
-        Draft(analysis="RANK", metrics=("scrap_ratio",), by=("line",), period="last_30_days", order="worst"),
+        Draft(analysis="RANK", metrics=("defect_rate",), by=("line",), period="last_30_days", order="worst"),
     ),
     ("stops", Draft(analysis="RANK", metrics=("stop_time",), by=("stop_reason",), period="last_30_days", order="most")),
     ("targets", Draft(analysis="CHECK", metrics=("oee",), by=("line",), period="last_7_days")),
-    ("anomaly", Draft(analysis="DETECT_ANOMALY", metrics=("scrap_ratio",), period="last_90_days", grain="day")),
+    ("anomaly", Draft(analysis="DETECT_ANOMALY", metrics=("defect_rate",), period="last_90_days", grain="day")),
     ("next_week", Draft(analysis="PREDICT", metrics=("good",), period="last_90_days", grain="day", horizon="7")),
     (
         "what_if",
@@ -97,7 +97,7 @@ def completed(draft: Draft, today: date) -> Draft:
     if draft.analysis == "RANK" and not draft.by:
         draft = replace(draft, by=("line",))
     if draft.analysis == "CORRELATE" and len(draft.metrics) == 1:
-        draft = replace(draft, metrics=(*draft.metrics, "scrap_ratio" if draft.metrics[0] != "scrap_ratio" else "oee"))
+        draft = replace(draft, metrics=(*draft.metrics, "defect_rate" if draft.metrics[0] != "defect_rate" else "oee"))
     if draft.analysis == "WHAT_IF" and not draft.edits:
         draft = replace(draft, edits=(Change("stop"),))
     week = {"first": str(today - timedelta(days=6)), "last": str(today)}

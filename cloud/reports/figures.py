@@ -31,7 +31,7 @@ from cloud.reports.subject import NoSuchShiftError, Subject, instances
 Json = dict[str, Any]
 
 CARDS: Final = (
-    *("oee", "availability", "effectiveness", "quality_ratio", "good", "scrap_ratio", "schedule_attainment"),
+    *("oee", "availability", "effectiveness", "quality_ratio", "good", "defect_rate", "schedule_attainment"),
     *("downtime", "mtbf", "mttr", "throughput", "energy_per_piece"),
 )
 BY_LINE: Final = (

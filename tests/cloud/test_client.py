@@ -28,7 +28,7 @@ from tests.servers import free_port
 
 PLAN = {
     "analysis": "RANK",
-    "metrics": ["scrap_ratio"],
+    "metrics": ["defect_rate"],
     "dimensions": ["line"],
     "period": {"relative": "last_7_days"},
     "order": "worst",
@@ -85,7 +85,7 @@ def test_a_question_is_answered_and_not_again_while_it_has_not_changed(cloud):
 
 def test_what_is_refused_says_why_and_what_to_check(cloud):
     with pytest.raises(ApiFailure) as refused:
-        cloud.ask(PLAN | {"metrics": ["scrap_ration"]})
+        cloud.ask(PLAN | {"metrics": ["defect_rat"]})
     assert (refused.value.status, refused.value.code) == (404, "ERR_BI_METRIC_NOT_FOUND")
     assert refused.value.check
     with pytest.raises(ApiFailure, match="NOT_FOUND"):

@@ -30,6 +30,7 @@ FIGURES: Final[Mapping[str, tuple[str, Callable[[Sums], float | None]]]] = {
     "quality_ratio": ("1", lambda s: kpi.oee(s).quality_ratio),
     "teep": ("1", lambda s: kpi.teep(s, s.calendar_ms)),
     "first_pass_yield": ("1", kpi.first_pass),
+    "defect_rate": ("1", kpi.defect_rate),
     "scrap_ratio": ("1", kpi.scrap_ratio),
     "rework_ratio": ("1", lambda s: kpi.rework_ratio(s).value),
     "schedule_attainment": ("1", lambda s: kpi.schedule_attainment(s).value),

@@ -85,6 +85,7 @@ _ALL: Final = (
         guards=("rated",),
     ),
     _ratio("first_pass_yield", ("good",), ("produced",), source=f"{ISO} first pass yield", empty="no_pieces"),
+    _ratio("defect_rate", ("rejected",), ("produced",), better="lower", source="house", empty="no_pieces"),
     _ratio("scrap_ratio", ("scrap",), ("produced",), better="lower", source=f"{ISO} scrap ratio", empty="no_pieces"),
     _ratio("rework_ratio", ("rework",), ("produced",), better="lower", source=f"{ISO} rework ratio", empty="no_pieces"),
     _sum("planned_busy_time", *BUSY, unit="s", source=f"{ISO} PBT"),
@@ -154,7 +155,6 @@ _ALL: Final = (
 METRICS: Final[dict[str, Metric]] = {metric.id: metric for metric in _ALL}
 
 ALIASES: Final[dict[str, str]] = {
-    "defect_rate": "scrap_ratio",
     "yield": "first_pass_yield",
     "yield_rate": "first_pass_yield",
     "performance": "effectiveness",

@@ -26,6 +26,8 @@ GRAIN_COLUMNS: Final[dict[Grain, tuple[str, ...]]] = {
     "week": ("business_date",),
     "month": ("business_date",),
 }
+NAMED: Final = 256
+"""So many lines at most are named one by one; beyond that a table's index by date finds them all."""
 _SIDE_BY_SIDE: Final = frozenset(name for name in TIME_MODEL if name.endswith(("_ms", "_us")))
 
 
@@ -59,7 +61,7 @@ class Query:
     """A filter names places below the site."""
     spans: Mapping[str, Span]
     lines: tuple[Line, ...] = ()
-    """Every line within the scope: one shift's rows are found by naming them, in the table's own order."""
+    """Every line within the scope: rows are found by naming them, in the table's own order, and need no sorting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +251,7 @@ def _where(query: Query, mart: Mart, values: list[Any]) -> str:
     by_line = "work_unit" in mart.keys
     for site, units in query.allowed.lines:
         if (span := query.spans.get(site)) is not None:
-            if units is None and span.instances:
+            if units is None and by_line and len(query.lines) <= NAMED:
                 units = frozenset(unit for own, unit in query.lines if own == site) or None  # noqa: PLW2901
             when = _when(mart, span, narrow=by_line and units is not None)
             groups.setdefault(when, []).append((site, units if by_line else None))

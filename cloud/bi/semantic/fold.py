@@ -7,7 +7,6 @@ groups, so putting them together multiplies nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -26,16 +25,21 @@ Step = tuple[str, int]
 Key = tuple[Step, tuple[str, ...]]
 
 
-@dataclass(slots=True)
+_NONE: Final[Mapping[str, set[str]]] = {}
+
+
 class Group:
     """What a group comes to, by mart."""
 
-    start_ms: int | None = None
-    sums: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
-    units: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    distinct: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
-    scheduled: bool = False
-    """Some of it lies within a shift."""
+    __slots__ = ("distinct", "scheduled", "start_ms", "sums", "units")
+
+    def __init__(self, start_ms: int | None) -> None:
+        self.start_ms = start_ms
+        self.sums: dict[str, dict[str, int]] = {}
+        self.units: Mapping[str, set[str]] = _NONE
+        self.distinct: Mapping[str, set[str]] = _NONE
+        self.scheduled = False
+        """Some of it lies within a shift."""
 
 
 class Fold:
@@ -55,30 +59,34 @@ class Fold:
         keep = self._filter(at)
         key = self._key(at)
         mart, measures = part.mart.name, part.measures
-        unit, shift = at.get("unit"), at.get("shift")
-        distinct = {m.what.column: m.what.measure for m in self._query.metrics if isinstance(m.what, Distinct)}
+        unit, shift, first, groups = at.get("unit"), at.get("shift"), width + counted, self._groups
+        distinct = [
+            (m.what.column, at[m.what.column], first + measures.index(m.what.measure))
+            for m in self._query.metrics
+            if isinstance(m.what, Distinct) and m.what.column in at and m.what.measure in measures
+        ]
         for row in rows:
-            if (counted and not row[width]) or not keep(row):
+            if (counted and not row[width]) or (keep is not None and not keep(row)):
                 continue
             found, start = key(row)
-            group = self._groups.get(found)
+            group = groups.get(found)
             if group is None:
-                group = self._groups[found] = Group(start)
-            elif start is not None and group.start_ms is not None:
-                group.start_ms = min(group.start_ms, start)
+                group = groups[found] = Group(start)
+            elif start is not None and group.start_ms is not None and start < group.start_ms:
+                group.start_ms = start
             sums = group.sums.get(mart)
             if sums is None:
-                group.sums[mart] = dict(zip(measures, row[width + counted :], strict=True))
+                group.sums[mart] = dict(zip(measures, row[first:], strict=True))
             else:
-                for name, value in zip(measures, row[width + counted :], strict=True):
+                for name, value in zip(measures, row[first:], strict=True):
                     sums[name] += value
             if shift is None or row[shift]:
                 group.scheduled = True
             if unit is not None and row[unit]:
-                group.units.setdefault(mart, set()).add(row[unit])
-            for column, measure in distinct.items():
-                if column in at and measure in measures and row[width + counted + measures.index(measure)] > 0:
-                    group.distinct.setdefault(column, set()).add(row[at[column]])
+                group.units = {**group.units, mart: {*group.units.get(mart, ()), row[unit]}}
+            for column, named, measured in distinct:
+                if row[measured] > 0:
+                    group.distinct = {**group.distinct, column: {*group.distinct.get(column, ()), row[named]}}
 
     def add_stock(self, part: Part, rows: Iterable[Sequence[Any]]) -> None:
         """Add counts (site, material, location, date, unit, quantity, usage) by date: each step has its last ones."""
@@ -112,14 +120,14 @@ class Fold:
             day += timedelta(days=1)
         return list(ends.values())
 
-    def _filter(self, at: Mapping[str, int]) -> Callable[[Sequence[Any]], bool]:
+    def _filter(self, at: Mapping[str, int]) -> Callable[[Sequence[Any]], bool] | None:
         tests = [
             (at[one.columns[0]], one.key, wanted, values)
             for one, wanted, values in self._query.derived
             if one.columns[0] in at
         ]
         if not tests:
-            return _everything
+            return None
         return lambda row: all(((key(row[p]) if key else row[p]) in v) == wanted for p, key, wanted, v in tests)
 
     def _key(self, at: Mapping[str, int]) -> Callable[[Sequence[Any]], tuple[Key, int | None]]:
@@ -132,10 +140,11 @@ class Fold:
             else:
                 makers.append(_plain(at[one.columns[0]]))
         step = self._step(at)
+        one = makers[0] if len(makers) == 1 else None
 
         def key(row: Sequence[Any]) -> tuple[Key, int | None]:
             named, start = step(row)
-            return (named, tuple([make(row) for make in makers])), start
+            return (named, tuple([make(row) for make in makers]) if one is None else (one(row),)), start
 
         return key
 
@@ -144,9 +153,10 @@ class Fold:
 
         def make(row: Sequence[Any]) -> str:
             line = (row[site], "" if unit is None else row[unit])
-            if line not in known:
-                known[line] = self._places.key(level, *line)
-            return known[line]
+            found = known.get(line)
+            if found is None:
+                found = known[line] = self._places.key(level, *line)
+            return found
 
         return make
 
@@ -165,28 +175,39 @@ class Fold:
                 (f"{row[day]} {row[shift]}".rstrip(), 0 if row[shift] else row[p]),
                 row[p],
             )
-        starts: dict[str, int] = {}
+        known: dict[str, tuple[Step, int | None]] = {}
 
         def named(row: Sequence[Any]) -> tuple[Step, int | None]:
             text = row[day]
-            if text not in starts:
+            found = known.get(text)
+            if found is None:
                 begins = first.day(_begin(grain, text))
                 day_one = date.fromisoformat(_begin(grain, text))
-                starts[text] = begins[0].start_ms if begins else midnight(first, day_one)
-            return (_named(grain, text), 0), starts[text]
+                found = known[text] = (
+                    (_named(grain, text), 0),
+                    begins[0].start_ms if begins else midnight(first, day_one),
+                )
+            return found
 
         return named
 
     def rows(self) -> list[Row]:
         """Give the rows in order of time, then of keys."""
         found: list[Row] = []
-        homes = {one.id: [part for part in self._parts if one.id in part.metrics] for one in self._query.metrics}
+        homes = [
+            (one, [part for part in self._parts if one.id in part.metrics], isinstance(one.what, Distinct))
+            for one in self._query.metrics
+        ]
+        alone = len(self._parts) == 1 and not any(distinct for _, _, distinct in homes)
         for (step, keys), group in self._groups.items():
             if len(group.sums) == 1:
                 (sums,) = group.sums.values()
             else:
                 sums = {name: value for own in reversed(group.sums.values()) for name, value in own.items()}
-            cells = tuple([self._cell(metric, homes[metric.id], group) for metric in self._query.metrics])
+            if alone and not group.units:
+                cells = tuple([metric.cell(sums) for metric, _, _ in homes])
+            else:
+                cells = tuple([self._cell(metric, parts, group) for metric, parts, _ in homes])
             if self._query.grain == "shift" and not group.scheduled and not any(cell.numerator for cell in cells):
                 continue  # nothing happened between two shifts
             found.append(Row(start_ms=group.start_ms, label=step[0], keys=keys, cells=cells, sums=sums))
@@ -208,10 +229,6 @@ class Fold:
             if held is not None:
                 own = {**held, **own} if own else held
         return metric.cell(own, known=known, units=units)
-
-
-def _everything(_row: Sequence[Any]) -> bool:
-    return True
 
 
 def _no_step(_row: Sequence[Any]) -> tuple[Step, int | None]:

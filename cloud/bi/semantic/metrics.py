@@ -152,6 +152,10 @@ class Metric:
         return factor(given, self.unit)
 
     @cached_property
+    def _scale(self) -> tuple[int, int]:
+        return self.factor.numerator, self.factor.denominator
+
+    @cached_property
     def hash(self) -> str:
         """Give the hash of the definition: two answers with the same hash mean the same by their figure."""
         said = [self.id, self.kind, self.version, self.unit, self.numerator, self.denominator, self.guards]
@@ -163,13 +167,14 @@ class Metric:
         known: whether the group has data of this metric at all. units: in how many units its values were measured.
         """
         over = _total(sums, self.numerator)
-        reason = "no_data" if not known else self._why(sums, units)
-        if not isinstance(self.what, Ratio):
+        reason = "no_data" if not known else self._why(sums, units) if self.guards else None
+        if not self.denominator:
             return Cell(value=None if reason else _times(over, self.factor), numerator=over, reason=reason)
         under = _total(sums, self.denominator)
         value = None
         if reason is None:
-            value = kpi.ratio(over * self.factor.numerator, under * self.factor.denominator)
+            by, to = self._scale
+            value = kpi.ratio(over * by, under * to)
             reason = self.empty if value is None else None
         return Cell(value=value, numerator=over, denominator=under, reason=reason)
 
@@ -194,6 +199,8 @@ class Metric:
 
 
 def _total(sums: Mapping[str, int], names: tuple[str, ...]) -> int:
+    if len(names) == 1:
+        return sums.get(names[0], 0)
     total = 0
     for name in names:
         total += sums.get(name, 0)

@@ -18,7 +18,7 @@ TIME_MODEL: Final = (
 
 UNIT_OF: Final[dict[str, str]] = {
     **dict.fromkeys(TIME_MODEL[:8], "ms"),
-    **dict.fromkeys(("produced", "good", "scrap", "rework", "unrated", "defects"), "pieces"),
+    **dict.fromkeys(("produced", "good", "scrap", "rework", "unrated", "rejected", "defects"), "pieces"),
     **dict.fromkeys(("ideal_us", "ideal_good_us"), "us"),
     "energy_wh": "Wh",
     "planned_micro": "micropieces",
@@ -41,7 +41,7 @@ class Mart:
     keys: tuple[str, ...]
     """Columns that rows are kept by, beside the tenant."""
     measures: dict[str, str]
-    """Measure → its column."""
+    """Measure → its column, or what is made of columns."""
     sparse: bool = False
     """Nothing there means a true zero: only what happened has a row."""
 
@@ -53,6 +53,8 @@ def _plain(*names: str) -> dict[str, str]:
     return {name: name for name in names}
 
 
+_REJECTED: Final = {"rejected": "produced - good"}
+"""Not good at the first pass, whether a machine counts scrap and rework by themselves or not."""
 _SHIFT: Final = ("site", "work_unit", "start_ms", "business_date", "shift")
 _PIECES: Final = ("produced", "good", "scrap", "rework")
 _JUDGED: Final = ("judgments", "warnings", "criticals", "unknowns")
@@ -62,14 +64,16 @@ MARTS: Final = (
         name="day",
         table="mart_day",
         keys=("site", "work_unit", "business_date", "product"),
-        measures=_plain(*TIME_MODEL, *_JUDGED),
+        measures=_plain(*TIME_MODEL, *_JUDGED) | _REJECTED,
     ),
-    Mart(name="shift", table="mart_shift", keys=(*_SHIFT, "product"), measures=_plain(*TIME_MODEL, *_JUDGED)),
+    Mart(
+        name="shift", table="mart_shift", keys=(*_SHIFT, "product"), measures=_plain(*TIME_MODEL, *_JUDGED) | _REJECTED
+    ),
     Mart(
         name="order",
         table="mart_order",
         keys=(*_SHIFT, "job_order", "lot", "product"),
-        measures=_plain(*_PIECES, "unrated", "ideal_us", "ideal_good_us", "energy_wh"),
+        measures=_plain(*_PIECES, "unrated", "ideal_us", "ideal_good_us", "energy_wh") | _REJECTED,
         sparse=True,
     ),
     Mart(
@@ -124,7 +128,7 @@ MARTS: Final = (
         name="hour",
         table="mart_hour",
         keys=("site", "work_unit", "start_ms", "product"),
-        measures=_plain(*_PIECES, "energy_wh"),
+        measures=_plain(*_PIECES, "energy_wh") | _REJECTED,
         sparse=True,
     ),
 )

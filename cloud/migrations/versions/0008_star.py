@@ -41,7 +41,7 @@ LARGEST_MICRO = 10**15
 # kpi, code, category, unit, target, warning, critical, higher is better, aggregation
 KPIS = [
     ("oee", "oee", "efficiency", "1", 0.85, 0.70, 0.60, 1, "ratio"),
-    ("scrap_ratio", "defect_rate", "quality", "1", 0.02, 0.05, 0.10, 0, "ratio"),
+    ("defect_rate", "defect_rate", "quality", "1", 0.02, 0.05, 0.10, 0, "ratio"),
     ("first_pass_yield", "yield", "quality", "1", 0.98, 0.95, 0.90, 1, "ratio"),
     ("availability", "availability", "efficiency", "1", 0.90, 0.80, 0.70, 1, "ratio"),
     ("effectiveness", "performance", "efficiency", "1", 0.95, 0.85, 0.75, 1, "ratio"),

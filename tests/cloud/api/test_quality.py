@@ -161,6 +161,7 @@ async def test_a_line_is_summed_from_its_marts_and_charted_from_its_samples(
         "scrap": 72,
         "rework": 0,
         "first_pass_yield": 0.97,
+        "defect_rate": 0.03,
         "scrap_ratio": 0.03,
     }
     assert [(d["defect"], d["quantity"]) for d in found["defects"]] == [("cap", 48), ("label", 24)]
@@ -262,11 +263,11 @@ async def test_a_day_is_held_against_the_same_time_of_the_day_before(
     later = begin_ms + 86_400_000 + 3_600_000
     was = await database.read(lambda c: today.before(c, plants, "demo", later))
     assert was["date"] == plants["demo", "seoul"].calendar.at(begin_ms).business_date
-    assert (was["values"]["output"], was["values"]["scrap_ratio"]) == (12 * 97, 0.03)
+    assert (was["values"]["output"], was["values"]["defect_rate"]) == (12 * 97, 0.03)
     so_far = await database.read(lambda c: today.today(c, plants, "demo", begin_ms + 7_300_000))
     cards = {card["id"]: card for card in today.compared(so_far, was)["cards"]}
     assert (cards["output"]["value"], cards["output"]["change"], cards["output"]["better"]) == (2328, 12 * 97, True)
-    assert (cards["scrap_ratio"]["tone"], cards["scrap_ratio"]["better"]) == ("below", None)
+    assert (cards["defect_rate"]["tone"], cards["defect_rate"]["better"]) == ("below", None)
     assert cards["schedule_attainment"]["reason"] == "no_orders"
     TodayAnswer.model_validate(await get(web, "today"), strict=True)
 

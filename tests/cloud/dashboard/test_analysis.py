@@ -15,11 +15,11 @@ from cloud.dashboard import plans, questions
 from cloud.dashboard.texts import LANGUAGES, Words
 from tests.cloud.dashboard.conftest import LINE_1, LINE_2, Door, Hall, shift_of_work
 
-CHECK = "/analysis?analysis=CHECK&metric=scrap_ratio&by=line&period=today"
-PLAN = {"analysis": "CHECK", "metrics": ["scrap_ratio"], "dimensions": ["line"], "period": {"relative": "today"}}
+CHECK = "/analysis?analysis=CHECK&metric=defect_rate&by=line&period=today"
+PLAN = {"analysis": "CHECK", "metrics": ["defect_rate"], "dimensions": ["line"], "period": {"relative": "today"}}
 
 
-SCRAP = METRICS["scrap_ratio"].title["en"]
+SCRAP = METRICS["defect_rate"].title["en"]
 
 
 async def ask(cloud: Hall, plan: dict[str, object] = PLAN) -> dict[str, object]:
@@ -46,7 +46,7 @@ async def compare(cloud: Hall, door: Door, speech: Words) -> None:
         told = [(labels[r[0]][speech.language], words.figure(r[1], "1", speech.language)) for r in said["rows"]]
         assert shown == told
         assert len(shown) == 2
-        definition = said["definitions"]["scrap_ratio"]
+        definition = said["definitions"]["defect_rate"]
         assert definition["formula"][speech.language] in await page.locator(".definition").inner_text()
         await expect(page.get_by_role("img", name=said["sentences"][speech.language][0])).to_be_visible()
         visitor.check()
@@ -58,7 +58,7 @@ async def test_a_chip_changes_the_answer_the_address_and_the_way_back(cloud: Hal
         page = await visitor.open("/analysis")
         await page.get_by_role("link", name="Which line scraps most").click()
         await expect(page.locator("#answer .first")).to_be_visible()
-        assert "analysis=RANK&metric=scrap_ratio&by=line" in page.url
+        assert "analysis=RANK&metric=defect_rate&by=line" in page.url
         await page.locator("#kind-CHECK").click()
         await page.wait_for_url("**analysis=CHECK**")
         await page.locator("#chip-period select").select_option("today")

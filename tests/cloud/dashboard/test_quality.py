@@ -100,10 +100,10 @@ async def test_the_halls_cards_equal_the_api_and_ask_their_question(cloud: Hall,
                 assert shown.endswith(unit)
             else:
                 assert shown.replace("\n", "") == ("–" if card["reason"] else value + unit)
-        await page.locator("#kpi-scrap_ratio a").focus()
+        await page.locator("#kpi-defect_rate a").focus()
         await page.keyboard.press("Enter")
         await page.wait_for_url("**/analysis**")
-        assert "scrap_ratio" in page.url
+        assert "defect_rate" in page.url
         await expect(page.locator("h1")).to_be_visible()
 
 

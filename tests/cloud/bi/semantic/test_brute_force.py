@@ -54,6 +54,7 @@ SHIFT: dict[str, Any] = {
     "quality_ratio": lambda s: rated(s, over(s["ideal_good_us"], s["ideal_us"])),
     "teep": lambda s: rated(s, over(s["ideal_good_us"] / 1000, s["calendar_ms"])),
     "first_pass_yield": lambda s: over(s["good"], s["produced"]),
+    "defect_rate": lambda s: over(s["produced"] - s["good"], s["produced"]),
     "scrap_ratio": lambda s: over(s["scrap"], s["produced"]),
     "rework_ratio": lambda s: over(s["rework"], s["produced"]),
     "planned_busy_time": lambda s: busy(s) / 1000,
@@ -81,9 +82,9 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "quality_failed_ratio": ("quality", lambda s: over(s["failed"], s["measured"])),
     "measured_mean": ("quality", lambda s: None if len(s["units"]) > 1 else over(s["total_micro"] / 1e6, s["valued"])),
 }
-ORDERS = ("produced", "good", "scrap", "rework", "first_pass_yield", "scrap_ratio", "rework_ratio", "quality_ratio", "energy", "energy_per_piece")  # fmt: skip
+ORDERS = ("produced", "good", "scrap", "rework", "first_pass_yield", "defect_rate", "scrap_ratio", "rework_ratio", "quality_ratio", "energy", "energy_per_piece")  # fmt: skip
 VERDICTS = ("judgments", "warnings", "criticals", "unknown_verdicts", "critical_ratio")
-HOURS = ("produced", "good", "scrap", "rework", "first_pass_yield", "scrap_ratio", "rework_ratio", "energy", "energy_per_piece")  # fmt: skip
+HOURS = ("produced", "good", "scrap", "rework", "first_pass_yield", "defect_rate", "scrap_ratio", "rework_ratio", "energy", "energy_per_piece")  # fmt: skip
 
 
 def place(row: dict[str, Any], depth: int) -> str:

@@ -68,6 +68,7 @@ def test_the_catalogue_is_whole() -> None:
         "quality_ratio",
         "teep",
         "first_pass_yield",
+        "defect_rate",
         "scrap_ratio",
         "rework_ratio",
         "planned_busy_time",
@@ -157,7 +158,7 @@ def test_a_definition_that_changes_has_another_hash() -> None:
 
 
 def test_names_others_use_are_known_and_wrong_ones_get_the_nearest() -> None:
-    assert metric("defect_rate").id == "scrap_ratio"
+    assert metric("yield").id == "first_pass_yield"
     with pytest.raises(PlanError, match="did you mean 'oee'"):
         metric("oeee")
     with pytest.raises(PlanError, match="did you mean 'product'") as caught:
