@@ -8,8 +8,10 @@ Techniques, 3rd ed. 1977, chapter 6): the residuals n_i - R d_i, squared and sum
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
@@ -24,6 +26,8 @@ SIGNIFICANT: Final = 0.05
 
 _STANDARD: Final = NormalDist()
 
+Numbers = NDArray[np.float64]
+Indices = NDArray[np.intp]
 Pair = tuple[float, float]
 """Numerator and denominator of one sample (a shift)."""
 
@@ -145,9 +149,10 @@ def mann_kendall(values: Sequence[float]) -> float:
     """Give the two-sided p of no monotone trend (H. B. Mann 1945, M. G. Kendall 1975), corrected for ties."""
     data = np.asarray(values, dtype=np.float64)
     n = len(data)
-    score = float(np.sign(data[None, :] - data[:, None])[np.triu_indices(n, 1)].sum())
-    ties = np.unique(data, return_counts=True)[1].astype(np.float64)
-    variance = (n * (n - 1) * (2 * n + 5) - float((ties * (ties - 1) * (2 * ties + 5)).sum())) / 18
+    first, second = _pairs(n)
+    score = float(np.sign(data[second] - data[first]).sum())
+    tied = sum(count * (count - 1) * (2 * count + 5) for count in Counter(values).values() if count > 1)
+    variance = (n * (n - 1) * (2 * n + 5) - tied) / 18
     if variance <= 0 or score == 0:
         return 1.0
     z = (score - math.copysign(1, score)) / math.sqrt(variance)
@@ -158,8 +163,29 @@ def theil_sen(values: Sequence[float], at: Sequence[float] | None = None) -> flo
     """Give the median of the slopes between all pairs of points: a few wild points do not bend it."""
     y = np.asarray(values, dtype=np.float64)
     x = np.arange(len(y), dtype=np.float64) if at is None else np.asarray(at, dtype=np.float64)
-    first, second = np.triu_indices(len(y), 1)
-    return float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+    first, second = _pairs(len(y))
+    return _median((y[second] - y[first]) / (x[second] - x[first]))
+
+
+def _pairs(n: int) -> tuple[Indices, Indices]:
+    """Give the indices of every pair of n points; those of a length that is asked for again and again are kept."""
+    return _pairs_kept(n) if n <= 128 else np.triu_indices(n, 1)
+
+
+@lru_cache(maxsize=32)
+def _pairs_kept(n: int) -> tuple[Indices, Indices]:
+    return np.triu_indices(n, 1)
+
+
+def _median(values: Numbers) -> float:
+    """Give what `np.median` does, without what that needs for axes and NaN: there is none here."""
+    half = len(values) // 2
+    if not half:
+        return float(values[0]) if len(values) else math.nan
+    if len(values) % 2:
+        return float(np.partition(values, half)[half])
+    parted = np.partition(values, (half - 1, half))
+    return float((parted[half - 1] + parted[half]) / 2)
 
 
 def normal_quantile(p: float) -> float:
