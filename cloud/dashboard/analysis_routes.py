@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -19,6 +19,7 @@ from cloud.bi.semantic.scope import Scope
 from cloud.bi.times import iso
 from cloud.dashboard import analysis, pins, plans, questions
 from cloud.dashboard.frame import Whom, answer, banner, fragment
+from cloud.dashboard.pictures import off_loop
 from cloud.dashboard.plans import Draft, Fault
 from cloud.dashboard.render import Reader, render
 
@@ -69,7 +70,7 @@ async def _question(source: Answers, tenant: str, whom: Reader, draft: Draft, so
     if isinstance(plan, Plan) and not faults:
         try:
             said = await source.bi.ask(scope, plan, language=words.language)
-            model |= await asyncio.to_thread(analysis.answer, draft, said.data, sort, whom)
+            model |= await off_loop(partial(analysis.answer, draft, said.data, sort, whom))
         except ApiError as error:
             faults, problem = _placed(error, draft)
             model["problem"] = problem

@@ -223,14 +223,14 @@ def _width(text: str) -> float:
     return sum(12 if character >= "\u1100" else 7.2 for character in text)
 
 
-def trend(series: Mapping[str, Any], line: Mapping[str, Any], zone: tzinfo) -> Spec:
+def trend(series: Mapping[str, Any], line: Mapping[str, Any], zone: tzinfo, width: int) -> Spec:
     """Draw a measurement: its mean over a band from lowest to highest, broken where nothing was measured."""
     rows = [{"t": local_ms(p["at"], zone), "m": p["mean"], "l": p["low"], "h": p["high"]} for p in series["points"]]
-    x: Spec = {"field": "t", **_time(line, zone, NARROW)}
+    x: Spec = {"field": "t", **_time(line, zone, width)}
     y: Spec = {"type": "quantitative", "scale": {"zero": False}, "axis": {"tickCount": 3}}
     return {
-        "width": NARROW - 40,
-        "height": 84,
+        "width": width - 40,
+        "height": 120 if width > NARROW else 84,
         "data": {"values": rows},
         "layer": [
             {

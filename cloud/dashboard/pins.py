@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any, Final
 
 from cloud.api.answers import Answers
@@ -10,6 +10,7 @@ from cloud.api.errors import ApiError
 from cloud.bi.semantic.plan import Plan
 from cloud.bi.semantic.scope import Scope
 from cloud.dashboard import analysis, plans
+from cloud.dashboard.pictures import off_loop
 from cloud.dashboard.render import Reader
 
 TILE: Final = 330
@@ -31,5 +32,5 @@ async def _tile(source: Answers, tenant: str, whom: Reader, pin: dict[str, Any])
     except ApiError as error:
         return tile | {"problem": error.message}
     sentences = said["sentences"][whom.language]
-    chart = await asyncio.to_thread(analysis.draw, said["chart"], " ".join(sentences), (TILE, TILE))
+    chart = await off_loop(partial(analysis.draw, said["chart"], " ".join(sentences), (TILE, TILE)))
     return tile | {"answer": said, "sentence": sentences[0] if sentences else "", "chart": chart and chart["narrow"]}

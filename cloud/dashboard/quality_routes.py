@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import date
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,6 +17,7 @@ from cloud.bi.quality import Subject
 from cloud.bi.spc import RuleSet
 from cloud.dashboard import periods, quality
 from cloud.dashboard.frame import Whom, answer, banner, fragment
+from cloud.dashboard.pictures import off_loop
 from cloud.dashboard.render import render
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -61,7 +62,7 @@ async def page(  # noqa: PLR0917 - parameters of the address
             "chart": None if subject is None else await source.quality.chart(tenant, asked, subject, rules),
             "defect_chart": await source.quality.defect_chart(tenant, asked, rules),
         }
-        model = await asyncio.to_thread(quality.page, found, lines, model, whom)
+        model = await off_loop(partial(quality.page, found, lines, model, whom))
     return answer(request, render(name, whom, **model, **await banner(source, tenant, whom)))
 
 

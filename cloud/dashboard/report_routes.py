@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -12,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from cloud.api.routes import Source, Tenant
 from cloud.dashboard import reports
 from cloud.dashboard.frame import Whom, answer, banner
+from cloud.dashboard.pictures import off_loop
 from cloud.dashboard.render import render
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
@@ -39,5 +41,5 @@ async def one_report(
 ) -> Response:
     """One report as a page that prints well."""
     head, data = await source.desk.report(tenant, report)
-    model = await asyncio.to_thread(reports.report, head, data, whom.words)
+    model = await off_loop(partial(reports.report, head, data, whom.words))
     return answer(request, render("report.html", whom, **model))

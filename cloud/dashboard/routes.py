@@ -6,10 +6,10 @@ same whether it was opened now or has been open since yesterday.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlencode
 
@@ -40,7 +40,9 @@ from cloud.dashboard import (
     views,
     wall_routes,
 )
+from cloud.dashboard.charts import WIDE
 from cloud.dashboard.frame import YEAR_S, Whom, answer, banner, fragment, reader
+from cloud.dashboard.pictures import Pictures, off_loop
 from cloud.dashboard.render import STATIC, VERSION, render
 from cloud.database import DatabaseError
 
@@ -88,7 +90,17 @@ async def line(
             page_size=DECIDED_ROWS, work_unit=work_unit, decision=decision, start_ms=begin_ms, end_ms=end_ms
         )
         detail = detail | {"verdicts": (await source.page("verdicts", tenant, asked))["items"]}
-    model = await asyncio.to_thread(views.line, detail, whom, code, decision)
+    key = (
+        tenant,
+        code,
+        whom.language,
+        (detail["start"], detail["end"]) if code == "dates" else "",
+        (detail["line"]["site"], detail["line"]["work_unit"]),
+    )
+    drawn = await request.app.state.pictures.of(
+        (*key, views.line_shape(detail)), (end_ms - begin_ms) / 1000 / WIDE, partial(views.line_drawn, detail, whom)
+    )
+    model = views.line(detail, whom, code, decision, drawn=drawn)
     dates = [plant.calendar.at(ms).business_date for ms in (begin_ms, end_ms - 1)]
     model["dates"] = dict(zip(("first", "last"), dates, strict=True))
     page = "_line_page.html" if fragment(request) else "line.html"
@@ -144,7 +156,7 @@ async def evidence(request: Request, source: Source, tenant: Tenant, whom: Whom,
 async def verdict(request: Request, source: Source, tenant: Tenant, whom: Whom, verdict_id: str) -> Response:
     """One verdict whole: why, the same again or not, what if, other rules, people's words, what was done."""
     found = await source.verdict(tenant, verdict_id, whom.language)
-    model = await asyncio.to_thread(verdicts.verdict, found, whom, iso(time.time_ns() // 1_000_000))
+    model = await off_loop(partial(verdicts.verdict, found, whom, iso(time.time_ns() // 1_000_000)))
     return answer(request, render("verdict.html", whom, **model, **await banner(source, tenant, whom)))
 
 
@@ -176,6 +188,7 @@ async def static(version: str, name: str) -> Response:
 
 def install(app: FastAPI) -> None:
     """Add the pages to the app, and let people who open one see what went wrong as a page too."""
+    app.state.pictures = Pictures()
     app.include_router(router)
     app.include_router(alert_routes.router)
     app.include_router(analysis_routes.router)

@@ -16,6 +16,9 @@ from cloud.dashboard.texts import TEXTS, Words
 RANKED: Final = 8
 """Rows of a ranking; the tail of reasons is longer than anybody reads."""
 
+Drawn = Mapping[str, Any]
+"""Chart → its drawings by width, or None where there is nothing to draw."""
+
 HALF: Final = 620
 """Drawn width of a chart that shares its row, px."""
 _RANK: Final = {"warning": 1, "critical": 2}
@@ -68,15 +71,12 @@ def names(lines: list[Mapping[str, Any]], words: Words) -> dict[str, str]:
     return {line["work_unit"]: words.of(line["name"]) for line in lines}
 
 
-def line(detail: Mapping[str, Any], reader: Reader, period: str, decision: str | None = None) -> dict[str, Any]:
-    """Give the model of a line's page; draws its charts, so call it off the event loop. decision: verdicts shown."""
-    words, zone = reader.words, reader.zone
-    steps = line_charts.steps(detail["waterfall"], words)
-    daily = len(detail["hours"]) > line_charts.DAILY_HOURS
-    parts = line_charts.by_day(detail["hours"], zone) if daily else detail["hours"]
-    draw_parts = partial(line_charts.daily, parts, zone) if daily else partial(charts.hourly, detail, zone)
-    made = any(hour["produced"] or hour["planned"] for hour in detail["hours"])
-    loss_words = [(step["title"], 0.0, step["time"], "") for step in steps]
+def line(
+    detail: Mapping[str, Any], reader: Reader, period: str, decision: str | None = None, *, drawn: Drawn | None = None
+) -> dict[str, Any]:
+    """Give the model of a line's page. decision: verdicts shown; drawn: its charts, drawn here where they are not given."""
+    words = reader.words
+    daily, parts = _parts(detail, reader)
     return {
         "line": detail["line"],
         "detail": detail,
@@ -87,7 +87,7 @@ def line(detail: Mapping[str, Any], reader: Reader, period: str, decision: str |
         "every": EVERY_MS.get(period, 5_000),
         "decision": decision,
         "captions": charts.captions(words),
-        "steps": steps,
+        "steps": line_charts.steps(detail["waterfall"], words),
         "daily": daily,
         "parts": parts,
         "stops": _pareto(_stop_rows(detail, words)),
@@ -99,23 +99,53 @@ def line(detail: Mapping[str, Any], reader: Reader, period: str, decision: str |
         ),
         "short": short,
         "last": last,
-        "charts": {
-            "states": _both(lambda width: charts.states(detail, zone, width), words("line.states")),
-            "waterfall": _both(partial(line_charts.waterfall, steps), spoken(words("line.losses"), loss_words)),
-            "hourly": _both(draw_parts, words("line.daily" if daily else "line.hourly"), HALF) if made else None,
-            "cumulative": _both(
-                lambda width: line_charts.cumulative(detail["hours"], detail, zone, width),
-                words("line.cumulative"),
-                HALF,
-            )
-            if made
-            else None,
-            "trends": [
-                charts.svg(charts.trend(series, detail, zone), words.label("tag", short(series["tag"])))
-                for series in detail["trends"]
-            ],
-        },
+        "charts": line_drawn(detail, reader) if drawn is None else drawn,
     }
+
+
+def line_drawn(detail: Mapping[str, Any], reader: Reader) -> Drawn:
+    """Draw the charts of a line's page; off the event loop."""
+    words, zone = reader.words, reader.zone
+    steps = line_charts.steps(detail["waterfall"], words)
+    daily, parts = _parts(detail, reader)
+    draw_parts = partial(line_charts.daily, parts, zone) if daily else partial(charts.hourly, detail, zone)
+    made = _made(detail)
+    loss_words = [(step["title"], 0.0, step["time"], "") for step in steps]
+    return {
+        "states": _both(lambda width: charts.states(detail, zone, width), words("line.states")),
+        "waterfall": _both(partial(line_charts.waterfall, steps), spoken(words("line.losses"), loss_words)),
+        "hourly": _both(draw_parts, words("line.daily" if daily else "line.hourly"), HALF) if made else None,
+        "cumulative": _both(
+            lambda width: line_charts.cumulative(detail["hours"], detail, zone, width),
+            words("line.cumulative"),
+            HALF,
+        )
+        if made
+        else None,
+        "trends": [
+            _both(partial(charts.trend, series, detail, zone), words.label("tag", short(series["tag"])), HALF)
+            if last(series) is not None
+            else None
+            for series in detail["trends"]
+        ],
+    }
+
+
+def line_shape(detail: Mapping[str, Any]) -> tuple[object, ...]:
+    """Tell drawings apart that cannot stand for each other however close in time: what there is to be drawn at all."""
+    measured = tuple(last(series) is not None for series in detail["trends"])
+    steps = tuple(step["name"] for step in detail["waterfall"]["steps"] if step["ms"])
+    return (len(detail["hours"]), _made(detail), bool(detail["timeline"]), steps, measured)
+
+
+def _parts(detail: Mapping[str, Any], reader: Reader) -> tuple[bool, list[dict[str, Any]]]:
+    """Give (by day?, the days or hours)."""
+    daily = len(detail["hours"]) > line_charts.DAILY_HOURS
+    return daily, line_charts.by_day(detail["hours"], reader.zone) if daily else detail["hours"]
+
+
+def _made(detail: Mapping[str, Any]) -> bool:
+    return any(hour["produced"] or hour["planned"] for hour in detail["hours"])
 
 
 def _stop_rows(detail: Mapping[str, Any], words: Words) -> list[dict[str, Any]]:
