@@ -89,14 +89,18 @@ class Answers:
         self.bus.changed.set()
         return said
 
-    async def line(self, tenant: str, work_unit: str, start: datetime | None, end: datetime | None) -> Json:
-        """Give GET /lines/{work_unit}; without a period the present shift, or the last eight hours outside one."""
+    async def card(self, tenant: str, name: str) -> Json:
+        """Give a line as the overview has it, by its key or `site:path`; by its path the first site's that has it."""
         lines = (await self.overview(tenant))["lines"]
-        card = next((line for line in lines if line["work_unit"] == work_unit), None)
-        if card is None:
-            known = [line["work_unit"] for line in lines]
-            raise not_found(f"there is no line {work_unit!r}", nearest(work_unit, known))
-        plant = self.plants[tenant, card["site"]]
+        for called in ("{key}", "{site}:{work_unit}", "{work_unit}"):
+            if (card := next((line for line in lines if called.format_map(line) == name), None)) is not None:
+                return card
+        raise not_found(f"there is no line {name!r}", nearest(name, [line["key"] for line in lines]))
+
+    async def line(self, tenant: str, name: str, start: datetime | None, end: datetime | None) -> Json:
+        """Give GET /lines/{work_unit}; without a period the present shift, or the last eight hours outside one."""
+        card = await self.card(tenant, name)
+        plant, work_unit = self.plants[tenant, card["site"]], card["work_unit"]
         now_ms = _now_ms()
         start_ms, end_ms = _period(plant, start, end, now_ms)
         place = (tenant, card["site"], work_unit)

@@ -70,6 +70,8 @@ class TimelineSegment(Answer):
 class Line(Answer):
     """One work unit now."""
 
+    key: str
+    """What to ask for it by: its path, or `site:path` where several sites have the same."""
     work_unit: str
     site: str
     area: str

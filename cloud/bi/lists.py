@@ -20,6 +20,7 @@ class Query:
 
     page: int = 1
     page_size: int = 20
+    site: str | None = None
     work_unit: str | None = None
     decision: str | None = None
     kind: str | None = None
@@ -82,6 +83,8 @@ def page(
     """Give {items, page, page_size, total}."""
     table, select, order, answer = _SOURCES[what]
     conditions: list[tuple[str, Any]] = [("tenant=?", tenant)]
+    if query.site is not None and what != "facts":
+        conditions.append(("site=?", query.site))
     if query.work_unit is not None:
         conditions.append(("work_unit=?", query.work_unit))
     if query.decision is not None and what == "verdicts":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -53,9 +55,10 @@ def overview(
 ) -> dict[str, Any]:
     """Give the whole answer of GET /overview for one tenant."""
     lines = _lines(connection, plants, tenant, now_ms)
+    paths = Counter(line.place[2] for line in lines)
     return {
         "as_of": iso(now_ms),
-        "lines": [_line(line, now_ms) for line in lines],
+        "lines": [{**_line(line, now_ms), "key": _key(line.place, paths)} for line in lines],
         "alarms": active_alarms(connection, tenant),
         "verdicts": latest_verdicts(connection, tenant),
         "gateways": gateways(connection, plants, tenant, now_ms),
@@ -187,6 +190,12 @@ def timeline(cut: list[Segment]) -> list[dict[str, Any]]:
         }
         for part in joined
     ]
+
+
+def _key(place: Place, paths: Mapping[str, int]) -> str:
+    """Give what a line is asked for by: its path; with its site before it where two sites have the same."""
+    _, site, unit = place
+    return unit if paths[unit] == 1 else f"{site}:{unit}"
 
 
 def _line(line: _Line, now_ms: int) -> dict[str, Any]:

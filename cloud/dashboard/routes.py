@@ -81,13 +81,19 @@ async def line(
     request: Request, source: Source, tenant: Tenant, whom: Whom, work_unit: str, *, decision: Decision = None
 ) -> Response:
     """One line over a period; `decision` shows the verdicts that said so."""
-    plant = next(iter(source.plants.of_tenant(tenant)))
+    card = await source.card(tenant, work_unit)
+    plant = source.plants[tenant, card["site"]]
     code, start, end = periods.of_line(request.query_params, plant.calendar, datetime.now(UTC))
     detail = await source.line(tenant, work_unit, start, end)
     begin_ms, end_ms = (ms_of(datetime.fromisoformat(detail[name])) for name in ("start", "end"))
     if decision is not None:
         asked = lists.Query(
-            page_size=DECIDED_ROWS, work_unit=work_unit, decision=decision, start_ms=begin_ms, end_ms=end_ms
+            page_size=DECIDED_ROWS,
+            site=card["site"],
+            work_unit=card["work_unit"],
+            decision=decision,
+            start_ms=begin_ms,
+            end_ms=end_ms,
         )
         detail = detail | {"verdicts": (await source.page("verdicts", tenant, asked))["items"]}
     key = (
