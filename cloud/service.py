@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any
 
 from cloud.config import Settings
@@ -28,6 +28,7 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     import uvicorn
     from prometheus_client import CollectorRegistry
 
+    from cloud.alerting.telling import run_telling
     from cloud.alerting.watching import run_watching
     from cloud.api.answers import Answers
     from cloud.api.pulse import run_pulse
@@ -36,6 +37,7 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     from cloud.dashboard import charts
     from cloud.etl.auditor import run_auditor
     from cloud.etl.worker import run_worker
+    from cloud.lasting import Lasting
     from cloud.marts.refresh import run_refresher
     from cloud.outgoing.sending import run_sending
     from cloud.reports.making import run_reports
@@ -45,17 +47,20 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     stop = _stop()
     async with _database(settings) as database, asyncio.TaskGroup() as tasks:
         answers = Answers(database, plants, bus)
-        forever = [
-            tasks.create_task(run_refresher(database, plants, bus), name="marts"),
-            tasks.create_task(run_worker(database, plants, bus), name="jobs"),
-            tasks.create_task(run_auditor(answers.etl.auditor, bus), name="auditor"),
-            tasks.create_task(run_pulse(answers), name="pulse"),
-            tasks.create_task(run_watching(database, plants, bus), name="watching"),
-            tasks.create_task(run_reports(database, plants), name="reports"),
-            tasks.create_task(run_sending(database, settings), name="sending"),
-            tasks.create_task(run_chores(database, file_of(settings), plants), name="chores"),
-            tasks.create_task(asyncio.to_thread(charts.warm), name="charts"),
-        ]
+        lasting = Lasting(registry)
+        behind: dict[str, Callable[[], Awaitable[None]]] = {
+            "marts": lambda: run_refresher(database, plants, bus),
+            "jobs": lambda: run_worker(database, plants, bus),
+            "auditor": lambda: run_auditor(answers.etl.auditor, bus),
+            "pulse": lambda: run_pulse(answers),
+            "watching": lambda: run_watching(database, plants, bus),
+            "telling": lambda: run_telling(database, plants),
+            "reports": lambda: run_reports(database, plants),
+            "sending": lambda: run_sending(database, settings),
+            "chores": lambda: run_chores(database, file_of(settings), plants),
+            "charts": lambda: asyncio.to_thread(charts.warm),
+        }
+        forever = [tasks.create_task(lasting.keep(name, work), name=name) for name, work in behind.items()]
         if ingest and settings.file.broker is not None:
             flow = _flow(settings, database, plants, bus, registry)
             answers.broker = lambda: flow.broker
@@ -88,6 +93,7 @@ async def serve_ingest(settings: Settings, part: Shard, metrics_port: int | None
     from prometheus_client import CollectorRegistry, start_http_server
 
     from cloud.bus import Bus
+    from cloud.lasting import Lasting
 
     registry, plants = CollectorRegistry(), Plants(settings)
     stop = _stop()
@@ -95,7 +101,9 @@ async def serve_ingest(settings: Settings, part: Shard, metrics_port: int | None
         flow = _flow(settings, database, plants, Bus(), registry)
         forever = [
             tasks.create_task(flow.run(_connect(settings, plants, part)), name="ingest"),
-            tasks.create_task(run_chores(database, file_of(settings), plants), name="chores"),
+            tasks.create_task(
+                Lasting(registry).keep("chores", lambda: run_chores(database, file_of(settings), plants)), name="chores"
+            ),
         ]
         if metrics_port is not None:
             start_http_server(metrics_port, "127.0.0.1", registry)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from cloud.alerting import words
 from cloud.alerting.digest import BETWEEN_MS, Alert, Decision, decide
 from cloud.config import Settings
-from cloud.database import Connection, Database
+from cloud.database import Connection, Database, DatabaseError
 from cloud.outgoing import queue, webhook
 from cloud.outgoing.queue import Letter
 from cloud.plant import Plants
 
+log = logging.getLogger(__name__)
+
+EVERY_S: Final = 2.0
 MOST: Final = 2_000
 Group = tuple[str, tuple[str, ...]]
 """(language, readers)."""
@@ -152,6 +158,11 @@ async def once(database: Database, plants: Plants, now_ms: int) -> int:
     return queued
 
 
-def counts(decision: Decision) -> Mapping[str, int]:
-    """Give how many of a letter are new, told again and over."""
-    return {why: sum(one.why == why for one in decision.letter) for why in ("new", "again", "over")}
+async def run_telling(database: Database, plants: Plants) -> None:
+    """Tell for ever; a database that is away is waited for."""
+    while True:
+        try:
+            await once(database, plants, time.time_ns() // 1_000_000)
+        except DatabaseError as error:  # the refresher says so
+            log.debug("what is to be told waits for the database: %s", error)
+        await asyncio.sleep(EVERY_S)

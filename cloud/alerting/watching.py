@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from cloud.alerting import rows, telling
+from cloud.alerting import rows
 from cloud.alerting.rows import Watch
 from cloud.alerting.states import Event, Memory, Rule, seen, step
 from cloud.bi.semantic.errors import PlanError
@@ -24,6 +24,8 @@ from cloud.plant import Plants
 log = logging.getLogger(__name__)
 
 EVERY_S: Final = 15.0
+REST_S: Final = 2.0
+"""… and a rest of this length at least, however long looking took."""
 HALF_MS: Final = 7_000
 """Two processes look at the same figures: the second within this time takes no step."""
 
@@ -169,14 +171,12 @@ async def once(database: Database, plants: Plants, bus: Bus, now_ms: int) -> int
 
 
 async def run_watching(database: Database, plants: Plants, bus: Bus) -> None:
-    """Watch and tell for ever; a database that is away is said once and waited for."""
-    silent, looked = False, 0.0
+    """Watch for ever; a database that is away is said once and waited for."""
+    silent = False
     while True:
+        began = time.monotonic()
         try:
-            if time.monotonic() - looked >= EVERY_S:
-                looked = time.monotonic()
-                await once(database, plants, bus, time.time_ns() // 1_000_000)
-            await telling.once(database, plants, time.time_ns() // 1_000_000)
+            await once(database, plants, bus, time.time_ns() // 1_000_000)
             if silent:
                 log.info("figures are watched again")
             silent = False
@@ -184,4 +184,4 @@ async def run_watching(database: Database, plants: Plants, bus: Bus) -> None:
             if not silent:
                 log.warning("figures cannot be watched: %s", error)
             silent = True
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(max(REST_S, EVERY_S - (time.monotonic() - began)))
