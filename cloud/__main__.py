@@ -1,4 +1,4 @@
-"""`triflow cloud run|ingest|check|migrate|backup|restore|verify|gateway|package|command|replay|report|seed|correct|restate|dead-letters|audit-marts cloud.toml …`."""
+"""`triflow cloud COMMAND cloud.toml …`: the cloud from a terminal; `triflow cloud COMMAND --help` says more of each."""
 
 from __future__ import annotations
 
@@ -101,10 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     send.add_argument("--to", required=True, metavar="TENANT/SITE/GATEWAY|all", help="whom it is asked of")
     send.add_argument("--expires", type=_duration, default="1h", metavar="1h", help="how long; d, h or m (1h)")
     what.add_parser("list", help="every command and its answer, newest first")
-    from cloud.commands import etl_words, replay_words, report
+    from cloud.commands import etl_words, replay_words, report_words
 
     etl_words.add(command)
-    report.add(command("report", "one shift or week as PDF, PNG, spreadsheet or CSV; reads only"))
+    report_words.add(command("report", "one shift or week as PDF, PNG, spreadsheet or CSV; reads only"))
     replay_words.add(command("replay", "judge again what was judged: as it was, what if, with other rules; reads only"))
     seed = commands.add_parser("seed", help="tell a made-up past through the real ingest, and prove that it could be")
     where = seed.add_mutually_exclusive_group(required=True)

@@ -82,3 +82,10 @@ def test_a_reader_who_has_seen_enough_is_no_fault():
         ["bash", "-c", f"({run}) | head -c 10 >/dev/null"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stderr.strip() in {"status 0", "status 141"}, done.stderr
+
+
+def test_what_the_cloud_can_be_told_is_said_without_loading_what_it_does():
+    code = "import sys, cloud.__main__ as one; one._parser().format_help(); print(sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for heavy in ("'sqlalchemy'", "'psycopg'", "'numpy'", "'fastapi'", "'vl_convert'", "'pypdf'", "'xlsxwriter'"):
+        assert heavy not in loaded, f"{heavy} is loaded by every command"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from cloud.commands.report_words import FORMS
 from cloud.config import Settings
 from cloud.database import Connection, DatabaseError, Postgresql, Sqlite
 from cloud.plant import Plants
@@ -18,22 +19,9 @@ from cloud.reports.subject import NoSuchShiftError, Subject
 from cloud.running import file_of
 from sync.settings import nearest
 
-FORMS = ("pdf", "png", "xlsx", "csv")
-
 
 class RefusedError(Exception):
     """A report that cannot be made; says why."""
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Give the command its arguments."""
-    parser.add_argument("kind", choices=("shift", "week"))
-    parser.add_argument("business_date", type=date.fromisoformat, metavar="DATE", help="of a week any day of it")
-    parser.add_argument("shift", nargs="?", default="", help="its code, for kind shift")
-    parser.add_argument("--tenant", help="needed when several are configured")
-    parser.add_argument("--site", help="needed when several are configured")
-    parser.add_argument("--language", choices=("ko", "en"), default="ko")
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"its ending says the form: {', '.join(FORMS)} (pdf)")
 
 
 def run(settings: Settings, asked: argparse.Namespace) -> str:
