@@ -146,7 +146,8 @@ class Sqlite(Connection):
         if image:
             self._raw.deserialize(image)
         self._raw.execute(f"pragma busy_timeout={BUSY_MS}")
-        self._raw.execute("pragma cache_size=-65536")
+        # A reader's pages lie in the system's cache as well; the writer touches leaves of every index with each commit.
+        self._raw.execute(f"pragma cache_size=-{65_536 if writer else 8_192}")
         if writer:
             self._raw.execute("pragma journal_mode=wal")
             self._raw.execute("pragma synchronous=full")
@@ -271,6 +272,8 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, "ThreadPoolExecutor-reader")
         self._own = threading.local()
         self._open: list[Connection] = []
+        self.commits = 0
+        """How often something of this process may have been committed: while it stands still, we changed nothing."""
         self.on_close: list[Callable[[], None]] = []
         """What else reads from here, to be closed before the writer is."""
 
@@ -308,6 +311,7 @@ class Database:
             raise
         finally:
             self._writing = None
+            self.commits += 1  # before anybody is told; by this thread alone
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         connection = self._connection(writer=False)

@@ -3,16 +3,20 @@
 An answer is made once for everything it depends on (plan, dates, definitions, scope, the versions of the marts it
 read) and kept as bytes under the hash of that; whoever asks the same while it is being made waits for it. While a shift
 runs and a line is silent, unknown time grows by itself: then the second is part of the key, and figures are those of
-that second.
+that second. Within one second, and while nothing is committed by this process, nobody looks whether anything changed:
+what another process commits counts from the next second on, as `as_of` says.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +47,9 @@ from cloud.walled import DEADLINE_S, ForbiddenError, TooLateError, TooManyError,
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Json = dict[str, Any]
+
+SEEN: Final = 1_024
+"""So many answers of the running second are given without a look at the database."""
 
 
 def _code() -> str:
@@ -82,6 +89,11 @@ class _Peek:
     freshness: Freshness
 
 
+_Made = tuple[str, Kept, Freshness]
+_Found = tuple[_Made, bool] | Future[_Made]
+"""An answer, and whether it was in memory; or one that somebody else is making."""
+
+
 class Bi:
     """Figures within a scope. Every method raises ApiError for what cannot be asked, or not in time."""
 
@@ -102,8 +114,14 @@ class Bi:
         self.cache = Cache()
         self.made = 0
         """Answers made, not given from memory."""
-        self._peeks: dict[str, asyncio.Task[_Peek]] = {}
-        self._flights: dict[str, asyncio.Task[tuple[str, Kept, Freshness]]] = {}
+        self._database = database
+        self._asked: dict[str, asyncio.Task[_Found]] = {}
+        self._making: dict[str, Future[_Made]] = {}
+        self._lock = threading.Lock()
+        """Around the cache and what is being made."""
+        self._seen: dict[str, tuple[int, _Made]] = {}
+        """What was answered this second, and how many commits there had been."""
+        self._second = 0
         self._calendars = {
             tenant: hashlib.sha256(
                 "".join(plant.site.model_dump_json() for plant in plants.of_tenant(tenant)).encode()
@@ -139,38 +157,58 @@ class Bi:
         """Answer a plan; from memory where nothing it depends on has changed. language: of the chart's names."""
         plan, speech = canonical(plan), language or "ko"
         second = self._now() // 1000 * 1000
-        peek = await self._peeked(scope, plan, speech, second)
-        if peek.key is not None and (kept := self.cache.get(peek.key)) is not None:
-            return _served(peek.key, kept, peek.freshness, second, from_cache=True)
-        flight = self._flights.get(peek.flight)
-        if flight is None:
-            flight = asyncio.create_task(self._fly(scope, plan, speech, second), name="bi")
-            self._flights[peek.flight] = flight
-            flight.add_done_callback(lambda done: _settled(done, self._flights, peek.flight))
-        key, kept, freshness = await asyncio.shield(flight)
-        return _served(key, kept, freshness, second, from_cache=False)
+        asked = f"{scope.key()}\0{speech}\0{plan.model_dump_json()}"
+        if second != self._second or len(self._seen) > SEEN:
+            self._seen, self._second = {}, second
+        commits = self._database.commits
+        seen = self._seen.get(asked)
+        if seen is not None and seen[0] == commits:  # of this second, and nothing was committed since: nobody need look
+            return _served(*seen[1], second, from_cache=True)
+        made, from_cache = await self._found_by_all(asked, scope, plan, speech, second)
+        if second == self._second:
+            self._seen[asked] = commits, made
+        return _served(*made, second, from_cache=from_cache)
 
-    async def _peeked(self, scope: Scope, plan: Plan, speech: Language, second: int) -> _Peek:
-        """Look whether anything changed; those who ask the same at the same moment look together."""
-        asked = f"{scope.key()}\0{speech}\0{second}\0{plan.model_dump_json()}"
-        known = self._peeks.get(asked)
-        if known is None:
-            known = asyncio.create_task(
-                self._read(lambda connection: self._peek(self._snapshot(connection, scope, second), plan, speech)),
-                name="bi peek",
+    async def _found_by_all(
+        self, asked: str, scope: Scope, plan: Plan, speech: Language, second: int
+    ) -> tuple[_Made, bool]:
+        """Look, and make what is not in memory; those who ask the same at the same moment look together."""
+        name = f"{second}\0{asked}"
+        task = self._asked.get(name)
+        if task is None:
+            task = asyncio.create_task(
+                self._read(lambda connection: self._found(self._snapshot(connection, scope, second), plan, speech)),
+                name="bi",
             )
-            self._peeks[asked] = known
-            known.add_done_callback(lambda done: _settled(done, self._peeks, asked))
-        return await asyncio.shield(known)
+            self._asked[name] = task
+            task.add_done_callback(lambda done: _settled(done, self._asked, name))
+        found = await asyncio.shield(task)
+        if isinstance(found, Future):
+            with _plainly():
+                return await asyncio.shield(asyncio.wrap_future(found)), False
+        return found
 
-    async def _fly(self, scope: Scope, plan: Plan, speech: Language, second: int) -> tuple[str, Kept, Freshness]:
-        def work(connection: Connection) -> tuple[str, Kept, Freshness]:
-            return self._make(self._snapshot(connection, scope, second), plan, speech)
-
-        key, kept, freshness = await self._read(work)
-        self.made += 1
-        self.cache.put(key, kept)
-        return key, kept, freshness
+    def _found(self, look: Snapshot, plan: Plan, speech: Language) -> _Found:
+        """Give an answer from memory, or whose making to wait for, or make it: all on one snapshot."""
+        peek = self._peek(look, plan, speech)
+        with self._lock:
+            if peek.key is not None and (kept := self.cache.get(peek.key)) is not None:
+                return (peek.key, kept, peek.freshness), True
+            other = self._making.get(peek.flight)
+            if other is not None:
+                return other
+            mine = self._making[peek.flight] = Future()
+        try:
+            made = self._make(look, plan, speech, peek)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        else:
+            mine.set_result(made)
+            return made, False
+        finally:
+            with self._lock:
+                del self._making[peek.flight]
 
     async def explain(self, scope: Scope, plan: Plan) -> Json:
         """Say how a plan's own figures are read: which marts and why, and the SQL."""
@@ -196,24 +234,8 @@ class Bi:
         return Snapshot(connection, self._plants, scope, now_ms, self._known)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
-        try:
+        with _plainly():
             return await self._walled.read(work)
-        except PlanError as error:
-            raise refused(error) from error
-        except TooLateError as error:
-            raise ApiError(
-                504, "ERR_BI_QUERY_TIMEOUT", "the answer took too long", "ask for a shorter period or fewer dimensions"
-            ) from error
-        except TooManyError as error:
-            raise ApiError(
-                400,
-                "ERR_BI_PLAN_FAILED",
-                f"{error} would have to be read",
-                "ask for a shorter period, a coarser grain or fewer dimensions",
-            ) from error
-        except ForbiddenError as error:
-            log.error("a question reached for what it may not read: %s", error)  # noqa: TRY400 - the walls held
-            raise ApiError(500, "INTERNAL", "this cannot be answered", "look at the cloud's log") from error
 
     def _peek(self, look: Snapshot, plan: Plan, speech: Language) -> _Peek:
         query = look.query(
@@ -244,17 +266,16 @@ class Bi:
             CODE,
         )
 
-    def _make(self, look: Snapshot, plan: Plan, speech: Language) -> tuple[str, Kept, Freshness]:
-        query = look.query(
-            plan.metrics, period=plan.period, dimensions=plan.dimensions, filters=plan.filters, grain=plan.grain
-        )
-        freshness = look.freshness(query)
-        base = self._base(look, plan, speech)
+    def _make(self, look: Snapshot, plan: Plan, speech: Language, peek: _Peek) -> _Made:
         result = analyse(plan, look, speech)
         read = Read(tuple(sorted(look.touched)), look.live, look.clocked)
-        self.cache.remember(base, read)
         kept = Kept(_told(plan, look, result), look.second)
-        return _key(look, base, read, freshness), kept, freshness
+        key = _key(look, peek.base, read, peek.freshness)
+        with self._lock:
+            self.cache.remember(peek.base, read)
+            self.cache.put(key, kept)
+            self.made += 1
+        return key, kept, peek.freshness
 
 
 def canonical(plan: Plan) -> Plan:
@@ -275,6 +296,29 @@ def _key(look: Snapshot, base: str, read: Read, freshness: Freshness) -> str:
     clock = str(look.second) if read.clocked else ""
     fresh = f"{freshness.pending_buckets} {freshness.silent}"
     return _hash(base, versions_of(read, look.versions), look.stamp(), growing, clock, fresh)
+
+
+@contextlib.contextmanager
+def _plainly() -> Generator[None]:
+    """Say what kept figures from being read as the API does."""
+    try:
+        yield
+    except PlanError as error:
+        raise refused(error) from error
+    except TooLateError as error:
+        raise ApiError(
+            504, "ERR_BI_QUERY_TIMEOUT", "the answer took too long", "ask for a shorter period or fewer dimensions"
+        ) from error
+    except TooManyError as error:
+        raise ApiError(
+            400,
+            "ERR_BI_PLAN_FAILED",
+            f"{error} would have to be read",
+            "ask for a shorter period, a coarser grain or fewer dimensions",
+        ) from error
+    except ForbiddenError as error:
+        log.error("a question reached for what it may not read: %s", error)  # noqa: TRY400 - the walls held
+        raise ApiError(500, "INTERNAL", "this cannot be answered", "look at the cloud's log") from error
 
 
 def _settled(done: asyncio.Task[T], tasks: dict[str, asyncio.Task[T]], name: str) -> None:
