@@ -31,15 +31,15 @@ LATEST: Final = 2200
 """Years that can be asked for: what lies beyond does not fit into ns of 64 bits."""
 
 
-def answers(request: Request) -> Answers:
-    """Give what the app was built with."""
+async def answers(request: Request) -> Answers:
+    """Give what the app was built with. Not `def`: FastAPI would send it, and every request, through a thread."""
     return request.app.state.answers
 
 
 Source = Annotated[Answers, Depends(answers)]
 
 
-def tenant_of(
+async def tenant_of(
     source: Source, tenant: Annotated[str | None, Query(description="needed when several are configured")] = None
 ) -> str:
     """Give the tenant whose data is asked for. The one place where sign-in will decide it later."""
