@@ -14,6 +14,8 @@ STATES: Final = ("complete", "arriving", "lost", "unaccounted", "unknown", "runn
 """What the legend explains."""
 LOOK_AT: Final = ("unaccounted", "lost", "unknown", "arriving")
 """Hours that stand in the table: the most urgent first."""
+LATE: Final = 20
+"""A grid that begins later in the day names the next day only: there is no room for two dates."""
 IN_TABLE: Final = 24
 IN_BANNER: Final = 3
 
@@ -54,7 +56,8 @@ def _row(gateway: Json, words: Words, zone: tzinfo, ledger: Json) -> dict[str, A
     for place, cell in enumerate(cells):
         first = place == 0 and cell["hour"] % 6 < 4  # else its label would stand in that of the next
         cell["mark"] = cell["clock"] if first or cell["hour"] % 6 == 0 else ""
-        cell["date"] = cell["day"] if place == 0 or cell["hour"] == 0 else ""
+        begins = place == 0 and cell["hour"] <= LATE
+        cell["date"] = cell["day"] if begins or cell["hour"] == 0 else ""
     counts = {state: sum(cell["state"] == state for cell in cells) for state in STATES}
     spoken = ", ".join(
         words("hours.count", n=count, state=words.label("hour_state", state))

@@ -95,7 +95,9 @@ def waterfall(rows: Sequence[Json], width: int) -> Spec:
             "labelPadding": 10 if width > NARROW else 5,
         },
     }
-    room = 1.24 if width > NARROW else 1.5
+    # On a phone half the width is the steps' names, and behind the longest bars must be room for what is said of them.
+    said = max((len(row["time"]) for row in rows if max(row["begin"], row["end"]) > whole * 2_160_000), default=0)
+    room = 1.24 if width > NARROW else 1.15 + 0.045 * said
     x: Spec = {"type": "quantitative", "axis": None, "scale": {"domain": [0, whole * room], "nice": False}}
     return {
         "width": width,
