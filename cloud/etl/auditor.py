@@ -29,6 +29,8 @@ AGAIN_S: Final = 0.3
 """Before a difference is looked at a second time."""
 BUSY: Final = 64
 """Buckets that wait: ingest has much to do, and does not need us."""
+AT_ONCE: Final = 32
+"""Buckets with open findings that are looked at again at one time."""
 FLUSH_S: Final = 30.0
 RECHECK_S: Final = 10.0
 
@@ -97,12 +99,17 @@ class Auditor:
         return again
 
     async def recheck(self, now_ms: int) -> int:
-        """Look again at what was found wrong; gives how many figures are right by now."""
+        """Look again at some of what was found wrong; gives how many figures are right by now.
 
-        def stands(connection: Connection) -> list[Bucket]:
-            return [one for tenant in self._plants.tenants for one in mismatches.open_buckets(connection, tenant)]
+        A few at a time, by chance, on a reader: a rebuild may have found thousands, and ingest needs the writer.
+        """
 
-        buckets = await self._database.read(stands)
+        def righted(connection: Connection) -> list[Bucket]:
+            stand = [one for tenant in self._plants.tenants for one in mismatches.open_buckets(connection, tenant)]
+            some = self._chance.sample(stand, min(len(stand), AT_ONCE))
+            return [one for one in some if mismatches.righted(connection, self._plants, one, now_ms)]
+
+        buckets = await self._database.read(righted)
         if not buckets:
             return 0
         return await self._database.write(lambda c: mismatches.mended(c, self._plants, buckets, now_ms))

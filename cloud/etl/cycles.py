@@ -26,21 +26,19 @@ class Cycle:
     to_ms: int
     cycle_ms: float
 
-    def rates(self, tenant: str, site: str, work_unit: str, product: str, counted_ms: int) -> bool:
-        """Tell whether pieces of this instant are rated by it."""
-        return (
-            self.product == product
-            and self.from_ms <= counted_ms < self.to_ms
-            and (self.tenant, self.site) == (tenant, site)
-            and self.work_unit in {"", work_unit}
-        )
+    def rates(self, work_unit: str, counted_ms: int) -> bool:
+        """Tell whether its product's pieces of this line and instant are rated by it."""
+        return self.from_ms <= counted_ms < self.to_ms and self.work_unit in {"", work_unit}
 
 
 class Cycles:
     """All of them; the newest that fits holds."""
 
     def __init__(self, cycles: list[Cycle]) -> None:
-        self._newest_first = cycles[::-1]
+        self._newest_first: dict[tuple[str, str, str], list[Cycle]] = {}
+        """(tenant, site, product) → its cycles: restatements add up over the years, and every fact is held against them."""
+        for one in reversed(cycles):
+            self._newest_first.setdefault((one.tenant, one.site, one.product), []).append(one)
 
     @classmethod
     def load(cls, connection: Connection) -> Cycles:
@@ -63,6 +61,7 @@ class Cycles:
         cycle_ms = self.of(record.tenant, record.site, fact.work_unit, fact.context.product, counted_ms)
         return fact if cycle_ms is None else msgspec.structs.replace(fact, ideal_cycle_ms=cycle_ms)
 
-    def of(self, *about: *tuple[str, str, str, str, int]) -> float | None:
-        """Give what pieces are rated by. about: tenant, site, line, product, when they count (ms)."""
-        return next((cycle.cycle_ms for cycle in self._newest_first if cycle.rates(*about)), None)
+    def of(self, tenant: str, site: str, work_unit: str, product: str, counted_ms: int) -> float | None:
+        """Give what pieces that count at an instant are rated by; None for what they said themselves."""
+        known = self._newest_first.get((tenant, site, product), ())
+        return next((one.cycle_ms for one in known if one.rates(work_unit, counted_ms)), None)

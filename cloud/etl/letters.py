@@ -249,12 +249,15 @@ def release(
 def retry(
     connection: Connection, plants: Plants, tenant: str, code: str | None, *, actor: str, reason: str, now_ns: int
 ) -> tuple[int, int]:
-    """Look at held facts again by the rules of today, the oldest first; gives (how many count now, still held)."""
+    """Look at held facts again by the rules of today; gives (how many count now, still held).
+
+    Those that nobody looked at for longest come first: asked often enough, all have had their turn.
+    """
     what, values = ("and f.code=?", [code]) if code is not None else ("", [])
     rows = connection.execute(
-        "select distinct i.inc, f.stream, f.seq from finding f join incarnation i on i.id=f.inc"  # noqa: S608 - our words
+        "select i.inc, f.stream, f.seq from finding f join incarnation i on i.id=f.inc"  # noqa: S608 - our words
         f" where f.tenant=? and f.held and f.state='open' and f.code<>'correction_refused' {what}"
-        " order by i.inc, f.stream, f.seq limit ?",
+        " group by i.inc, f.stream, f.seq order by min(f.last_ms), i.inc, f.stream, f.seq limit ?",
         [tenant, *values, AT_ONCE],
     )
     targets = [Target(tenant, inc, stream, seq) for inc, stream, seq in rows]

@@ -45,25 +45,30 @@ def open_buckets(connection: Connection, tenant: str, limit: int = 1_000) -> lis
     return list(dict.fromkeys(found))
 
 
+def righted(connection: Connection, plants: Plants, bucket: Bucket, now_ms: int) -> list[int]:
+    """Give the findings (ids) about a bucket whose figures are right again; only reads."""
+    found = differences(connection, plants, bucket, now_ms)
+    if found is None:
+        return []
+    place, kind, start_ms = bucket
+    still = {(one.mart, one.line, one.measure) for one in found}
+    return [
+        number
+        for mart in TABLES[kind]
+        for number, line, measure in connection.execute(
+            "select id, line, measure from mart_mismatch where tenant=? and site=? and work_unit=? and mart=?"
+            " and start_ms=? and mended_ms is null",
+            (*place, mart, start_ms),
+        )
+        if (mart, line, measure) not in still
+    ]
+
+
 def mended(connection: Connection, plants: Plants, buckets: Sequence[Bucket], now_ms: int) -> int:
     """Close what is right again among some buckets; gives how many figures are."""
-    count = 0
-    for bucket in buckets:
-        found = differences(connection, plants, bucket, now_ms)
-        if found is None:
-            continue
-        place, kind, start_ms = bucket
-        still = {(one.mart, one.line, one.measure) for one in found}
-        for mart in TABLES[kind]:
-            rows = connection.execute(
-                "select id, line, measure from mart_mismatch where tenant=? and site=? and work_unit=? and mart=?"
-                " and start_ms=? and mended_ms is null",
-                (*place, mart, start_ms),
-            )
-            gone = [(now_ms, number) for number, line, measure in rows if (mart, line, measure) not in still]
-            connection.many("update mart_mismatch set mended_ms=? where id=?", gone)
-            count += len(gone)
-    return count
+    gone = [(now_ms, number) for bucket in buckets for number in righted(connection, plants, bucket, now_ms)]
+    connection.many("update mart_mismatch set mended_ms=? where id=?", gone)
+    return len(gone)
 
 
 def listed(connection: Connection, tenant: str, *, limit: int, still: bool | None = None) -> list[dict[str, Any]]:

@@ -146,8 +146,10 @@ def reach(connection: Connection, place: Place) -> tuple[int, int] | None:
     ends: list[int] = []
     for where, table, column, unit in _REACH[bool(place[2])]:
         values = place if where == _LINE else place[:2]
-        sql = f"select min({column}), max({column}) from {table} where {where}"  # noqa: S608 - the words above
-        ends += [int(value) // unit for value in connection.execute(sql, values)[0] if value is not None]
+        # One query each: SQLite finds either end in the index at once, both together only by reading all between.
+        for end in ("min", "max"):
+            sql = f"select {end}({column}) from {table} where {where}"  # noqa: S608 - the words above
+            ends += [int(value) // unit for (value,) in connection.execute(sql, values) if value is not None]
     return (min(ends), max(ends)) if ends else None
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cloud.database import Connection, Database, DataError
+from cloud.database import Connection, Database, DatabaseError
 from cloud.etl import mismatches
 from cloud.etl.cycles import Cycle, Cycles
 from cloud.etl.jobs import Job, next_open
@@ -19,6 +21,8 @@ from cloud.marts.ledger import SHIFT, Bucket
 from cloud.plant import Place, Plants
 from cloud.tables import MEASURES
 
+log = logging.getLogger(__name__)
+
 AT_ONCE: Final = 16
 """Shifts restated in one transaction."""
 READ_AT_ONCE: Final = 64
@@ -26,6 +30,7 @@ READ_AT_ONCE: Final = 64
 _MART: Final = COLUMNS["mart_shift"]
 _PRODUCT: Final = _MART.index("product")
 
+Shift = tuple[Place, Instance]
 Figures = list[tuple[Any, ...]]
 """Rows of etl_figure."""
 
@@ -37,16 +42,21 @@ class Work:
     database: Database
     plants: Plants
     _buckets: dict[int, list[Bucket]] = field(default_factory=dict[int, list[Bucket]])
+    _shifts: dict[int, list[Shift]] = field(default_factory=dict[int, list[Shift]])
 
     async def step(self, now_ms: int) -> bool:
         """Do a little of the oldest open job; tells whether there was one."""
         job = await self.database.read(next_open)
         if job is None:
             self._buckets.clear()
+            self._shifts.clear()
             return False
         try:
             await self._step(job, now_ms)
-        except (DataError, KeyError) as error:
+        except DatabaseError:
+            raise
+        except Exception as error:  # a bug that one job meets fails that job; the next ones have their turn
+            log.exception("job %d failed", job.id)
             why = f"{type(error).__name__}: {error}"
             await self.database.write(lambda c: _end(c, job, now_ms, error=why))
         return True
@@ -54,14 +64,21 @@ class Work:
     async def _step(self, job: Job, now_ms: int) -> None:
         if job.kind == "rebuild":
             await self._rebuild(job, now_ms)
-        elif job.dry_run:
-            part = job.shifts(self.plants)[job.done_buckets :][:AT_ONCE]
-            figures = await self.database.read(lambda c: _foreseen(c, self.plants, job, part, now_ms))
-            await self.database.write(lambda c: _advance(c, job, now_ms, len(part), figures, last=len(part) < AT_ONCE))
         elif job.state == "refreshing":
             await self.database.write(lambda c: _settled(c, self.plants, job, now_ms))
+        elif job.dry_run:
+            part = await self._part(job)
+            figures = await self.database.read(lambda c: _foreseen(c, self.plants, job, part, now_ms))
+            await self.database.write(lambda c: _advance(c, job, now_ms, len(part), figures, last=len(part) < AT_ONCE))
         else:
-            await self.database.write(lambda c: _restate(c, self.plants, job, now_ms))
+            part = await self._part(job)
+            await self.database.write(lambda c: _restate(c, self.plants, job, part, now_ms))
+
+    async def _part(self, job: Job) -> list[Shift]:
+        """Give the next shifts of a restatement. All of them are worked out once: there may be sixty thousand."""
+        if job.id not in self._shifts:
+            self._shifts = {job.id: await asyncio.to_thread(job.shifts, self.plants)}
+        return self._shifts[job.id][job.done_buckets :][:AT_ONCE]
 
     async def _rebuild(self, job: Job, now_ms: int) -> None:
         if job.id not in self._buckets:
@@ -79,9 +96,8 @@ class Work:
         await self.database.write(lambda c: _compared(c, job, now_ms, len(every), (len(part), found)))
 
 
-def _restate(connection: Connection, plants: Plants, job: Job, now_ms: int) -> None:
+def _restate(connection: Connection, plants: Plants, job: Job, part: list[Shift], now_ms: int) -> None:
     """Compute a few shifts anew: rate them, note what changes, and mark every bucket they are part of."""
-    part = job.shifts(plants)[job.done_buckets :][:AT_ONCE]
     product: str | None = job.asked["product"]
     cycles = Cycles.load(connection)
     figures: Figures = []
@@ -120,9 +136,7 @@ def _rate(connection: Connection, place: Place, instance: Instance, product: str
     )
 
 
-def _foreseen(
-    connection: Connection, plants: Plants, job: Job, part: list[tuple[Place, Instance]], now_ms: int
-) -> Figures:
+def _foreseen(connection: Connection, plants: Plants, job: Job, part: list[Shift], now_ms: int) -> Figures:
     """Give what a restatement would change; nothing is written."""
     product, cycle_ms = job.asked["product"], job.asked["cycle_ms"]
     figures: Figures = []
