@@ -1,0 +1,204 @@
+"""Figures as a plant asks for them: a seeded past at two sites in two zones, the real commands, the real service.
+
+Whatever says a figure (hall, line, page, answer, CSV, a report) is held against sums of the base rows made here.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cloud.config import load
+from cloud.plant import Plants
+from cloud.seed import example
+from tests.servers import ROOT, free_port, listens, process, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+LINE = "assembly/line-a/eq-501"
+SITES = {"seoul": "Asia/Seoul", "newyork": "America/New_York"}
+DAYS = 6
+
+
+class World:
+    """A cloud over a seeded plant whose two sites call their lines the same."""
+
+    again: list[int]
+    """How many rows of each table a second seeding added."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = example.write(folder)
+        self.port = free_port()
+        text = self.path.read_text().replace("port = 8080", f"port = {self.port}")
+        head, site = text[: text.index("[[gateway]]")], text[text.index("[[gateway]]") :]
+        other = site.replace('"seoul"', '"newyork"').replace("Asia/Seoul", SITES["newyork"])
+        self.path.write_text(head + site + other)
+        self.plants = Plants(load(self.path))
+
+    def command(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "triflow", "cloud", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def seed(self) -> str:
+        return self.command("seed", str(self.path), "--days", str(DAYS))
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        with closing(sqlite3.connect(f"file:{self.path.with_name('cloud.db')}?mode=ro", uri=True)) as database:
+            return database.execute(sql, values).fetchall()
+
+    def counts(self) -> list[int]:
+        tables = ("dim_date", "production", "equipment_state", "quality_measurement", "mart_shift", "mart_day", "fact")
+        return [self.rows(f"select count(*) from {table}")[0][0] for table in tables]
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=20)
+
+    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        return httpx.post(f"http://127.0.0.1:{self.port}/api/v1/{path}", json=body, timeout=20)
+
+    def ask(self, **plan: Any) -> dict[str, Any]:
+        answer = self.post("bi/ask", plan)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def yesterday(self, site: str) -> str:
+        calendar = self.plants["demo", site].calendar
+        now = self.rows("select max(data_at) from work_unit")[0][0] // 1_000_000
+        return (date.fromisoformat(calendar.at(now).business_date) - timedelta(days=1)).isoformat()
+
+    def made(self, site: str, day: str) -> tuple[int, int]:
+        """Add up what a line made on a business date: (produced, good), from its base rows."""
+        shifts = self.plants["demo", site].calendar.day(day)
+        sql = "select sum(produced), sum(good) from production where site=? and work_unit=? and counted_ms>=? and counted_ms<?"
+        sums = [self.rows(sql, site, LINE, one.start_ms, one.end_ms)[0] for one in shifts]
+        return sum(one[0] or 0 for one in sums), sum(one[1] or 0 for one in sums)
+
+    def settled(self) -> bool:
+        return self.get("/api/v1/etl/status").json()["pending"] == 0
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("bi")
+    made = World(folder)
+    assert "differ" in made.seed()
+    before = made.counts()
+    made.seed()
+    made.again = [new - old for old, new in zip(before, made.counts(), strict=True)]
+    with process("triflow", "cloud", "run", str(made.path), log=folder / "cloud.log"):
+        wait_until(lambda: listens(made.port), "the cloud listens", 60)
+        yield made
+
+
+def column(answer: dict[str, Any], name: str) -> list[Any]:
+    place = [one["name"] for one in answer["columns"]].index(name)
+    return [row[place] for row in answer["rows"]]
+
+
+def test_seeding_twice_changes_nothing_and_the_stories_are_found(world: World) -> None:
+    assert world.counts()[0] == 4018
+    assert world.again[0] == 0
+    assert all(0 <= more < 400 for more in world.again), "at most an hour that ended meanwhile is told, too"
+    period = {"relative": "last_7_days"}
+    seoul = [{"dimension": "site", "values": ["seoul"]}]
+    ranked = world.ask(analysis="RANK", metrics=["defect_rate"], dimensions=["line"], filters=seoul, period=period)
+    assert column(ranked, "line")[0] == f"seoul:{LINE}"
+    causes = {
+        split: column(
+            world.ask(analysis="RANK", metrics=["defect_rate"], dimensions=[split], filters=seoul, period=period), split
+        )[0]
+        for split in ("product", "shift")
+    }
+    assert causes == {"product": "PROD-X", "shift": "C"}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_place_that_says_a_figure_says_the_same(world: World, site: str) -> None:
+    day, key = world.yesterday(site), f"{site}:{LINE}"
+    produced, good = world.made(site, day)
+    assert produced > 0
+    where = {"filters": [{"dimension": "line", "values": [key]}], "period": {"first": day, "last": day}}
+    assert column(world.ask(analysis="CHECK", metrics=["produced"], **where), "value") == [produced]
+    assert column(world.ask(analysis="CHECK", metrics=["good"], **where), "value") == [good]
+    plan = json.dumps({"analysis": "TREND", "metrics": ["produced"], "grain": "shift", **where})
+    lines = world.get(f"/api/v1/bi/ask.csv?plan={urllib.parse.quote(plan)}").text.lstrip("\ufeff").splitlines()
+    assert sum(int(line.split(",")[1]) for line in lines[1:]) == produced
+    shifts = world.plants["demo", site].calendar.day(day)
+    span = [urllib.parse.quote(f"{world.plants['demo', site].calendar.local(ms).isoformat()}") for ms in (shifts[0].start_ms, shifts[-1].end_ms)]  # fmt: skip
+    told = world.get(f"/api/v1/lines/{urllib.parse.quote(key)}?from={span[0]}&to={span[1]}").json()
+    assert (told["pieces"]["produced"], told["pieces"]["good"]) == (produced, good)
+    assert told["line"]["site"] == site
+    oee = column(world.ask(analysis="CHECK", metrics=["oee"], **where), "value")[0]
+    assert told["oee"]["oee"] == pytest.approx(oee, abs=1e-12)
+    page = world.get(f"/lines/{urllib.parse.quote(key)}?first={day}&last={day}")
+    assert f"{oee * 100:.1f}<small>%" in page.text, "the page reads dates on its own site's calendar"
+    steps = {step["name"]: step["ms"] for step in told["waterfall"]["steps"]}
+    assert steps["calendar"] == shifts[-1].end_ms - shifts[0].start_ms
+
+
+def test_lines_of_one_path_have_a_page_each(world: World) -> None:
+    keys = {line["key"] for line in world.get("/api/v1/overview").json()["lines"]}
+    assert {f"{site}:{LINE}" for site in SITES} <= keys
+    hall = world.get("/").text
+    for site in SITES:
+        assert f"/lines/{urllib.parse.quote(f'{site}:{LINE}')}" in hall
+    assert world.get(f"/lines/nowhere:{LINE}").status_code == 404
+
+
+def test_a_correction_of_a_correction_is_in_every_figure_at_once(world: World) -> None:
+    day = world.yesterday("seoul")
+    shift = world.plants["demo", "seoul"].calendar.day(day)[0]
+    inc, stream, seq, produced = world.rows(
+        "select i.inc, p.stream, p.seq, p.produced from production p join incarnation i on i.id=p.inc where p.site='seoul'"
+        " and p.work_unit=? and p.counted_ms>=? and p.counted_ms<? and p.produced>0 order by p.seq limit 1",
+        LINE, shift.start_ms, shift.end_ms,
+    )[0]  # fmt: skip
+    plan = {
+        "analysis": "CHECK", "metrics": ["produced"], "period": {"first": day, "last": day},
+        "filters": [{"dimension": "line", "values": [f"seoul:{LINE}"]}],
+    }  # fmt: skip
+    whole = column(world.ask(**plan), "value")[0]
+    assert world.ask(**plan)["from_cache"]
+    where = f"facts/{inc}/{stream}/{seq}"
+    original = world.get(f"/api/v1/{where}/revisions").json()["revisions"][0]["body"]
+    assert world.post(f"{where}/correction", {"by": "kim", "reason": "counted twice", "replacement": None}).is_success
+    wait_until(lambda: column(world.ask(**plan), "value")[0] == whole - produced, "the answer follows", 20)
+    assert world.made("seoul", day)[0] == whole - produced
+    body = {"by": "lee", "reason": "it was not", "replacement": original}
+    again = world.post(f"{where}/correction", body)
+    assert again.is_success, again.text
+    wait_until(lambda: column(world.ask(**plan), "value")[0] == whole, "the answer follows again", 20)
+    wait_until(world.settled, "nothing waits", 20)
+    assert "no figures differ" in world.command("audit-marts", str(world.path))
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"metrics": ["oee'; drop table mart_shift;--"]}, 400),
+        ({"metrics": ["defekt_rate"]}, 404),
+        ({"dimensions": ["line; select 1"]}, 400),
+        ({"filters": [{"dimension": "line", "values": ["' or 1=1--"]}]}, 400),
+        ({"order": "1; drop table fact"}, 400),
+        ({"period": {"first": "2026-02-30", "last": "2026-03-01"}}, 400),
+    ],
+)
+def test_what_is_no_question_is_refused_and_nothing_is_touched(world: World, change: dict[str, Any], code: int) -> None:
+    before = world.counts()
+    answer = world.post("bi/ask", {"analysis": "RANK", "metrics": ["oee"], "dimensions": ["line"]} | change)
+    assert answer.status_code == code, answer.text
+    assert "sql" not in answer.text.lower()
+    assert world.counts() == before
