@@ -115,3 +115,12 @@ async def test_what_cannot_be_restated_is_said(cloud: Cloud, plants: Plants) -> 
         with pytest.raises(JobError, match=why):
             await cloud.do(lambda c, wrong=wrong: restate(c, plants, "demo", order(**wrong), now_ms()))
     assert await cloud.rows("select count(*) from etl_job") == [(0,)]
+
+
+async def test_a_job_that_meets_a_bug_fails_alone(day: Cloud) -> None:  # noqa: F811
+    broken = await day.do(lambda c: restate(c, day.plants, "demo", order(dry_run=True), now_ms()))
+    await day.do(lambda c: c.execute("update etl_job set asked=? where id=?", ('{"places": 5}', broken)))
+    assert (await ask(day, order(dry_run=True)))["state"] == "done"
+    failed = await day.database.read(lambda c: detail(c, "demo", broken))
+    assert failed is not None
+    assert (failed["state"], failed["error"].split(":")[0]) == ("failed", "TypeError")

@@ -263,3 +263,17 @@ async def test_what_counters_say_when_they_are_read_one_after_the_other_counts_t
         ("counters_apart", LINE, 2),
         ("fast_rate", "P1", 1),
     }
+
+
+async def test_who_asks_again_often_enough_has_looked_at_all_that_is_held(
+    cloud: Cloud, plants: Plants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.etl.letters.AT_ONCE", 1)
+    at = (now_ms() - 30 * HOUR) * MS
+    await cloud.send(*(produced(at + i * MINUTE, at + (i + 1) * MINUTE, 5, 6000) for i in range(3)))
+    for turn in range(3):
+        later = (now_ms() + turn * 1000) * MS
+        assert await cloud.do(lambda c: retry(c, plants, "demo", None, actor="kim", reason="x", now_ns=later)) == (0, 1)  # noqa: B023
+    looked = await cloud.rows("select seq, last_ms from finding where held order by last_ms")
+    assert [seq for seq, _ in looked] == [1, 2, 3]
+    assert len({last for _, last in looked}) == 3
