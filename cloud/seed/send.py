@@ -76,7 +76,7 @@ async def tell(
     sender.heard(before)
     ingest = Ingest(plants, clock)
     records = known = 0
-    for part in _parts([sender.resume(), *items, *sender.farewell(clock.now())], AT_ONCE):
+    for part in _told(sender, items, clock):
         done = await database.write(lambda c, part=part: ingest.store(c, part))
         if done.conflicts or done.dead_letters:
             raise SeedError(f"the database holds another past of this seed: {(done.conflicts + done.dead_letters)[0]}")
@@ -212,12 +212,18 @@ class _Sender:
             oldest_at=None,
             lost=0,
             produced=sum(self._last.values()),
-            disk_free_bytes=0,
-            autonomy_hours=0.0,
+            disk_free_bytes=200_000_000_000,
+            autonomy_hours=720.0,
             data_at=None,
             sources={},
         )
         return [Item(self._address, beat), Item(self._address, Gone())]
+
+
+def _told(sender: _Sender, items: Sequence[Item], clock: Clock) -> Iterator[Sequence[Item]]:
+    """Give all items in parts, and last the farewell, whose clock is read when it is told and not minutes before."""
+    yield from _parts([sender.resume(), *items], AT_ONCE)
+    yield sender.farewell(clock.now())
 
 
 def _parts(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
