@@ -20,6 +20,9 @@ BACK_DAYS: Final = 400
 AHEAD_DAYS: Final = 60
 """Shift instances are there from and to so many days around today, and wherever something is recorded."""
 
+FILE: Final = "cloud.toml"
+"""Who set a target that the configuration names."""
+
 _WEEKEND: Final = 5
 
 
@@ -87,6 +90,8 @@ def _fill_site(connection: Connection, plant: Plant, now_ms: int) -> None:
             " inferred=0",
             (*about, path, where.work_unit, *about, path),
         )
+    aims = {(*about, one.work_unit, one.kpi, one.target, one.warning, one.critical, FILE, 0) for one in site.targets}
+    _replace(connection, "kpi_target", key | {"set_by": FILE}, sorted(aims))
     _fill_instances(connection, plant, now_ms)
 
 

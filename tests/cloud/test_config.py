@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from cloud.config import load
+from cloud.bi.semantic.catalogue import METRICS
+from cloud.config import Kpi, load
 from sync.settings import ConfigError
+from tests.cloud.conftest import write_cloud_toml
 
 FILE = """
 safe = "stored"
@@ -91,3 +95,24 @@ def test_a_key_of_the_wrong_length_is_a_fault_and_is_not_shown(folder):
     with pytest.raises(ConfigError, match="64 hex digits") as caught:
         load(folder / "cloud.toml")
     assert "abcd" not in str(caught.value)
+
+
+def test_targets_are_checked_with_their_lines_and_their_order(tmp_path):
+    path = write_cloud_toml(tmp_path, "sqlite:///cloud.db")
+    good = '[[site.target]]\nkpi = "oee"\ntarget = 0.8\nwarning = 0.7\ncritical = 0.6\n'
+    wrong = '[[site.target]]\nkpi = "oee"\nwork_unit = "bottling/line-1/fillr"\ntarget = 0.8\nwarning = 0.7\ncritical = 0.6\n'
+    text = path.read_text()
+    path.write_text(text + good)
+    assert [one.kpi for one in load(path).file.sites[0].targets] == ["oee"]
+    path.write_text(text + good + good + wrong)
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert "stands here twice" in str(refused.value)
+    assert "did you mean 'bottling/line-1/filler'" in str(refused.value)
+    path.write_text(text + good.replace("0.7", "0.9"))
+    with pytest.raises(ConfigError, match="warning lies between target and critical"):
+        load(path)
+
+
+def test_every_kpi_that_can_have_a_target_is_a_metric():
+    assert set(get_args(Kpi)) <= set(METRICS)

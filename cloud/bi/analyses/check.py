@@ -60,7 +60,7 @@ def check(asked: Asked) -> Result:
         known = asked.look.metric(name)
         cell = table.rows[0].cells[column] if table.rows else None
         value = cell.value if cell else None
-        target = asked.look.target(name, line)
+        target = _aim(asked, name, line)
         found = level(value, target, up=known.better != "lower")
         rows.append((known.title[asked.language], value, *_limits(target), found, (cell.reason if cell else "no_data")))
         subject = asked.subject(name)
@@ -94,6 +94,14 @@ def check(asked: Asked) -> Result:
     )  # fmt: skip
 
 
+def _aim(asked: Asked, name: str, line: str | None) -> Target | None:
+    """Give the target; that of a sum is of one line and day, and nothing else is held against it."""
+    if asked.look.metric(name).kind != "sum":
+        return asked.look.target(name, line)
+    one_day = asked.period.first == asked.period.last and asked.period.shift is None
+    return asked.look.target(name, line) if one_day and line is not None else None
+
+
 def _groups(asked: Asked) -> Result:
     dimensions = asked.plan.dimensions
     table = asked.table(dimensions=dimensions)
@@ -104,7 +112,7 @@ def _groups(asked: Asked) -> Result:
     worst: list[tuple[float, dict[str, str], Any]] = []
     for row in table.rows:
         line = row.keys[dimensions.index("line")] if "line" in dimensions else _line(asked)
-        target = asked.look.target(asked.name, line or None)
+        target = _aim(asked, asked.name, line or None)
         cell = row.cells[0]
         found = level(cell.value, target, up=up)
         counts[found] = counts.get(found, 0) + 1

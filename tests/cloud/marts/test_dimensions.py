@@ -175,3 +175,27 @@ async def test_every_fact_of_the_star_can_be_asked(hall: Hall) -> None:
     assert (start, energy) == (MORNING, 7)
     sql = "select i.shift, i.business_date from fact_state s join dim_shift_instance i on i.start_ms = s.shift_start_ms and i.site = s.site"
     assert await hall.rows(sql) == [("A", "2026-03-04")]
+
+
+async def test_targets_of_the_file_hold_until_they_are_taken_out_of_it(
+    tmp_path: Path, database_url: str, database: Database
+) -> None:
+    path = write_cloud_toml(tmp_path, database_url)
+    plain, told = path.read_text(), "select work_unit, kpi, target, set_by from kpi_target order by set_by, work_unit"
+    await database.write(
+        lambda c: c.execute("insert into kpi_target values('demo','seoul','','mttr',5.0,10.0,20.0,'somebody',1)")
+    )
+    unit = "bottling/line-1/filler"
+    aims = "".join(
+        f'[[site.target]]\nkpi = "oee"\nwork_unit = "{line}"\ntarget = {aim}\nwarning = 0.5\ncritical = 0.4\n'
+        for line, aim in (("", 0.8), (unit, 0.9))
+    )
+    others = ("", "mttr", 5.0, "somebody")
+    for text, wanted in (
+        (plain + aims, [("", "oee", 0.8, "cloud.toml"), (unit, "oee", 0.9, "cloud.toml"), others]),
+        (plain, [others]),
+    ):
+        path.write_text(text)
+        plants = Plants(load(path))
+        await database.write(lambda c, plants=plants: dimensions.fill(c, plants, NOW))
+        assert await database.read(lambda c: c.execute(told)) == wanted
