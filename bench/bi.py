@@ -1,7 +1,7 @@
 """Figures at the desk: what a question costs in the database, over HTTP and from memory, however many facts there are.
 
 In one run and on the same facts: raw SQL, a PostgreSQL materialised view with its full refresh, and our marts.
-`python -m bench bi` takes 0.1 million facts on both databases; `python -m bench bi_long` 0.1, 1 and 10 million.
+`python -m bench bi` takes 0.1 and 1 million facts on both databases; `python -m bench bi_long` 0.1, 1 and 10 million.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bench.bi_plant import LINES, SITE, TENANT, Filled, fill, settings_of
 from bench.table import Row
 from cloud.api.answers import Answers
 from cloud.bi.analyses.look import Look
+from cloud.bi.overview import overview
 from cloud.bi.semantic.plan import Filter, Period
 from cloud.bi.semantic.scope import Scope
 from cloud.bus import Bus
@@ -57,7 +58,7 @@ VIEW = (
 )
 
 
-def run(sizes: tuple[int, ...] = (100_000,), days: int = SHORT_DAYS) -> list[Row]:
+def run(sizes: tuple[int, ...] = (100_000, 1_000_000), days: int = SHORT_DAYS) -> list[Row]:
     """Measure every size on both databases."""
     rows: list[Row] = []
     for facts in sizes:
@@ -82,6 +83,7 @@ async def _measure(folder: Path, url: str, facts: int, days: int) -> list[Row]:
             _analyse(url)
         answers = Answers(database, plants, Bus())
         timed = {name: await _timed(answers, work) for name, work in QUERIES.items()}
+        timed["the hall: every line now"] = await _hall(answers, database, plants)
         raw = await _raw(database)
         view = _view(url) if database.postgresql else None
         over_http = await served(folder, database, plants, port)
@@ -107,6 +109,23 @@ async def _timed(answers: Answers, work: Callable[[Look], Any]) -> list[float]:
     for _ in range(TIMES):
         await answers.bi.look(Scope(TENANT), measured)
     return spent[TIMES // 8 :]  # the first ones plan and warm
+
+
+async def _hall(answers: Answers, database: Database, plants: Plants) -> list[float]:
+    """Give the ms of the hall's overview, uncached, measured where it reads."""
+    spent: list[float] = []
+    link = await answers.link.state()
+
+    def ask(connection: Connection) -> None:
+        began = time.perf_counter()
+        said = overview(connection, plants, TENANT, now_ms=time.time_ns() // 1_000_000, link=link)
+        spent.append((time.perf_counter() - began) * 1e3)
+        if not said["lines"]:
+            raise RuntimeError("no line was found")
+
+    for _ in range(TIMES):
+        await database.read(ask)
+    return spent[TIMES // 8 :]
 
 
 async def _raw(database: Database) -> float:
