@@ -86,11 +86,11 @@ async def world(database: Database, cloud_toml: Path) -> AsyncIterator[World]:
 
 
 async def test_a_question_is_answered_as_the_contract_says(world: World) -> None:
-    answer = await world.post(metrics=["defect_rate", "oee"])
+    answer = await world.post(metrics=["yield", "oee"])
     assert answer.status_code == 200, answer.text
     said = shapes.Asked.model_validate_json(answer.content, strict=True)
     assert (said.analysis, said.from_cache, said.cached_at, said.refused) == ("TREND", False, None, None)
-    assert set(said.definitions) == {"scrap_ratio", "oee"}
+    assert set(said.definitions) == {"first_pass_yield", "oee"}
     assert said.marts == ["mart_day"]
     assert (said.period.first, said.period.last) == (WEEK["first"], WEEK["last"])
     assert said.sentences["ko"]
@@ -98,7 +98,7 @@ async def test_a_question_is_answered_as_the_contract_says(world: World) -> None
     # None of the lines was ever heard of, and no gateway either: that is said beside the figures.
     assert said.freshness.data_at is None
     assert set(said.freshness.silent) == {"gw-1", "gw-2"}
-    again = shapes.Asked.model_validate_json((await world.post(metrics=["scrap_ratio", "oee"])).content)
+    again = shapes.Asked.model_validate_json((await world.post(metrics=["first_pass_yield", "oee"])).content)
     assert (again.from_cache, again.rows) == (True, said.rows)
 
 
