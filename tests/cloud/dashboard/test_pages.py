@@ -262,7 +262,16 @@ async def test_everything_on_the_hall_page_can_be_reached_with_the_tab_key(cloud
             await page.keyboard.press("Tab")
             seen.append(await page.evaluate("document.activeElement.textContent.trim().slice(0, 40)"))
         assert seen[0] == "Skip to content"
-        for stop in ("Hall", "Quality", "Gateways", "English", "Line 1 filler", "Line 2 filler", "Show why", "Cut the network"):
+        for stop in (
+            "Hall",
+            "Quality",
+            "Gateways",
+            "English",
+            "Line 1 filler",
+            "Line 2 filler",
+            "Show why",
+            "Cut the network",
+        ):
             assert any(text.startswith(stop) for text in seen), stop
         outline = await page.evaluate(
             "(document.querySelector('.switch').focus(), getComputedStyle(document.activeElement).outlineStyle)"
