@@ -110,12 +110,16 @@ async def ask_xlsx(source: Source, tenant: Tenant, plan: Asked, language: Langua
 
 
 def _sheet(said: dict[str, Any], language: Language) -> Sheet:
-    """Give an answer's rows as a table; ratios are percentages where a sheet can say so."""
+    """Give an answer's rows as a table; ratios are percentages where a sheet can say so. A refusal gives its reason."""
     heads = [
         Head(title=one["title"][language], unit="" if one["unit"] == "1" else one["unit"], kind=_kind(one))
         for one in said["columns"]
     ]
     name = f"{said['analysis'].lower()}_{said['period']['first']}_{said['period']['last']}"
+    if said["refused"] and not said["rows"]:
+        why = {"ko": ("거절", "이유"), "en": ("refused", "why")}[language]
+        rows = [[said["refused"], " ".join(said["sentences"][language])]]
+        return Sheet(name=name, columns=[Head(title=one) for one in why], rows=rows)
     return Sheet(name=name, columns=heads, rows=said["rows"])
 
 

@@ -27,7 +27,7 @@ PAGE_WIDE: Final = 900
 
 def chips(draft: Draft, filters: Sequence[Json], faults: Sequence[Fault], words: Words) -> dict[str, Any]:
     """Give the model of the question. filters: `questions.filter_chip` of every filter."""
-    metrics, by = questions.SEVERAL.get(draft.analysis, (4, 3))
+    metrics, by = questions.room(draft)
     return {
         "draft": draft,
         "kinds": plans.ANALYSES,

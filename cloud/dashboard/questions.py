@@ -45,6 +45,14 @@ SEVERAL: Final[Mapping[str, tuple[int, int]]] = {
     "WHAT_IF": (1, 0),
 }
 """Analysis → how many metrics and how many dimensions it takes."""
+
+
+def room(draft: Draft) -> tuple[int, int]:
+    """Give how many metrics and dimensions a question has room for: what is split by a dimension is one metric."""
+    metrics, by = SEVERAL.get(draft.analysis, (4, 3))
+    return (1 if draft.by and by else metrics), by
+
+
 USUAL_CHANGE: Final = {
     "stop": ("-50", "percent"),
     "setup": ("-20", "percent"),
@@ -92,7 +100,7 @@ class Option:
 
 def completed(draft: Draft, today: date) -> Draft:
     """Give the draft with what its analysis needs and nobody has said yet; what it cannot use is left out."""
-    metrics, by = SEVERAL.get(draft.analysis, (4, 3))
+    metrics, by = room(draft)
     draft = replace(draft, metrics=draft.metrics[:metrics] or ("oee",), by=draft.by[:by])
     if draft.analysis == "RANK" and not draft.by:
         draft = replace(draft, by=("line",))

@@ -83,6 +83,13 @@ def test_a_question_is_answered_and_not_again_while_it_has_not_changed(cloud):
     assert cloud.explain(PLAN)
 
 
+def test_orders_are_ranked_by_their_pieces_although_none_lasts_five_shifts(cloud):
+    ranked = cloud.ask(PLAN | {"dimensions": ["order"]})
+    placed = [row for row in ranked.rows if row["rank"] is not None]
+    assert placed
+    assert all(row["low"] <= row["defect_rate"] <= row["high"] for row in placed)
+
+
 def test_what_is_refused_says_why_and_what_to_check(cloud):
     with pytest.raises(ApiFailure) as refused:
         cloud.ask(PLAN | {"metrics": ["defect_rat"]})

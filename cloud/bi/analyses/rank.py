@@ -22,6 +22,7 @@ from cloud.bi.analyses.inference import (
     holm,
     proportion_interval,
     ratio_of,
+    wilson,
 )
 from cloud.bi.analyses.result import Column, Result
 from cloud.bi.analyses.words import LANGUAGES
@@ -29,6 +30,8 @@ from cloud.bi.semantic.table import Cell, Row
 
 MIN_SHIFTS: Final = 5
 """Shifts a ratio needs: with fewer, the spread between shifts is known no better than to a factor of two."""
+BRIEF: Final = frozenset({"lot", "order"})
+"""What is made within a few shifts: a proportion of it is ranked by its pieces, whose interval knows of no clumps."""
 MIN_PIECES: Final = 100
 """Pieces a proportion needs: with 100 and none bad, up to 3.7 % may be (Wilson, 95 %)."""
 MOST_COMPARED: Final = 60
@@ -128,6 +131,11 @@ def _entry(asked: Asked, row: Row, samples: Sequence[Pair], factor: float) -> En
     if cell.value is None:
         why = cell.reason or "no_data"
     elif asked.by_shift:
+        if asked.is_proportion and BRIEF & set(asked.plan.dimensions):
+            why = "too_few_pieces" if (cell.denominator or 0) < MIN_PIECES else None
+            if cell.denominator:
+                low, high = wilson(min(max(cell.numerator, 0.0), cell.denominator), cell.denominator)
+            return Entry(keys=row.keys, cell=cell, known=known, low=low, high=high, why=why)
         if known is None or known.samples < MIN_SHIFTS:
             why = "too_few_shifts"
         elif asked.is_proportion and known.denominator < MIN_PIECES:

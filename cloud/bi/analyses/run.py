@@ -31,6 +31,7 @@ from cloud.bi.analyses.result import Result
 from cloud.bi.analyses.trend import trend
 from cloud.bi.analyses.whatif import what_if
 from cloud.bi.analyses.words import Language
+from cloud.bi.semantic.errors import PlanError
 from cloud.bi.semantic.plan import Analysis, Plan
 
 ANALYSES: Final[dict[Analysis, Callable[[Asked], Result]]] = {
@@ -51,8 +52,18 @@ def analyse(plan: Plan, look: Look, language: Language = "ko") -> Result:
 
     The names of the codes are in `findings["labels"]`: dimension → code → language → name.
 
-    Raises what `Look` raises for names it does not know.
+    Raises PlanError for names that `Look` does not know, and for more metrics than the analysis takes.
     """
+    for name in plan.metrics:
+        look.metric(name)
+    if len(plan.metrics) > 1 and not _takes_several(plan):
+        split = " by a dimension" if plan.dimensions else ""
+        what = f"{plan.analysis}{split} is of one metric"
+        raise PlanError(what, f"leave {plan.metrics[1]} out, and ask for it by itself").at("metrics.1")
     asked = Asked(plan=plan, look=look, language=language, period=look.dated(plan.period))
     result = ANALYSES[plan.analysis](asked)
     return replace(result, rows=result.rows[: plan.limit])
+
+
+def _takes_several(plan: Plan) -> bool:
+    return plan.analysis in {"CORRELATE", "WHAT_IF"} or (plan.analysis in {"CHECK", "TREND"} and not plan.dimensions)

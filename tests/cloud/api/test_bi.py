@@ -112,6 +112,15 @@ async def test_the_rows_are_the_figures(world: World) -> None:
     assert {row[0]: row[at] for row in said["rows"]} == made
 
 
+async def test_a_refused_answer_says_why_in_its_file_too(world: World) -> None:
+    plan = json.dumps({"analysis": "PREDICT", "metrics": ["oee"], "period": {"relative": "yesterday"}})
+    answer = await world.web.get("/api/v1/bi/ask.csv", params={"tenant": "demo", "plan": plan, "language": "en"})
+    head, told = list(csv.reader(io.StringIO(answer.text.removeprefix("\ufeff"))))
+    assert head == ["refused", "why"]
+    assert told[0] in {"not_enough_history", "no_data"}
+    assert told[1]
+
+
 async def test_csv_has_the_same_rows(world: World) -> None:
     plan = json.dumps({"analysis": "TREND", "metrics": ["produced"], "period": WEEK, "grain": "day"})
     answer = await world.web.get("/api/v1/bi/ask.csv", params={"tenant": "demo", "plan": plan, "language": "en"})
@@ -154,6 +163,14 @@ REFUSED: list[tuple[dict[str, Any], int, str, str, str]] = [
         "oee is not kept by lot, which produced is",
         "metrics.1",
     ),
+    (
+        {"metrics": ["oee", "availability"], "dimensions": ["line"]},
+        400,
+        "ERR_BI_PLAN_FAILED",
+        "TREND by a dimension is of one metric",
+        "metrics.1",
+    ),
+    ({"analysis": "RANK", "metrics": ["oee", "produced"]}, 400, "ERR_BI_PLAN_FAILED", "of one metric", "metrics.1"),
     ({"grain": "hour"}, 400, "ERR_BI_PLAN_FAILED", "oee is not kept by the hour", "metrics.0"),
     ({"dimensions": ["line", "line"]}, 400, "ERR_BI_PLAN_FAILED", "twice", "dimensions"),
     (
