@@ -105,9 +105,9 @@ def _lines(connection: Connection, plants: Plants, tenant: str, now_ms: int) -> 
 def _add_sums(connection: Connection, tenant: str, lines: dict[Place, _Line], earliest: int, now_ms: int) -> None:
     summed = ", ".join(f"sum({column})" for column in SUM_COLUMNS)
     for row in connection.execute(
-        f"select tenant, site, work_unit, start_ms, {summed} from mart_shift where tenant=? and start_ms>=?"  # noqa: S608 - our columns
+        f"select tenant, site, work_unit, start_ms, {summed} from mart_shift where tenant=? and business_date>=? and start_ms>=?"  # noqa: S608 - our columns
         " group by tenant, site, work_unit, start_ms",
-        (tenant, earliest),
+        (tenant, min(line.instance.business_date for line in lines.values()), earliest),
     ):
         line = lines.get(row[:3])
         if line is not None and line.instance.start_ms == row[3]:
