@@ -25,6 +25,7 @@ async function draw() {
     const answer = await fetch("/fragments/analysis" + location.search, { headers: { Accept: "text/html" }, signal: mine.signal });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!answer.ok) return location.reload(); // the page that says what is wrong
+    if (timer) return; // something was changed meanwhile, and is asked in a moment
     children(main, page.body);
     form().reset(); // what the server drew is what is chosen now
     for (const link of document.querySelectorAll(".languages a")) {
@@ -46,11 +47,18 @@ function go(search) {
   draw();
 }
 
+function settled() {
+  timer = 0;
+  const search = address();
+  if (search === location.search) draw();
+  else go(search);
+}
+
 function soon(event) {
   const control = event.target;
   if (!control.form || control.form.id !== "question") return;
   clearTimeout(timer);
-  timer = setTimeout(() => go(address()), control.type === "checkbox" || control.type === "number" ? SETTLED_MS * 3 : SETTLED_MS);
+  timer = setTimeout(settled, control.type === "checkbox" || control.type === "number" ? SETTLED_MS * 3 : SETTLED_MS);
 }
 
 async function send(path, method, body) {
@@ -63,14 +71,15 @@ async function send(path, method, body) {
 }
 
 async function pinned(work, told) {
-  const note = document.getElementById("pinned");
+  let said = told;
   try {
     await work();
-    if (note) note.textContent = told;
   } catch (error) {
-    if (note) note.textContent = error.message;
+    said = error.message;
   }
   await draw();
+  const note = document.getElementById("pinned"); // after the page was drawn anew, which empties it
+  if (note) note.textContent = said;
 }
 
 main.addEventListener("change", soon);

@@ -58,6 +58,7 @@ async def test_a_chip_changes_the_answer_the_address_and_the_way_back(cloud: Hal
         page = await visitor.open("/analysis")
         await page.get_by_role("link", name="Which line scraps most").click()
         await expect(page.locator("#answer .first")).to_be_visible()
+        await page.wait_for_load_state()  # and its script
         assert "analysis=RANK&metric=defect_rate&by=line" in page.url
         await page.locator("#kind-CHECK").click()
         await page.wait_for_url("**analysis=CHECK**")
@@ -87,10 +88,10 @@ async def test_an_unknown_name_is_said_at_its_chip_with_what_was_meant(cloud: Ha
     await cloud.say(*shift_of_work(time.time_ns()))
     async with door.visitor() as visitor:
         page = await visitor.open(
-            f"/analysis?analysis=CHECK&metric=scrap_rtio&by=line&where.line={LINE_1}x&period=today"
+            f"/analysis?analysis=CHECK&metric=defect_rtio&by=line&where.line={LINE_1}x&period=today"
         )
         fault = page.locator("#fault-metric\\.0")
-        await expect(fault).to_contain_text("There is no “scrap_rtio”")
+        await expect(fault).to_contain_text("There is no “defect_rtio”")
         assert await page.locator("#chip-metric\\.0 select").get_attribute("aria-invalid") == "true"
         await fault.get_by_role("link", name=SCRAP).click()
         value = page.locator("#fault-where\\.line")
