@@ -29,7 +29,11 @@ WORK: Final[Mapping[bytes, Callable[[str], bytes]]] = {
 
 def main() -> None:
     """Draw until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the cloud's to deal with
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # whoever stops the cloud may tell all its processes: it ends with its input
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(os, "nice"):
         os.nice(NICE)
     said = os.fdopen(os.dup(1), "wb")

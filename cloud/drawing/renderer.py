@@ -98,7 +98,7 @@ class Renderer:
 
 def _start() -> _Child:
     command = [sys.executable, "-B", "-s", "-P", str(CHILD)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     if process.stdin is None or process.stdout is None:
         raise OSError("the drawing process has no pipes")
     return _Child(process, process.stdin, process.stdout)
