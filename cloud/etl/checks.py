@@ -57,11 +57,11 @@ def check(fact: Fact, now_ns: int) -> list[Found]:
 def _all(fact: Fact, start: int, now_ns: int) -> Iterator[Found]:
     if fact.at > now_ns + _AHEAD_NS:
         hours = round((fact.at - now_ns) / 3_600e9, 1)
-        yield Found("time_ahead", {"at": _instant(fact.at), "hours": hours})
+        yield Found("time_ahead", {"at": _instant(fact.at), "hours": hours}, fact.work_unit)
     elif fact.at < now_ns - _BEHIND_NS:
         yield Found("time_behind", {"at": _instant(fact.at)}, fact.work_unit)
     if start > fact.at:
-        yield Found("reversed", {"start": _instant(start), "end": _instant(fact.at)})
+        yield Found("reversed", {"start": _instant(start), "end": _instant(fact.at)}, fact.work_unit)
     elif isinstance(fact, Produced):
         yield from _production(fact)
     elif isinstance(fact, QualityMeasured):
