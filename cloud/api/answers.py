@@ -21,7 +21,7 @@ from cloud.api.quality import Quality
 from cloud.api.replays import Replays
 from cloud.api.spoken import Spoken
 from cloud.api.today import Today
-from cloud.bi import lists
+from cloud.bi import lists, times
 from cloud.bi.completeness import accounts
 from cloud.bi.line import MAX_DAYS, line_detail
 from cloud.bi.overview import gateways, overview
@@ -76,7 +76,7 @@ class Answers:
         link = await self.link.state()
 
         def build(connection: Connection) -> tuple[float, Json, bytes]:
-            answer = overview(connection, self.plants, tenant, now_ms=_now_ms(), link=link)
+            answer = overview(connection, self.plants, tenant, now_ms=times.now_ms(), link=link)
             return time.monotonic(), answer, orjson.dumps(answer)
 
         built = self._overviews[tenant] = await self.database.read(build)
@@ -101,7 +101,7 @@ class Answers:
         """Give GET /lines/{work_unit}; without a period the present shift, or the last eight hours outside one."""
         card = await self.card(tenant, name)
         plant, work_unit = self.plants[tenant, card["site"]], card["work_unit"]
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         start_ms, end_ms = _period(plant, start, end, now_ms)
         place = (tenant, card["site"], work_unit)
         return await self.database.read(
@@ -112,7 +112,7 @@ class Answers:
 
     async def verdict(self, tenant: str, verdict_id: str, language: str = "en") -> Json:
         """Give GET /verdicts/{id}. language: of the explanation."""
-        now_ms, found = _now_ms(), None
+        now_ms, found = times.now_ms(), None
         if "\0" not in verdict_id:  # which no database text has
             found = await self.database.read(lambda one: detail(one, tenant, verdict_id, language, now_ms))
         if found is None:
@@ -123,13 +123,13 @@ class Answers:
 
     async def gateways(self, tenant: str) -> Json:
         """Give GET /gateways."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         found = await self.database.read(lambda connection: gateways(connection, self.plants, tenant, now_ms))
         return {"as_of": iso(now_ms), "gateways": found}
 
     async def completeness(self, tenant: str, *, count: bool) -> Json:
         """Give GET /completeness; with `count` every row is counted anew."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
 
         def read(connection: Connection) -> list[Json]:
             counted = lists.count_rows(connection, tenant) if count else {}
@@ -149,10 +149,6 @@ class Answers:
     async def page(self, what: Literal["verdicts", "alarms", "facts"], tenant: str, query: lists.Query) -> Json:
         """Give one page of a list, newest first, with the exact total."""
         return await self.database.read(lambda connection: lists.page(connection, what, tenant, query))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _period(plant: Plant, start: datetime | None, end: datetime | None, now_ms: int) -> tuple[int, int]:

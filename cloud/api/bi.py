@@ -200,7 +200,7 @@ class Bi:
             mine = self._making[peek.flight] = Future()
         try:
             made = self._make(look, plan, speech, peek)
-        except BaseException as error:
+        except BaseException as error:  # whatever ended it, whoever waits for it is told, and it goes on up
             mine.set_exception(error)
             raise
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from cloud.alerting import listing, rows
 from cloud.alerting.listing import Wanted
 from cloud.alerting.rows import Watch
 from cloud.api.errors import ApiError, invalid, not_found
+from cloud.bi import times
 from cloud.bi.semantic import catalogue
 from cloud.bi.semantic.errors import PlanError
 from cloud.bi.times import iso
@@ -52,7 +52,7 @@ class Desk:
     async def alerts(self, tenant: str, wanted: Wanted, *, page: int, page_size: int) -> Json:
         """Give one page of alerts."""
         found = await self._database.read(lambda c: listing.page(c, tenant, wanted, page=page, page_size=page_size))
-        return {"as_of": iso(_now_ms())} | found
+        return {"as_of": iso(times.now_ms())} | found
 
     async def kinds(self, tenant: str) -> list[str]:
         """Give what kinds of alerts there are to choose from."""
@@ -73,21 +73,21 @@ class Desk:
 
         def write(c: Connection) -> Json:
             self._alert(c, tenant, number)
-            listing.acknowledge(c, tenant, number, by=by, note=note, now_ms=_now_ms())
+            listing.acknowledge(c, tenant, number, by=by, note=note, now_ms=times.now_ms())
             return self._alert(c, tenant, number)
 
         return await self._written(write)
 
     async def silence(self, tenant: str, number: int, *, by: str, minutes: int) -> Json:
         """Let an alert, and the watch it came from, tell nobody for a while; whoever asks has seen it."""
-        until = _now_ms() + minutes * 60_000
+        until = times.now_ms() + minutes * 60_000
 
         def write(c: Connection) -> Json:
             found = self._alert(c, tenant, number)
             listing.silence(c, tenant, number, until_ms=until)
             if found["watch"] is not None:
                 rows.silence(c, tenant, found["watch"], until_ms=until)
-            listing.acknowledge(c, tenant, number, by=by, note="", now_ms=_now_ms())
+            listing.acknowledge(c, tenant, number, by=by, note="", now_ms=times.now_ms())
             return self._alert(c, tenant, number)
 
         return await self._written(write)
@@ -105,7 +105,7 @@ class Desk:
         def read(c: Connection) -> Json:
             standing = rows.standing(c, tenant)
             return {
-                "as_of": iso(_now_ms()),
+                "as_of": iso(times.now_ms()),
                 "items": [watch_answer(one, standing.get(one.number)) for one in rows.watches(c, tenant)],
             }
 
@@ -141,7 +141,7 @@ class Desk:
             raise invalid(
                 "there is no [mail] to write to readers with", "add [mail] to cloud.toml, or leave readers out"
             )
-        watch = replace(wanted, tenant=tenant, site=site, metric=metric.id, changed_ms=_now_ms())
+        watch = replace(wanted, tenant=tenant, site=site, metric=metric.id, changed_ms=times.now_ms())
 
         def write(c: Connection) -> Json:
             if watch.number:
@@ -158,7 +158,7 @@ class Desk:
 
         def write(c: Connection) -> Json:
             self._watch(c, tenant, number)
-            rows.remove(c, tenant, number, by=by, now_ms=_now_ms())
+            rows.remove(c, tenant, number, by=by, now_ms=times.now_ms())
             return {"removed": number}
 
         return await self._written(write)
@@ -168,7 +168,7 @@ class Desk:
     async def reports(self, tenant: str, asked: dict[str, str], *, page: int, page_size: int) -> Json:
         """Give one page of the reports that are kept."""
         found = await self._database.read(lambda c: keep.listed(c, tenant, asked, page=page, page_size=page_size))
-        return {"as_of": iso(_now_ms())} | found
+        return {"as_of": iso(times.now_ms())} | found
 
     async def schedules(self, tenant: str) -> list[Json]:
         """Give every schedule with what it made last."""
@@ -198,7 +198,9 @@ class Desk:
         """Make a report now; the same figures again are the report that is there."""
         subject = replace(wanted, tenant=tenant, site=self._site(tenant, wanted.site or None))
         try:
-            kept = await making.make(self._database, self._plants, subject, Maker(language=language, by=by), _now_ms())
+            kept = await making.make(
+                self._database, self._plants, subject, Maker(language=language, by=by), times.now_ms()
+            )
         except (NoSuchShiftError, PlanError) as error:
             raise not_found(
                 str(error), "see the site's shifts in cloud.toml, and choose a period that has begun"
@@ -239,7 +241,9 @@ class Desk:
             raise not_found(str(error), "ask for an earlier page") from error
         if form != "csv":
             made = (MEDIA[form], body)
-            await self._database.write(lambda c: keep.put_file(c, tenant, number, kept, made=made, now_ms=_now_ms()))
+            await self._database.write(
+                lambda c: keep.put_file(c, tenant, number, kept, made=made, now_ms=times.now_ms())
+            )
         return name, MEDIA[form], body
 
     async def letters(self, tenant: str, cause: str | None, *, page: int, page_size: int) -> Json:
@@ -247,7 +251,7 @@ class Desk:
         found = await self._database.read(
             lambda c: queue.listed(c, tenant, cause=cause, page=page, page_size=page_size)
         )
-        return {"as_of": iso(_now_ms())} | found
+        return {"as_of": iso(times.now_ms())} | found
 
 
 def watch_answer(watch: Watch, standing: Json | None) -> Json:
@@ -279,7 +283,3 @@ def watch_answer(watch: Watch, standing: Json | None) -> Json:
         "changed": iso(watch.changed_ms),
         "standing": standing,
     }
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

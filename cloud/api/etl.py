@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from cloud.api.errors import ApiError, invalid, not_found
+from cloud.bi import times
 from cloud.bi.times import iso
 from cloud.bus import Bus
 from cloud.database import Connection, Database, DataError
@@ -35,7 +36,7 @@ class Etl:
 
     async def status(self, tenant: str) -> Json:
         """Give GET /etl/status."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         answer = await self._database.read(lambda c: status.status(c, self._plants, tenant, now_ms))
         fresh = self.auditor.unwritten(tenant)
         answer["auditor"]["checked"] += fresh.checked
@@ -44,7 +45,7 @@ class Etl:
 
     async def mv_status(self, tenant: str) -> Json:
         """Give GET /bi/mv-status."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         return {
             "as_of": iso(now_ms),
             "items": await self._database.read(lambda c: status.marts(c, tenant, now_ms)),
@@ -133,14 +134,14 @@ class Etl:
     async def restate(self, tenant: str, order: jobs.Restatement) -> Json:
         """Take a restatement in; gives the job. Raises ApiError."""
         try:
-            number = await self._write(lambda c: jobs.restate(c, self._plants, tenant, order, _now_ms()))
+            number = await self._write(lambda c: jobs.restate(c, self._plants, tenant, order, times.now_ms()))
         except jobs.JobError as error:
             raise invalid(str(error), "see /openapi.json, and GET /api/v1/overview for the lines") from error
         return await self.job(tenant, number)
 
     async def rebuild(self, tenant: str, actor: str, reason: str) -> Json:
         """Take a rebuild in; gives the job, which ends with `equal`."""
-        number = await self._write(lambda c: jobs.rebuild(c, tenant, actor, reason, _now_ms()))
+        number = await self._write(lambda c: jobs.rebuild(c, tenant, actor, reason, times.now_ms()))
         return await self.job(tenant, number)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
@@ -156,7 +157,3 @@ def _target(tenant: str, inc: str, stream: int, seq: int) -> Target:
     if len(inc) != 32 or set(inc) - set("0123456789abcdef") or not 1 <= stream <= 255 or not 1 <= seq < 2**62:
         raise not_found(f"there is no fact {inc}/{stream}/{seq}", "an incarnation has 32 hex digits; see /api/v1/facts")
     return Target(tenant, inc, stream, seq)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cloud.api.errors import invalid, not_found
-from cloud.bi import alerts
+from cloud.bi import alerts, times
 from cloud.bi.hours import HOUR_MS, GatewayHours, Sums, by_hour, hour_answer
 from cloud.bi.overview import gateways
 from cloud.bi.questions import (
@@ -60,7 +60,7 @@ class Oversight:
         known_at, known_answer = self._recent.get(tenant, (-FRESH_S, {}))
         if usual and time.monotonic() - known_at < FRESH_S:
             return known_answer
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         period = _period(start, end, now_ms)
         found = await self._database.read(lambda c: self._hours(c, tenant, period, now_ms))
         if gateway is not None:
@@ -80,7 +80,7 @@ class Oversight:
 
     async def answer(self, tenant: str, work_unit: str, start: datetime | None, end: datetime | None) -> Json:
         """Give GET /completeness/answer: whether a line's period is complete, and if not, why."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         if start is None and end is None:  # the last hour that is over
             over = now_ms // HOUR_MS * HOUR_MS
             period = (over - HOUR_MS, over)
@@ -137,7 +137,7 @@ class Oversight:
 
     async def request(self, tenant: str, order: Json) -> Json:
         """Do POST /completeness/request: put ranges on the list of what the gateway is asked for again."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         gateway = order["gateway"]
 
         def write(connection: Connection) -> Json:
@@ -213,7 +213,7 @@ class Oversight:
             self._silent = True
 
     async def _refresh(self, tenant: str) -> None:
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
 
         def read(connection: Connection) -> list[tuple[str, tuple[Any, ...]]]:
             findings = alerts.found(connection, self._plants, tenant, now_ms)
@@ -231,7 +231,7 @@ class Oversight:
 
     async def ledger(self, tenant: str) -> Json:
         """Give what the page of completeness shows besides the hours: backups, identities, findings, requests."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
 
         def read(connection: Connection) -> Json:
             made = connection.one("select made_ms, path, bytes from backup order by made_ms desc limit 1")
@@ -318,7 +318,3 @@ def _period(start: datetime | None, end: datetime | None, now_ms: int) -> tuple[
     if end_ms - start_ms > MAX_MS:
         raise invalid("the period is longer than 62 days", "ask for a shorter one")
     return start_ms, end_ms
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

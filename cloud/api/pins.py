@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Final
 
 import orjson
 
 from cloud.api.errors import ApiError, not_found
+from cloud.bi import times
 from cloud.bi.semantic.plan import Plan
 from cloud.bi.times import iso
 from cloud.database import Connection, Database, Row
@@ -44,7 +44,7 @@ class Pins:
 
     async def add(self, tenant: str, title: str, plan: Plan) -> Json:
         """Keep a question, last of all. Raises ApiError 409 when there are as many as there may be."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
 
         def write(connection: Connection) -> Json:
             known = _own(connection, tenant)
@@ -69,7 +69,7 @@ class Pins:
         version: of the pin as it was seen; what somebody else changed since is not overwritten.
         place: where it stands from now on, 0 the first; the end where there are fewer.
         """
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
 
         def write(connection: Connection) -> Json:
             known = _own(connection, tenant)
@@ -133,7 +133,3 @@ def _number(connection: Connection, tenant: str, order: list[int]) -> None:
 
 def _text(plan: Plan) -> str:
     return plan.model_dump_json(exclude_none=True, exclude_defaults=True)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as clock_time
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 from cloud.api.errors import invalid, not_found
 from cloud.api.oversight import Oversight
-from cloud.bi import lots
+from cloud.bi import lots, times
 from cloud.bi import quality as figures
 from cloud.bi.quality import Dates, Subject
 from cloud.bi.spc import RuleSet
@@ -48,7 +47,7 @@ class Quality:
     async def summary(self, tenant: str, asked: Asked) -> Json:
         """Give GET /quality."""
         plant, place = await self._where(tenant, asked.work_unit)
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         dates = dates_of(plant, asked, now_ms)
         found = await self._database.read(lambda c: figures.summary(c, tenant, dates, place, now_ms))
         return found | {"work_unit": asked.work_unit}
@@ -56,7 +55,7 @@ class Quality:
     async def chart(self, tenant: str, asked: Asked, subject: Subject, rules: RuleSet) -> Json:
         """Give GET /quality/charts. Raises 404 where nothing of the kind was ever measured on the line."""
         plant, place = await self._line(tenant, asked.work_unit)
-        dates = dates_of(plant, asked, _now_ms())
+        dates = dates_of(plant, asked, times.now_ms())
 
         def read(connection: Connection) -> tuple[Json | None, list[str]]:
             known = [
@@ -86,7 +85,7 @@ class Quality:
     async def defect_chart(self, tenant: str, asked: Asked, rules: RuleSet) -> Json:
         """Give GET /quality/defect-chart: the p chart of a line's scrap by shift."""
         plant, place = await self._line(tenant, asked.work_unit)
-        dates = dates_of(plant, asked, _now_ms())
+        dates = dates_of(plant, asked, times.now_ms())
         found = await self._database.read(lambda c: figures.defect_chart(c, place, dates, rules))
         return found | _told(dates) | {"work_unit": place[2], "rule_set": rules}
 
@@ -103,7 +102,7 @@ class Quality:
     async def lot(self, tenant: str, lot: str) -> Json:
         """Give GET /quality/lots/{lot}: the whole trace, and whether the records of its hours are complete."""
         _plain(lot, "lot")
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         found = await self._database.read(lambda c: lots.trace(c, self._plants, tenant, lot, now_ms))
         if found is None:
             near, _ = await self._database.read(lambda c: lots.lot_list(c, tenant, lot[:6], None, limit=50, offset=0))
@@ -163,7 +162,7 @@ def dates_of(plant: Plant, asked: Asked, now_ms: int) -> Dates:
 
 def _told(dates: Dates) -> Json:
     return {
-        "as_of": iso(_now_ms()),
+        "as_of": iso(times.now_ms()),
         "start": iso(dates.start_ms),
         "end": iso(dates.end_ms),
         "first": dates.first,
@@ -178,7 +177,3 @@ def _plain(text: str, name: str) -> None:
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cloud.api.errors import ApiError, invalid, not_found, unusable
+from cloud.bi import times
 from cloud.bi.times import iso_ns, ms_of
 from cloud.database import Connection, Database
 from cloud.judging import actions, models, rulesets, trust, verdicts, words
@@ -34,7 +35,7 @@ class Spoken:
         self, tenant: str, *, page: int, page_size: int, since_ms: int | None, until_ms: int | None
     ) -> Json:
         """Give what stands, newest first; what waits for a gateway; and by ruleset what 30 days say of it."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         since, until = ((since_ms or 0) * 1_000_000, 2**62 if until_ms is None else until_ms * 1_000_000)
 
         def read(connection: Connection) -> Json:
@@ -58,7 +59,7 @@ class Spoken:
 
     async def say(self, tenant: str, said: Json) -> Json:
         """Ask a verdict's gateway to record a word. The same word of the same person again is the first one."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
         target, actor = said["target"], said["actor"]
 
         def write(connection: Connection) -> Json:
@@ -98,7 +99,7 @@ class Spoken:
 
     async def actions(self, tenant: str, state: actions.State | None, *, page: int, page_size: int) -> Json:
         """Give a page of actions, newest first."""
-        now_ms, skipped = _now_ms(), (page - 1) * page_size
+        now_ms, skipped = times.now_ms(), (page - 1) * page_size
         items, total = await self._database.read(
             lambda one: actions.page(one, tenant, state, limit=page_size, offset=skipped, now_ms=now_ms)
         )
@@ -106,7 +107,7 @@ class Spoken:
 
     async def answer(self, tenant: str, action: str, *, approved: bool, actor: str, comment: str) -> Json:
         """Ask an action's gateway to take a yes or no; asked before and not answered yet, it is that one."""
-        now_ms = _now_ms()
+        now_ms = times.now_ms()
 
         def write(connection: Connection) -> Json:
             known = None if "\0" in action else actions.one(connection, tenant, action, now_ms)
@@ -147,7 +148,7 @@ class Spoken:
 
     async def set_trust(self, tenant: str, said: Json) -> Json:
         """Ask a ruleset's gateways (one, or all that run it) for a level; each decides."""
-        now_ms, now_ns = _now_ms(), time.time_ns()
+        now_ms, now_ns = times.now_ms(), time.time_ns()
 
         def write(connection: Connection) -> Json:
             known = trust.trust(connection, tenant, now_ns)
@@ -178,7 +179,3 @@ class Spoken:
 def _ms(text: str | None) -> int:
     """Give ms since 1970 of a time as the API tells it."""
     return 0 if text is None else ms_of(datetime.fromisoformat(text))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

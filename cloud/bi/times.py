@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now_ms() -> int:
+    """Give the wall clock in ms since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def iso(ms: int) -> str:

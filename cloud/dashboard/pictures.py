@@ -45,7 +45,7 @@ class Pictures:
             self._kept.popitem(last=False)
         try:
             return await asyncio.shield(known[1])
-        except Exception:
+        except Exception:  # whatever it was, it is not kept, and it goes on up
             if self._kept.get(key) is known:
                 del self._kept[key]
             raise

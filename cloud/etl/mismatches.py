@@ -8,13 +8,12 @@ from typing import Any, Final
 from cloud.bi.times import iso
 from cloud.database import Connection
 from cloud.etl.recompute import Difference, differences
-from cloud.marts.compute import TABLES
+from cloud.marts.compute import KIND_OF, TABLES
 from cloud.marts.ledger import Bucket
 from cloud.plant import Plants
 
 MOST: Final = 200
 """Figures of one bucket that are written down."""
-KIND_OF: Final = {table: kind for kind, names in TABLES.items() for table in names}
 
 
 def note(connection: Connection, found: Iterable[Difference], now_ms: int) -> None:

@@ -8,12 +8,11 @@ from cloud.bi.overview import gateways
 from cloud.bi.times import iso
 from cloud.database import Connection
 from cloud.etl import jobs, letters, mismatches
-from cloud.marts.compute import TABLES
+from cloud.marts.compute import KIND_OF
 from cloud.plant import Plants
 
 Json = dict[str, Any]
 SHOWN: Final = 10
-KIND_OF: Final = {table: kind for kind, names in TABLES.items() for table in names}
 
 
 def marts(connection: Connection, tenant: str, now_ms: int) -> list[Json]:

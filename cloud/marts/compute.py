@@ -25,6 +25,7 @@ TABLES: Final[dict[str, tuple[str, ...]]] = {
     STOCK: ("mart_inventory", "mv_inventory_coverage"),
 }
 """Kind of bucket → the tables whose rows it holds."""
+KIND_OF: Final = {table: kind for kind, names in TABLES.items() for table in names}
 
 COLUMNS: Final = {name: tuple(tables.metadata.tables[name].columns.keys()) for kind in TABLES.values() for name in kind}
 _KEYS: Final = {

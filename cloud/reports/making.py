@@ -91,8 +91,19 @@ class Makers:
         made = 0
         for one in due(plant, report, now_ms, begun):
             if (one.business_date, one.shift) not in settled:
-                made += await self._make(plant, report, one, now_ms)
+                made += await self._tried(plant, report, one, now_ms)
         return made
+
+    async def _tried(self, plant: Plant, report: Report, one: Due, now_ms: int) -> int:
+        try:
+            return await self._make(plant, report, one, now_ms)
+        except DatabaseError:
+            raise
+        except Exception as bug:  # it fails this report, which says so; the schedules behind it have their turn
+            log.exception("report failed: site=%s schedule=%s date=%s", plant.site.id, report.id, one.business_date)
+            key, why = (plant.site.tenant, plant.site.id, report.id, one.business_date, one.shift), repr(bug)
+            await self._database.write(lambda c: _end(c, key, "failed", now_ms=now_ms, why=why))
+            return 0
 
     async def _make(self, plant: Plant, report: Report, one: Due, now_ms: int) -> int:
         key = (plant.site.tenant, plant.site.id, report.id, one.business_date, one.shift)

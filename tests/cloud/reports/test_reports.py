@@ -231,3 +231,18 @@ async def test_files_and_reports_leave_when_their_time_or_room_is_over(worked: D
     assert await worked.read(lambda c: keep.find(c, "demo", kept.number)) is None
     page = await worked.read(lambda c: queue.listed(c, "demo", page=1, page_size=5))
     assert page["total"] == 0
+
+
+async def test_a_report_that_cannot_be_read_fails_by_name_and_holds_up_no_other(
+    worked: Database, plants: Plants
+) -> None:
+    """What makes it fail is a row that no program of ours writes."""
+    makers = Makers(worked, plants)
+    assert await makers.once(NOW_MS - 30 * 60 * MIN) == 0
+    await worked.write(lambda c: c.execute("update judgment set summary='no JSON'"))
+    await makers.once(NOW_MS)
+    states = await worked.read(
+        lambda c: c.execute("select state, why from report_due where business_date<>'' order by business_date")
+    )
+    assert {state for state, _ in states} == {"failed"}, states
+    assert all(why for _, why in states)
