@@ -34,7 +34,7 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     from cloud.api.pulse import run_pulse
     from cloud.app import create_app
     from cloud.bus import Bus
-    from cloud.dashboard import charts
+    from cloud.drawing import charts
     from cloud.etl.auditor import run_auditor
     from cloud.etl.worker import run_worker
     from cloud.lasting import Lasting

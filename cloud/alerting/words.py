@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 from cloud.alerting.digest import Said
 from cloud.bi.semantic.catalogue import METRICS
 from cloud.bi.times import iso
-from cloud.dashboard import formats, ledger
-from cloud.dashboard.texts import Words
 from cloud.plant import Plants
+from cloud.wording import alerts, formats
+from cloud.wording.texts import Words
 
 ORDER: Final = ("critical", "warning", "info")
 TONE: Final = {"critical": "#a1261a", "warning": "#8f4b00", "info": "#5a6168", "over": "#16706a"}
@@ -60,7 +60,7 @@ def sentence(row: dict[str, Any], plants: Plants, tenant: str, words: Words) -> 
             level=formats.figure(detail["level"], detail["unit"]),
             period=words.label("watch_period", detail["period"]),
         )
-    return ledger.alert(row, words)
+    return alerts.sentence(row, words)
 
 
 def letter(

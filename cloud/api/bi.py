@@ -57,7 +57,7 @@ def _code() -> str:
     cloud = Path(__file__).parent.parent
     bi = cloud / "bi"
     digest = hashlib.sha256()
-    for path in sorted((*bi.rglob("*.py"), *bi.rglob("*.toml"), cloud / "dashboard" / "texts.toml", Path(__file__))):
+    for path in sorted((*bi.rglob("*.py"), *bi.rglob("*.toml"), cloud / "wording" / "texts.toml", Path(__file__))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

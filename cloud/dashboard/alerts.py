@@ -9,9 +9,9 @@ from cloud.alerting import words as spoken
 from cloud.alerting.rows import Against, Severity, Watched
 from cloud.alerting.states import Side
 from cloud.bi.semantic.catalogue import METRICS
-from cloud.dashboard import formats
-from cloud.dashboard.texts import Words
 from cloud.plant import Plants
+from cloud.wording import formats
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 

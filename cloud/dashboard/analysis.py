@@ -15,10 +15,11 @@ from markupsafe import Markup
 
 from cloud.bi.semantic.catalogue import METRICS
 from cloud.bi.semantic.dimensions import DIMENSIONS
-from cloud.dashboard import charts, figures, plans, questions
+from cloud.dashboard import figures, plans, questions
 from cloud.dashboard.plans import Draft, Fault, Where
 from cloud.dashboard.render import Reader
-from cloud.dashboard.texts import Words
+from cloud.drawing import charts
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 PAGE_WIDE: Final = 900

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from cloud.dashboard import formats
-from cloud.dashboard.texts import Words
+from cloud.wording import formats
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 

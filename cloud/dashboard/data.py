@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cloud.dashboard import formats
-from cloud.dashboard.texts import Words
+from cloud.wording import formats
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 STATES: Final = ("open", "released", "corrected", "passed")

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from cloud.bi.analyses import words as spoken
 from cloud.dashboard import plans, questions
-from cloud.dashboard.formats import ABSENT, MINUS
 from cloud.dashboard.plans import Draft, Where
-from cloud.dashboard.texts import TEXTS, Words
+from cloud.wording.formats import ABSENT, MINUS
+from cloud.wording.texts import TEXTS, Words
 
 Json = Mapping[str, Any]
 SHOWN: Final = 200

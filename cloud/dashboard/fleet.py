@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 from typing import Any, Final
 
-from cloud.dashboard import formats, views
+from cloud.dashboard import views
 from cloud.dashboard.ledger import STATES
-from cloud.dashboard.texts import Words
+from cloud.wording import formats
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 NAMED: Final = 12

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from cloud.api.answers import Answers
 from cloud.dashboard import ledger
 from cloud.dashboard.render import Reader
-from cloud.dashboard.texts import LANGUAGES, Words, choose
+from cloud.wording.texts import LANGUAGES, Words, choose
 
 YEAR_S: Final = 31_536_000
 PLANT_ZONE: Final = "Asia/Seoul"

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta, tzinfo
 from typing import Any, Final
 
-from cloud.dashboard import formats
-from cloud.dashboard.texts import Words
+from cloud.wording import alerts, formats
+from cloud.wording.texts import Words
 
 STATES: Final = ("complete", "arriving", "lost", "unaccounted", "unknown", "running", "empty")
 """What the legend explains."""
@@ -149,42 +149,11 @@ def banner(standing: Sequence[Json], words: Words, *, whole: bool = False) -> di
     shown = len(standing) if whole else IN_BANNER
     return {
         "alerts": [
-            {"id": one["id"], "severity": one["severity"], "kind": one["kind"], "text": alert(one, words)}
+            {"id": one["id"], "severity": one["severity"], "kind": one["kind"], "text": alerts.sentence(one, words)}
             for one in standing[:shown]
         ],
         "alerts_more": max(0, len(standing) - shown),
     }
-
-
-def alert(one: Json, words: Words) -> str:
-    """Say an alert in a sentence."""
-    detail, gateway = one["detail"], one["gateway"]
-    match one["kind"]:
-        case "unaccounted":
-            return words("alert.unaccounted", gateway=gateway, count=formats.number(detail["count"]))
-        case "conflict":
-            return words("alert.conflict", gateway=gateway)
-        case "chain":
-            return words("alert.chain", gateway=gateway, count=formats.number(detail["count"]))
-        case "lost":
-            reasons = ", ".join(words.label("loss", reason) for reason in detail["reasons"])
-            return words("alert.lost", gateway=gateway, count=formats.number(detail["count"]), why=reasons)
-        case "autonomy":
-            return words("alert.autonomy", gateway=gateway, hours=detail["hours"])
-        case "backup":
-            return words("alert.backup") if detail["made"] is None else words("alert.backup_old")
-        case "clock":
-            return words("alert.clock", gateway=gateway, seconds=formats.number(detail["offset_ms"] / 1000, 1))
-        case "silent":
-            return words("alert.silent", gateway=gateway)
-        case "mart_mismatch":
-            told = {"mart": detail["mart"], "measure": detail["measure"]}
-            return words("alert.mart_mismatch", work_unit=detail["work_unit"] or detail["site"], **told)
-        case "kpi" | "kpi_no_data" as kind:
-            told = {name: formats.figure(detail[name], detail["unit"]) for name in ("value", "level")}
-            return words(f"alert.{kind}", name=detail["watch"], **told)
-        case kind:
-            return f"{gateway}: {kind}"
 
 
 def audit(page: Json, choices: Mapping[str, Sequence[str]], asked: Mapping[str, str], words: Words) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, Final
 
-from cloud.dashboard import formats
-from cloud.dashboard.charts import LONG_MS, NARROW, Spec, local_ms
-from cloud.dashboard.formats import instant
-from cloud.dashboard.texts import Words
+from cloud.drawing.charts import LONG_MS, NARROW, Spec, local_ms
+from cloud.wording import formats
+from cloud.wording.formats import instant
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 

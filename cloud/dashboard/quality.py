@@ -8,9 +8,11 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from cloud.dashboard import charts, formats, quality_charts
+from cloud.dashboard import quality_charts
 from cloud.dashboard.render import Reader
-from cloud.dashboard.texts import Words
+from cloud.drawing import charts
+from cloud.wording import formats
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 

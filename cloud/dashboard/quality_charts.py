@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, Final
 
-from cloud.dashboard.charts import NARROW, Spec
-from cloud.dashboard.formats import instant
+from cloud.drawing.charts import NARROW, Spec
+from cloud.wording.formats import instant
 
 Json = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from cloud.bi.semantic.catalogue import ALIASES, METRICS
 from cloud.bi.semantic.dimensions import DIMENSIONS
 from cloud.dashboard.plans import CHANGES, Change, Draft, Fault, Where
-from cloud.dashboard.texts import Words
+from cloud.wording.texts import Words
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "oee": ("oee", "availability", "effectiveness", "quality_ratio", "teep"),

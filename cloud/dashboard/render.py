@@ -15,8 +15,9 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cloud.dashboard import formats, navigation
-from cloud.dashboard.texts import LANGUAGES, TEXTS, Language, Words
+from cloud.dashboard import navigation
+from cloud.wording import formats
+from cloud.wording.texts import LANGUAGES, TEXTS, Language, Words
 
 HERE: Final = Path(__file__).parent
 STATIC: Final[Mapping[str, tuple[bytes, str]]] = {

@@ -8,11 +8,11 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from cloud.bi.semantic.catalogue import METRICS
-from cloud.dashboard import charts as screen
-from cloud.dashboard.texts import Words
+from cloud.drawing import charts as screen
 from cloud.plant import Plants
 from cloud.reports import charts, telling
 from cloud.reports.figures import BY_LINE
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 

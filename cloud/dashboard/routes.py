@@ -40,11 +40,11 @@ from cloud.dashboard import (
     views,
     wall_routes,
 )
-from cloud.dashboard.charts import WIDE
 from cloud.dashboard.frame import YEAR_S, Whom, answer, banner, fragment, reader
 from cloud.dashboard.pictures import Pictures, off_loop
 from cloud.dashboard.render import STATIC, VERSION, render
 from cloud.database import DatabaseError
+from cloud.drawing.charts import WIDE
 
 log = logging.getLogger(__name__)
 

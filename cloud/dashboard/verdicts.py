@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cloud.dashboard import charts, formats
 from cloud.dashboard.render import Reader
-from cloud.dashboard.texts import Words
 from cloud.dashboard.views import spoken
+from cloud.drawing import charts
+from cloud.wording import formats
+from cloud.wording.texts import Words
 
 WEIGHED: Final = 8
 """Features that are drawn."""

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from cloud.dashboard import charts, formats, line_charts
+from cloud.dashboard import line_charts
 from cloud.dashboard.render import Reader
-from cloud.dashboard.texts import TEXTS, Words
+from cloud.drawing import charts
+from cloud.wording import formats
+from cloud.wording.texts import TEXTS, Words
 
 RANKED: Final = 8
 """Rows of a ranking; the tail of reasons is longer than anybody reads."""

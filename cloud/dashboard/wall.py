@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cloud.dashboard import cards, views
-from cloud.dashboard.texts import Words
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 

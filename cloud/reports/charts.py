@@ -7,8 +7,8 @@ from datetime import tzinfo
 from typing import Any, Final
 
 from cloud.bi.analyses.loss_parts import LOSS_NAMES
-from cloud.dashboard import charts
-from cloud.dashboard.texts import Words
+from cloud.drawing import charts
+from cloud.wording.texts import Words
 
 Spec = dict[str, Any]
 Json = Mapping[str, Any]

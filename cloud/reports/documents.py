@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from cloud.bi.analyses.loss_parts import LOSS_NAMES
 from cloud.bi.semantic.catalogue import METRICS
-from cloud.dashboard.texts import Words
 from cloud.reports import paper, press, telling
 from cloud.reports.sheets import Head, Kind, Sheet, csv_lines, xlsx
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 Form = Literal["pdf", "png", "xlsx", "csv"]

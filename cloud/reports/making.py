@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from cloud.bi.times import ms_of
 from cloud.config import Settings
-from cloud.dashboard.formats import instant
 from cloud.database import Connection, Database, DatabaseError
 from cloud.outgoing import queue
 from cloud.outgoing.config import Report
@@ -22,6 +21,7 @@ from cloud.reports.keep import Kept, Maker
 from cloud.reports.press import FontError
 from cloud.reports.schedule import Due, due
 from cloud.reports.subject import NoSuchShiftError, Subject
+from cloud.wording.formats import instant
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,7 @@ from datetime import tzinfo
 from typing import Any, Final
 
 from cloud.bi.semantic.catalogue import METRICS
-from cloud.dashboard import charts as pages
-from cloud.dashboard.texts import Words
+from cloud.drawing import charts as pages
 from cloud.reports import charts, telling
 from cloud.reports.figures import BY_LINE
 from cloud.reports.press import FONT
@@ -30,6 +29,7 @@ from cloud.reports.setting import (
     wrap,
     write,
 )
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 

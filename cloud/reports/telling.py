@@ -7,8 +7,8 @@ from datetime import tzinfo
 from typing import Any, Final
 
 from cloud.bi.semantic.catalogue import METRICS
-from cloud.dashboard import formats
-from cloud.dashboard.texts import Words
+from cloud.wording import formats
+from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 LEVEL_MARK: Final = {"met": "●", "below": "◐", "warning": "▲", "critical": "■", "no_target": "", "no_figure": ""}

@@ -1,4 +1,4 @@
-"""Parts of charts: Vega-Lite with the house's colours by name, drawn by `cloud.dashboard.charts.svg` or by a browser.
+"""Parts of charts: Vega-Lite with the house's colours by name, drawn by `cloud.drawing.charts.svg` or by a browser.
 
 Steps stand on an ordinal axis under their own names, because a business date is a name and not an instant.
 """

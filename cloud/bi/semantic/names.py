@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from cloud.bi.semantic.catalogue import LANGUAGES, WORDS
 from cloud.bi.semantic.places import Places
-from cloud.dashboard.texts import TEXTS
 from cloud.database import Connection
+from cloud.wording.texts import TEXTS
 
 Label = dict[str, str]
 

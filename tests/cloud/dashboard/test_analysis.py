@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 from cloud.bi.analyses import words
 from cloud.bi.semantic.catalogue import METRICS
 from cloud.dashboard import plans, questions
-from cloud.dashboard.texts import LANGUAGES, Words
+from cloud.wording.texts import LANGUAGES, Words
 from tests.cloud.dashboard.conftest import LINE_1, LINE_2, Door, Hall, shift_of_work
 
 CHECK = "/analysis?analysis=CHECK&metric=defect_rate&by=line&period=today"

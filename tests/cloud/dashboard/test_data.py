@@ -8,8 +8,8 @@ import time
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from cloud.dashboard import formats
-from cloud.dashboard.texts import LANGUAGES, Words
+from cloud.wording import formats
+from cloud.wording.texts import LANGUAGES, Words
 from sync import facts as f
 from tests.cloud.dashboard.conftest import LINE_1, SECOND, Door, Hall, shift_of_work
 

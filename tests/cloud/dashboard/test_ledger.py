@@ -8,10 +8,10 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from cloud.dashboard import formats
-from cloud.dashboard.texts import TEXTS, Words
 from cloud.ingest.items import Item
 from cloud.ingest.store import Ingest
+from cloud.wording import formats
+from cloud.wording.texts import TEXTS, Words
 from sync import facts as f
 from sync.frames import Loss
 from tests.cloud.dashboard.conftest import SECOND, Door, Hall

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
-from cloud.dashboard import formats
 from cloud.dashboard.render import VERSION
-from cloud.dashboard.texts import TEXTS, Words
+from cloud.wording import formats
+from cloud.wording.texts import TEXTS, Words
 from sync import facts as f
 from sync.frames import Loss
 from tests.cloud.dashboard.conftest import LINE_1, LINE_2, Door, Hall, Switch, shift_of_work

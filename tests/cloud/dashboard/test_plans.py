@@ -14,7 +14,7 @@ from cloud.bi.semantic.catalogue import METRICS
 from cloud.bi.semantic.plan import Plan
 from cloud.dashboard import plans, questions
 from cloud.dashboard.plans import Change, Draft, Fault, Where
-from cloud.dashboard.texts import Words
+from cloud.wording.texts import Words
 
 TODAY = date(2026, 11, 23)
 name = st.text("abcdefgh_", min_size=1, max_size=8).map(lambda text: "a" + text)

@@ -9,8 +9,9 @@ from typing import Any
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from cloud.dashboard import cards, formats
-from cloud.dashboard.texts import Words
+from cloud.dashboard import cards
+from cloud.wording import formats
+from cloud.wording.texts import Words
 from sync import facts as f
 from sync.judgment import CcpRecorded
 from tests.cloud.dashboard.conftest import LINE_1, LINE_2, SECOND, Door, Hall, shift_of_work

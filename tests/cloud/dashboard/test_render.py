@@ -12,9 +12,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cloud.dashboard import charts, fleet, views
+from cloud.dashboard import fleet, views
 from cloud.dashboard.render import STATIC, Reader, render
-from cloud.dashboard.texts import LANGUAGES, Language, Words
+from cloud.drawing import charts
+from cloud.wording.texts import LANGUAGES, Language, Words
 
 HERE = Path(__file__).parent
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from playwright.async_api import expect
 
-from cloud.dashboard.texts import TEXTS
+from cloud.wording.texts import TEXTS
 from models.rulesets import load
 from sync.facts import ActionDecided, ApprovalAnswered, Judged
 from tests.cloud.dashboard.conftest import Door, Hall

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cloud.bi.analyses.result import Result
-from cloud.dashboard.charts import svg
+from cloud.drawing.charts import svg
 
 _NUMBER = re.compile(r"(?<![\w.,])[−-]?\d[\d,]*(?:\.\d+)?")
 _SCALES = (1.0, 100.0, 1 / 60, 1 / 3600)

@@ -4,8 +4,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cloud.dashboard import formats
-from cloud.dashboard.texts import Words
+from cloud.wording import formats
+from cloud.wording.texts import Words
 
 SEOUL = ZoneInfo("Asia/Seoul")
 

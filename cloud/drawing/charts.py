@@ -16,9 +16,9 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-from cloud.dashboard.formats import instant
-from cloud.dashboard.texts import Words
 from cloud.drawing.renderer import renderer
+from cloud.wording.formats import instant
+from cloud.wording.texts import Words
 
 Spec = dict[str, Any]
 Part = tuple[int, int, str]

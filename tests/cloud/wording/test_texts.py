@@ -9,8 +9,8 @@ from cloud.bi.spc import RULE_SETS
 from cloud.bi.today import CARDS
 from cloud.dashboard.periods import DAYS
 from cloud.dashboard.render import HERE, LIVE_WORDS
-from cloud.dashboard.texts import LANGUAGES, TEXTS, Words, choose
 from cloud.dashboard.views import PERIODS
+from cloud.wording.texts import LANGUAGES, TEXTS, Words, choose
 
 PLACES = re.compile(r"\{(\w+)\}")
 LOOKED_UP = {"state", "reason", "element", "decision", "severity", "check", "component", "loss", "stream", "oee_reason"}
@@ -39,7 +39,9 @@ SAID_BY_CODE |= {"line.availability", "line.effectiveness", "line.quality_ratio"
 
 
 def sources() -> str:
-    elsewhere = [path for name in ("alerting", "reports") for path in (HERE.parent / name).glob("*.py")]
+    elsewhere = [
+        path for name in ("alerting", "drawing", "reports", "wording") for path in (HERE.parent / name).glob("*.py")
+    ]
     files = [*(HERE / "pages").iterdir(), *HERE.glob("*.py"), *elsewhere]
     return "\n".join(path.read_text() for path in files)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
-from cloud.dashboard.texts import Words
+from cloud.wording.texts import Words
 
 ABSENT: Final = "–"
 MINUS: Final = "\N{MINUS SIGN}"
