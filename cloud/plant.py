@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloud.config import Label, Settings, Site
@@ -21,11 +22,25 @@ class Plant:
     names: dict[str, Label]
     """Work unit → name; only those the file names."""
     order: dict[str, int]
+    known_as: dict[str, str]
+    """What the site is called beside the tenant's others, in both languages; empty where it is the only one."""
+    elsewhere: frozenset[str]
+    """Names of lines of the tenant's other sites."""
 
     def label(self, work_unit: str) -> dict[str, str]:
-        """Give a line's name in both languages; its path where nobody named it."""
+        """Give a line's name within its site, in both languages; its path where nobody named it."""
         name = self.names.get(work_unit)
         return {"ko": work_unit, "en": work_unit} if name is None else {"ko": name.ko, "en": name.en}
+
+    def full_label(self, work_unit: str) -> dict[str, str]:
+        """Give a line's name as it is said beside lines of other sites: with its site where one there is called the same.
+
+        A line that nobody named always has its site with it: any site may hear of one with the same path.
+        """
+        name = self.label(work_unit)
+        if not self.known_as or (work_unit in self.names and self.elsewhere.isdisjoint(name.values())):
+            return name
+        return {language: f"{said} · {self.known_as[language]}" for language, said in name.items()}
 
 
 class Plants:
@@ -41,6 +56,7 @@ class Plants:
                 Calendar(site),
                 {unit.path: unit.name for unit in site.work_units},
                 {unit.path: place for place, unit in enumerate(site.work_units)},
+                *_beside(site, settings.file.sites),
             )
             for site in settings.file.sites
         }
@@ -64,3 +80,14 @@ class Plants:
     def page_of(self, address: Address) -> str | None:
         """Give the address of a gateway's own page, where the file tells it."""
         return next((g.page for g in self.file.gateways if g.address == address), None)
+
+
+def _beside(site: Site, sites: Sequence[Site]) -> tuple[dict[str, str], frozenset[str]]:
+    """Give what a site is called beside the tenant's others, and what lines are called there."""
+    others = [one for one in sites if one.tenant == site.tenant and one.id != site.id]
+    taken = {name for one in others for name in (one.name.ko, one.name.en)}
+    name = {"ko": site.name.ko, "en": site.name.en}
+    if not taken.isdisjoint(name.values()):  # nobody told them apart by name: the id does
+        name = dict.fromkeys(name, site.id)
+    lines = frozenset(said for one in others for unit in one.work_units for said in (unit.name.ko, unit.name.en))
+    return (name if others else {}), lines
