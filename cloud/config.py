@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from dataclasses import dataclass
 from datetime import time
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cloud.outgoing.config import Keep, Mail, Report, Webhook
+from cloud.outgoing.config import WEB, Escalation, Keep, Mail, Report, Webhook, escalation_faults
 from cloud.outgoing.config import faults as report_faults
 from sync.equipment import equipment
 from sync.secret import Credential, SecretError
@@ -206,6 +207,7 @@ class CloudFile(Model):
     mail: Mail | None = None
     """Without this table nobody is written to."""
     webhook: Webhook | None = None
+    escalations: Annotated[list[Escalation], Field(alias="escalation")] = []
     keep: Keep = Keep()
     log: Log = Log()
     gateways: Annotated[list[Gateway], Field(alias="gateway")] = []
@@ -229,6 +231,7 @@ class Settings:
     witness_key: bytes | None = None
     mail_password: str | None = None
     mail_ca: Path | None = None
+    webhook_url: str | None = None
     webhook_secret: str | None = None
 
     def site(self, tenant: str, site: str) -> Site:
@@ -285,6 +288,13 @@ def load(path: Path) -> Settings:
     mail, hook = file.mail, file.webhook
     mail_password = _secret(document, ("mail", "password"), mail.password if mail else None, folder, faults)
     webhook_secret = _secret(document, ("webhook", "secret"), hook.secret if hook else None, folder, faults)
+    webhook_url = hook.url if hook is not None and isinstance(hook.url, str) else None
+    if hook is not None and isinstance(hook.url, Credential):
+        webhook_url = _secret(document, ("webhook", "url"), hook.url, folder, faults)
+        if webhook_url is not None and re.match(WEB, webhook_url) is None:
+            faults.append(document.fault(("webhook", "url"), f"credential {hook.url.credential!r} is no http address"))
+    told = escalation_faults(file.escalations, mail=mail is not None, webhook=hook is not None)
+    faults += [document.fault(("escalation", i, key), what) for i, key, what in told]
     mail_ca = folder / mail.ca if mail is not None and mail.ca is not None else None
     if mail_ca is not None and not mail_ca.is_file():
         faults.append(document.fault(("mail", "ca"), f"there is no file {mail_ca}"))
@@ -314,6 +324,7 @@ def load(path: Path) -> Settings:
         witness_key,
         mail_password,
         mail_ca,
+        webhook_url,
         webhook_secret,
     )
 

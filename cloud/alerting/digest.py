@@ -19,7 +19,8 @@ BETWEEN_MS: Final = 600_000
 AGAIN_MS: Final = {"critical": 300_000, "warning": 1_800_000}
 LATE_MS: Final = 3_600_000
 
-Why = Literal["new", "again", "over"]
+Why = Literal["new", "again", "over", "unseen"]
+"""unseen: told to others, because nobody has acknowledged it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

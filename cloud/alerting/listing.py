@@ -15,7 +15,7 @@ State = Literal["standing", "past", "all"]
 _WHERE: Final = {"standing": " and cleared_ms is null", "past": " and cleared_ms is not null", "all": ""}
 _SELECT: Final = (
     "select id, site, gateway, work_unit, subject, kind, severity, detail, raised_ms, cleared_ms, acked_ms, acked_by, note,"
-    " silent_until_ms, told_ms, tellings from alert where tenant=?"
+    " silent_until_ms, told_ms, tellings, escalated_min from alert where tenant=?"
 )
 
 
@@ -63,7 +63,7 @@ def kinds(connection: Connection, tenant: str) -> list[str]:
 def answer(row: tuple[Any, ...]) -> Json:
     """Give an alert as the API says it."""
     number, site, gateway, unit, subject, kind, severity, detail, raised, cleared, *more = row
-    acked, acked_by, note, silent, told, tellings = more
+    acked, acked_by, note, silent, told, tellings, escalated = more
     return {
         "id": number,
         "site": site,
@@ -81,6 +81,7 @@ def answer(row: tuple[Any, ...]) -> Json:
         "silent_until": iso(silent) if silent else None,
         "told": None if told is None else iso(told),
         "tellings": tellings,
+        "escalated_min": escalated,
     }
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cloud.alerting import words
+from cloud.alerting import escalation, words
 from cloud.alerting.digest import BETWEEN_MS, Alert, Decision, decide
 from cloud.config import Settings
 from cloud.database import Connection, Database, DatabaseError
@@ -115,7 +115,7 @@ def tell(connection: Connection, plants: Plants, tenant: str, now_ms: int) -> in
                 (tenant, _key(group), len(decision.spared)),
             )
         connection.many("update alert set end_told_ms=? where id=?", [(now_ms, number) for number in decision.settled])
-    return queued
+    return queued + escalation.escalate(connection, plants, tenant, now_ms)
 
 
 def _queue(
@@ -149,11 +149,17 @@ def _queue(
     return 1
 
 
+def _something(connection: Connection, plants: Plants, tenant: str, now_ms: int) -> bool:
+    """Tell whether anything is due."""
+    decided = bool(_decisions(connection, plants.settings, tenant, now_ms))
+    return decided or bool(escalation.due(connection, plants, tenant, now_ms))
+
+
 async def once(database: Database, plants: Plants, now_ms: int) -> int:
     """Tell what is due; gives how many letters were queued. Nothing is written when nothing is due."""
     queued = 0
     for tenant in plants.tenants:
-        if await database.read(lambda c, t=tenant: bool(_decisions(c, plants.settings, t, now_ms))):
+        if await database.read(lambda c, t=tenant: _something(c, plants, t, now_ms)):
             queued += await database.write(lambda c, t=tenant: tell(c, plants, t, now_ms))
     return queued
 

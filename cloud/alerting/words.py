@@ -41,7 +41,7 @@ def place(plants: Plants, tenant: str, site: str, work_unit: str, words: Words) 
     except KeyError:
         return work_unit or site
     if work_unit:
-        return words.of(plant.label(work_unit))
+        return words.of(plant.full_label(work_unit))
     return words.of({"ko": plant.site.name.ko, "en": plant.site.name.en})
 
 
@@ -64,9 +64,20 @@ def sentence(row: dict[str, Any], plants: Plants, tenant: str, words: Words) -> 
 
 
 def letter(
-    said: Sequence[Said], plants: Plants, tenant: str, language: str, *, page: str | None, spared: int, now_ms: int
+    said: Sequence[Said],
+    plants: Plants,
+    tenant: str,
+    language: str,
+    *,
+    page: str | None,
+    spared: int,
+    now_ms: int,
+    unseen: int = 0,
 ) -> Written:
-    """Write a letter about alerts: the new ones first, then what still stands, then what is over."""
+    """Write a letter about alerts: the new ones first, then what still stands, then what is over.
+
+    unseen: after how many minutes without acknowledgement this one is written; 0 for the first readers' letters.
+    """
     words = Words("en" if language == "en" else "ko")
     sites = plants.of_tenant(tenant)
     zone: tzinfo = ZoneInfo(sites[0].site.timezone) if sites else ZoneInfo("UTC")
@@ -77,12 +88,13 @@ def letter(
         text = sentence(one.alert.row, plants, tenant, words)
         head = words("alerts.over") if one.why == "over" else words.label("severity", one.alert.severity)
         began = formats.clock(iso(one.alert.raised_ms), zone, now=iso(now_ms), seconds=False)
-        notes = [words(f"alerts.mail_{one.why}", time=began)]
+        waited = (now_ms - one.alert.raised_ms) // 60_000
+        notes = [words(f"alerts.mail_{one.why}", time=began, minutes=waited)]
         if one.why == "over" or (one.alert.cleared_ms is not None):
             ended = formats.clock(iso(one.alert.cleared_ms or now_ms), zone, now=iso(now_ms), seconds=False)
             notes.append(words("alerts.mail_ended", time=ended))
         if one.late:
-            notes.append(words("alerts.mail_late", minutes=(now_ms - one.alert.raised_ms) // 60_000))
+            notes.append(words("alerts.mail_late", minutes=waited))
         lines += [f"[{head}] {text}", f"    {' · '.join(notes)}", ""]
         tone = TONE["over" if one.why == "over" else one.alert.severity]
         rows.append(
@@ -101,6 +113,8 @@ def letter(
     fresh = [one for one in said if one.why != "over"]
     worst = min((_rank(one) for one in fresh), default=len(ORDER))
     head = words.label("severity", ORDER[worst]) if fresh else words("alerts.over")
+    if unseen:
+        head = words("alerts.unseen_head", severity=head, minutes=unseen)
     subject = f"[{head}] {first}" + (f" · {words('alert.more', n=len(said) - 1)}" if len(said) > 1 else "")
     foot = "".join(f'<p style="font-size:13px;color:#5a6168">{escape(one)}</p>' for one in tail)
     html = (

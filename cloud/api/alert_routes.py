@@ -98,7 +98,7 @@ async def remove_watch(
 async def outgoing(
     source: Source,
     tenant: Tenant,
-    cause: Literal["report", "alert"] | None = None,
+    cause: Literal["report", "alert", "escalation"] | None = None,
     page: PageNumber = 1,
     page_size: PageSize = 20,
 ) -> Response:

@@ -91,6 +91,8 @@ class AlertItem(Answer):
     silent_until: str | None
     told: str | None
     tellings: int
+    escalated_min: int
+    """The last step of [[escalation]] it took; 0: none."""
 
 
 class AlertList(Page):

@@ -1,4 +1,4 @@
-"""What cloud.toml says about mail, webhooks and reports: `[mail]`, `[webhook]`, `[keep]`, `[[site.report]]`."""
+"""What cloud.toml says about letters: `[mail]`, `[webhook]`, `[[escalation]]`, `[keep]`, `[[site.report]]`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ Reader = Annotated[
 ]
 """A mail address, without a name."""
 Language = Literal["ko", "en"]
+WEB = r"^https?://[^\s]+$"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -36,7 +37,7 @@ class Mail(Model):
     """Who is told of alerts that name nobody."""
     language: Language = "ko"
     """Of letters about alerts that name none."""
-    page: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
+    page: Annotated[str, Field(pattern=WEB)] | None = None
     """Where people reach the cloud's pages, for links."""
     timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
     give_up_h: Annotated[float, Field(gt=0, le=240)] = 48.0
@@ -54,9 +55,30 @@ class Mail(Model):
 class Webhook(Model):
     """Where alerts are posted to as JSON, signed: sha256=HMAC(secret, timestamp + "." + body)."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
-    secret: Credential
+    url: Annotated[str, Field(pattern=WEB)] | Credential
+    """A credential where the address itself is the secret, as Slack's are."""
+    secret: Credential | None = None
+    format: Literal["letter", "slack"] = "letter"
+    """letter: all of it, signed; slack: `text` alone, as Slack, Mattermost and their like read it."""
     timeout_s: Annotated[float, Field(gt=0, le=120)] = 10.0
+
+    @model_validator(mode="after")
+    def _signed(self) -> Webhook:
+        if self.secret is None and self.format == "letter":
+            raise ValueError("the receiver cannot tell that it is from us: give `secret` (a credential)")
+        return self
+
+
+class Escalation(Model):
+    """Whom an alert is told to that stands, and that nobody has acknowledged, so long after it was raised."""
+
+    after_min: Annotated[int, Field(ge=1, le=10_080)]
+    severity: Annotated[list[Literal["critical", "warning"]], Field(min_length=1)] = ["critical"]
+    readers: list[Reader] = []
+    webhook: bool = False
+    """It is posted to [webhook], too."""
+    language: Language | None = None
+    """That of [mail] where there is none."""
 
 
 class Keep(Model):
@@ -104,6 +126,19 @@ class Report(Model):
         if self.kind == "week" and self.shifts:
             raise ValueError('`shifts` is for kind = "shift"; a week\'s report is about all of them')
         return self
+
+
+def escalation_faults(steps: list[Escalation], *, mail: bool, webhook: bool) -> list[tuple[int, str, str]]:
+    """Find what is wrong with the steps: (which, key, what)."""
+    found: list[tuple[int, str, str]] = []
+    for i, one in enumerate(steps):
+        if one.readers and not mail:
+            found.append((i, "readers", "there is no [mail] to write to them with; add it, or leave readers out"))
+        if one.webhook and not webhook:
+            found.append((i, "webhook", "there is no [webhook] to post to; add it, or leave webhook out"))
+        if not one.readers and not one.webhook:
+            found.append((i, "readers", "nobody is told at this step; name readers, or set webhook = true"))
+    return found
 
 
 def faults(shifts: list[str], reports: list[Report], *, mail: bool) -> list[tuple[int, str, str]]:

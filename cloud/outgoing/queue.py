@@ -108,16 +108,22 @@ def put(connection: Connection, letter: Letter, now_ms: int, *, suppressed: str 
     return number
 
 
-def take(connection: Connection, holder: str, now_ms: int, lease_ms: int) -> Taken | None:
-    """Give the letter that has waited longest, for this holder alone until the lease is over; None: nothing is due."""
+def due(connection: Connection, now_ms: int, channel: Channel) -> bool:
+    """Tell whether a letter of the channel can be taken, without holding anybody up."""
+    asked = "select 1 from outgoing where ended_ms is null and next_ms<=? and until_ms<=? and channel=? limit 1"
+    return connection.one(asked, (now_ms, now_ms, channel)) is not None
+
+
+def take(connection: Connection, holder: str, now_ms: int, lease_ms: int, channel: Channel = "mail") -> Taken | None:
+    """Give the channel's letter that has waited longest, for this holder alone until the lease is over; None: none is due."""
     row = connection.one(
-        "select id, tenant, name, channel, cause, language, subject, body, html, queued_ms, attempts from outgoing"
-        " where ended_ms is null and next_ms<=? and until_ms<=? order by next_ms, id limit 1 for update",
-        (now_ms, now_ms),
+        "select id, tenant, name, cause, language, subject, body, html, queued_ms, attempts from outgoing"
+        " where ended_ms is null and next_ms<=? and until_ms<=? and channel=? order by next_ms, id limit 1 for update",
+        (now_ms, now_ms, channel),
     )
     if row is None:
         return None
-    number, tenant, name, channel, cause, language, subject, body, html, queued, attempts = row
+    number, tenant, name, cause, language, subject, body, html, queued, attempts = row
     connection.execute(
         "update outgoing set holder=?, until_ms=?, attempts=attempts+1 where id=?", (holder, now_ms + lease_ms, number)
     )

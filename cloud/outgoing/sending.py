@@ -1,4 +1,7 @@
-"""The one loop that sends: waits, tries again with growing waits, and says once when a server is gone and once when back."""
+"""The loops that send, one for mail and one for the webhook, so that neither waits for the other's server.
+
+Each waits, tries again with growing waits, and says once when its server is gone and once when it is back.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ from typing import Final
 from cloud.config import Settings
 from cloud.database import Database, DatabaseError
 from cloud.outgoing import mail, queue, webhook
-from cloud.outgoing.queue import Outcome, Taken
+from cloud.outgoing.queue import Channel, Outcome, Taken
 
 log = logging.getLogger(__name__)
 
+CHANNELS: Final[tuple[Channel, ...]] = ("mail", "webhook")
 LOOK_S: Final = 1.0
 SERVER_WAIT_S: Final = (5.0, 300.0)
 """First and longest wait after a server could not be used."""
@@ -23,9 +27,12 @@ TIDY_S: Final = 600.0
 
 
 class Sender:
-    """Sends what is queued, letter by letter. Several processes may do so at once; each letter is held by one."""
+    """Sends what is queued for a channel, letter by letter. Several processes may do so at once; each letter is held by one."""
 
-    def __init__(self, database: Database, settings: Settings, *, lease_ms: int | None = None) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, *, channel: Channel = "mail", lease_ms: int | None = None
+    ) -> None:
+        self._channel: Channel = channel
         self._database = database
         self._settings = settings
         self._server = mail.server_of(settings)
@@ -41,7 +48,9 @@ class Sender:
 
         Raises DatabaseError.
         """
-        taken = await self._database.write(lambda c: queue.take(c, self._holder, now_ms, self._lease_ms))
+        if not await self._database.read(lambda c: queue.due(c, now_ms, self._channel)):
+            return None
+        taken = await self._database.write(lambda c: queue.take(c, self._holder, now_ms, self._lease_ms, self._channel))
         if taken is None:
             return None
         usable, began = True, time.monotonic()
@@ -69,7 +78,7 @@ class Sender:
         return usable
 
     async def _send(self, taken: Taken) -> dict[str, Outcome]:
-        if taken.letter.channel == "webhook":
+        if self._channel == "webhook":
             if self._hook is None:
                 return dict.fromkeys(taken.letter.readers, Outcome("failed", "there is no [webhook] any more"))
             return await webhook.send(self._hook, taken)
@@ -85,7 +94,7 @@ class Sender:
     async def run(self) -> None:
         """Send for ever; a database that is away is waited for."""
         tidied, silent = 0.0, False
-        while True:
+        while not _cancelled():
             wait_s = LOOK_S
             try:
                 match await self.once(time.time_ns() // 1_000_000):
@@ -95,7 +104,7 @@ class Sender:
                         wait_s, self._waits = self._waits, min(2 * self._waits, SERVER_WAIT_S[1])
                     case None:
                         pass
-                if time.monotonic() - tidied > TIDY_S:
+                if self._channel == "mail" and time.monotonic() - tidied > TIDY_S:
                     days = self._settings.file.keep.letter_days
                     before = time.time_ns() // 1_000_000 - days * 24 * HOUR_MS
                     await self._database.write(lambda c, before=before: queue.forget(c, before))
@@ -108,6 +117,14 @@ class Sender:
             await asyncio.sleep(wait_s)
 
 
+def _cancelled() -> bool:
+    """Tell whether this task was told to end: Python 3.11's wait_for forgets that when the awaited answer comes with it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def run_sending(database: Database, settings: Settings) -> None:
     """Send letters for ever."""
-    await Sender(database, settings).run()
+    async with asyncio.TaskGroup() as tasks:
+        for channel in CHANNELS:
+            tasks.create_task(Sender(database, settings, channel=channel).run(), name=f"sending {channel}")

@@ -13,7 +13,7 @@ outgoing = sa.Table(
     tenant(),
     text("name"),  # what makes it this letter: queued once under it, and its Message-ID
     text("channel"),  # mail or webhook
-    text("cause"),  # report or alert
+    text("cause"),  # report, alert or escalation
     text("language"),
     text("subject"),
     text("body"),

@@ -60,6 +60,7 @@ alert = sa.Table(
     whole("silent_until_ms", 0),
     maybe("told_ms"),  # when people were last told that it stands
     whole("tellings", 0),
+    whole("escalated_min", 0),  # the last step of [[escalation]] it took, by its minutes
     maybe("end_told_ms"),  # when nothing about it was left to tell
     sa.Index("alert_by_time", "tenant", "raised_ms"),
     sa.Index("alert_by_subject", "tenant", "kind", "subject", "raised_ms"),
