@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
 
-from cloud.database import Database
+from cloud.database import Connection, Database
 from cloud.ingest.items import Item
 from cloud.ingest.store import Ingest
 from cloud.marts.refresh import refresh
 from cloud.plant import Plants
 from sync import facts as f
-from tests.cloud.gateway import LINE, LINE_2, Start, produced, state
+from sync.corrections import Corrected
+from tests.cloud.gateway import LINE, LINE_2, Start, produced, state, verdict
 
 MS = 1_000_000
 HOUR = 3_600_000
@@ -160,6 +164,17 @@ async def test_an_alarm_counts_on_its_own_line_and_a_line_has_one_row_a_day(hall
     assert await hall.rows(sql) == [(LINE, 1, 30, None), (LINE_2, 0, 30, None)]
 
 
+async def test_on_the_stroke_of_the_shift_work_ends_in_the_old_one_and_samples_are_of_the_new(hall: Hall) -> None:
+    stroke = MORNING + 8 * HOUR
+    sample = f.QualityMeasured(
+        at=stroke * MS, work_unit=LINE, characteristic="weight", value=1.0, unit="GRM", passed=True
+    )
+    await hall.tell(made(stroke, 7, 7), verdict(stroke * MS), sample)
+    await hall.settle()
+    for mart, begin in (("mart_order", MORNING), ("mart_judgment", MORNING), ("mart_quality", stroke)):
+        assert await hall.rows(f"select start_ms from {mart}") == [(begin,)], mart
+
+
 async def test_lines_are_ranked_by_score_and_equal_ones_share_a_rank(hall: Hall) -> None:
     third = "bottling/line-3/filler"
     start = MORNING + 8 * HOUR
@@ -198,6 +213,49 @@ async def test_what_did_not_change_is_not_written(hall: Hall) -> None:
     assert await hall.rows("select mart, version from mart_version order by mart") == before
 
 
+async def test_a_bucket_that_is_touched_while_it_is_computed_is_computed_again(hall: Hall) -> None:
+    """A trigger stands for the fact that another process commits between our reading and our writing."""
+    meanwhile = "update dirty_bucket set gen=gen+1 where mart='shift'"
+
+    def watch(connection: Connection) -> None:
+        when = "create trigger meanwhile after insert on mart_shift"
+        if not hall.database.postgresql:
+            connection.execute(f"{when} begin {meanwhile}; end")
+            return
+        body = f"begin {meanwhile}; return null; end"
+        connection.execute(f"create function meanwhile() returns trigger language plpgsql as $${body}$$")
+        connection.execute(f"{when} for each statement execute function meanwhile()")
+
+    await hall.database.write(watch)
+    await hall.tell(made(MORNING + HOUR, 10, 8))
+    await hall.database.write(lambda c: refresh(c, hall.plants, NOW))
+    assert await hall.rows("select start_ms from dirty_bucket where mart='shift'") == [(MORNING,)]
+    await hall.settle()  # what comes out the same is not written: nothing happens meanwhile
+    assert await hall.rows("select start_ms from dirty_bucket where mart='shift'") == []
+
+
+async def test_another_name_of_a_defect_or_a_stop_reaches_the_day_though_no_sum_of_the_shift_moves(hall: Hall) -> None:
+    scratched = made(MORNING + HOUR, 10, 8, scrap=2, defects={"scratch": 2})
+    held = state((MORNING + HOUR) * MS, "HELD", "jam")
+    await hall.tell(scratched, held, state((MORNING + 2 * HOUR) * MS, "EXECUTE"))
+    await hall.settle()
+    stop = "select reason from mart_day_stop where reason in ('jam', 'no_label')"
+    assert await hall.rows(stop) == [("jam",)]
+    about: dict[str, Any] = {"inc": hall.start.inc, "stream": int(f.Stream.EVENT), "rev": 1, "by": "kim", "reason": "?"}
+
+    async def correct(seq: int, right: f.Fact) -> None:
+        await hall.tell(Corrected(at=NOW * MS, work_unit="", seq=seq, replacement=to_builtins(right), **about))
+        await hall.settle()
+
+    await correct(1, replace(scratched, defects={"label": 2}))
+    assert await hall.rows("select defect, quantity from mart_day_defect") == [("label", 2)]
+    assert [json.loads(top) for (top,) in await hall.rows("select top_defects from mv_defect_trend")] == [
+        [["label", 2]]
+    ]
+    await correct(2, replace(held, reason="no_label"))
+    assert await hall.rows(stop) == [("no_label",)]
+
+
 async def test_planned_pieces_of_neighbouring_shifts_add_up_to_the_order(hall: Hall) -> None:
     start = MORNING + 3 * HOUR + 17
     order = f.JobOrderPlanned(
@@ -215,9 +273,9 @@ async def test_planned_pieces_of_neighbouring_shifts_add_up_to_the_order(hall: H
     assert await hall.rows(sql) == []
 
 
-def counted(at_ms: int, quantity: float, usage: float | None = None) -> f.Fact:
+def counted(at_ms: int, quantity: float, usage: float | None = None, material: str = "resin") -> f.Fact:
     return f.InventoryCounted(
-        at=at_ms * MS, work_unit="", material="resin", location="W1", quantity=quantity, unit="KGM", daily_usage=usage
+        at=at_ms * MS, work_unit="", material=material, location="W1", quantity=quantity, unit="KGM", daily_usage=usage
     )
 
 
@@ -237,6 +295,20 @@ async def test_stock_lasts_as_long_as_the_mean_usage_says_and_status_follows_the
     )
     await hall.settle()
     assert [row[4:] for row in await hall.rows(sql)] == [("normal", 0, 0.0), ("low", 1, 15.0)]
+
+
+LEVELS = {49.999: "critical", 50: "low", 74.999: "low", 75: "normal", 150: "normal", 150.001: "excess"}
+"""Stock → status, at a safety stock of 50 and so a reorder point of 75: a level that is reached exactly is kept."""
+
+
+async def test_a_level_of_the_stock_that_is_reached_exactly_is_kept(hall: Hall) -> None:
+    await hall.tell(*(counted(MORNING, stock, 1.0, material=f"m{stock}") for stock in LEVELS))
+    await hall.settle()
+    again = "insert into dirty_bucket values('demo','seoul','','all',0,1,0)"
+    await hall.database.write(lambda c: c.execute("update dim_material set safety_micro=50000000") or c.execute(again))
+    await hall.settle()
+    told = await hall.rows("select stock, stock_status, needs_reorder from mv_inventory_coverage")
+    assert sorted(told) == [(stock, status, int(stock < 75)) for stock, status in LEVELS.items()]
 
 
 @pytest.mark.parametrize(
