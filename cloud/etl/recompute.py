@@ -135,6 +135,8 @@ _REACH: Final = {
         (_LINE, *_QUALITY),
         (_LINE, "production", "counted_ms", 1),
         (_LINE, "equipment_state", "at", NS),
+        (_LINE, "work_unit", "first_ms", 1),
+        (_LINE, "work_unit", "closed_ms-1", 1),
     ],
     False: [(_SITE, *_MART), (_LINE, *_QUALITY), (_SITE, "inventory", "at", NS)],
 }

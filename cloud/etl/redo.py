@@ -15,6 +15,7 @@ from cloud.etl.corrections import Record, Target, Winner, decide, stored
 from cloud.etl.cycles import Cycles
 from cloud.etl.gate import Candidate, Gate, Known
 from cloud.ingest.project import Projection, is_line
+from cloud.marts import over
 from cloud.marts.ledger import Ledger
 from cloud.plant import Place, Plants
 from sync.facts import Fact, Produced, StateChanged
@@ -110,6 +111,7 @@ class Redo:
     def finish(self) -> None:
         """Say what holds now on the lines that were touched; called when the rows are written."""
         for place in sorted(self._touched):
+            over.begin_anew(self._connection, self._ledger, place)
             newest = self._connection.one(
                 "select at, state, reason from equipment_state where tenant=? and site=? and work_unit=?"
                 " order by at desc, inc desc, seq desc limit 1",

@@ -13,7 +13,7 @@ import msgspec
 from cloud.database import Connection
 from cloud.ingest import operations, planned
 from cloud.ingest.operations import Key, plain, written
-from cloud.marts import products
+from cloud.marts import over, products
 from cloud.marts.ledger import Ledger
 from cloud.packages import offers
 from cloud.plant import Place
@@ -72,6 +72,8 @@ class Projection:
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._data_at: dict[Place, tuple[int, int]] = {}
         """Line → (newest data in ns, gateway)."""
+        self._first: dict[Place, int] = {}
+        """Line → its earliest state or pieces (ms); what is too old when it comes makes no line older."""
         self._state: dict[Place, tuple[Any, ...]] = {}
         self._context: dict[Place, tuple[Any, ...]] = {}
         self._verdict: dict[Place, tuple[Any, ...]] = {}
@@ -88,6 +90,10 @@ class Projection:
         """Note that good data of this time was seen."""
         if self.hears and at <= self._newest_allowed and at > self._data_at.get(place, (0, 0))[0]:
             self._data_at[place] = (at, gateway)
+
+    def _began(self, place: Place, ms: int) -> None:
+        if self._now_ms - over.OLDEST_MS <= ms < self._first.get(place, LATEST_NS):
+            self._first[place] = ms
 
     def add(self, key: Key, tenant: str, site: str, gateway: int, fact: f.Fact) -> None:
         """Take one fact in."""
@@ -172,6 +178,7 @@ class Projection:
         row = (*key, *place, fact.at, fact.state, fact.reason, fact.status, *made)
         self._rows.setdefault("equipment_state", []).append(row)
         self._state_times.setdefault(place, []).append(fact.at)
+        self._began(place, fact.at // NS)
         if place not in self._state or self._state[place][0] <= fact.at:
             self._state[place] = (fact.at, fact.state, fact.reason)
         self._add_context(place, fact.at, fact.context)
@@ -197,6 +204,7 @@ class Projection:
         for defect, quantity in sorted(fact.defects.items()):
             defects.append((*key, defect, *place, counted_ms, context.product, quantity))
         self._add_context(place, fact.at, context)
+        self._began(place, counted_ms)
         self._ledger.touch(place, counted_ms)
         self._ledger.touch_hour(place, counted_ms)
         if fact.produced > 0:
@@ -243,7 +251,9 @@ class Projection:
 
     def _write_lines(self, connection: Connection) -> None:
         for place, (at, gateway) in sorted(self._data_at.items()):
-            known = connection.one("select data_at from work_unit where tenant=? and site=? and work_unit=?", place)
+            known = connection.one(
+                "select data_at, first_ms from work_unit where tenant=? and site=? and work_unit=?", place
+            )
             if known is None:
                 connection.execute(
                     "insert into work_unit(tenant, site, work_unit, gateway, data_at) values(?,?,?,?,?)"
@@ -255,6 +265,9 @@ class Projection:
                     "update work_unit set data_at=?, gateway=? where tenant=? and site=? and work_unit=?",
                     (at, gateway, *place),
                 )
+            first = self._first.get(place)
+            if first is not None and (known is None or known[1] is None or first < known[1]):
+                over.begin(connection, self._ledger, place, first)
             before = self._first_seen(connection, place, at) if known is None or known[0] is None else known[0]
             if at and at >= before:
                 self._ledger.span(place, before // NS, at // NS, clock=True)

@@ -33,11 +33,20 @@ def everything(connection: Connection, plants: Plants, place: Place, now_ms: int
     ledger = Ledger(plants, now_ms)
     for start, end in _recorded(connection, place):
         _mark(ledger, plants, place, start, end)
+    for start, end in _counted(connection, place):
+        _mark_shifts(ledger, plants, place, start, end)
     ledger.write(connection)
     return ledger.touched
 
 
 def _mark(ledger: Ledger, plants: Plants, place: Place, start_ms: int, end_ms: int) -> None:
+    _mark_shifts(ledger, plants, place, start_ms, end_ms)
+    if place[2]:
+        for at in (*range(start_ms, end_ms, 2 * QUARTER_MS), end_ms - 1):
+            ledger.touch_hour(place, at)
+
+
+def _mark_shifts(ledger: Ledger, plants: Plants, place: Place, start_ms: int, end_ms: int) -> None:
     for instance in plants[place[:2]].calendar.between(start_ms, end_ms):
         ledger.touch_quality(place, instance.start_ms)
         if place[2]:
@@ -46,9 +55,14 @@ def _mark(ledger: Ledger, plants: Plants, place: Place, start_ms: int, end_ms: i
         else:
             ledger.touch_stock(*place[:2], instance.start_ms)
             ledger.touch_site(*place[:2], instance.start_ms)
-    if place[2]:
-        for at in (*range(start_ms, end_ms, 2 * QUARTER_MS), end_ms - 1):
-            ledger.touch_hour(place, at)
+
+
+def _counted(connection: Connection, place: Place) -> Iterator[tuple[int, int]]:
+    """Give the span (ms) in which a line counts, also where nothing is recorded of it."""
+    yield from connection.execute(
+        "select first_ms, closed_ms from work_unit where tenant=? and site=? and work_unit=? and first_ms<closed_ms",
+        place,
+    )  # fmt: skip
 
 
 def _recorded(connection: Connection, place: Place) -> Iterator[tuple[int, int]]:

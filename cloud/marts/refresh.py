@@ -16,7 +16,7 @@ from typing import Final
 
 from cloud.bus import Bus
 from cloud.database import Connection, Database, DatabaseError, DataError, TryAgainError
-from cloud.marts import dimensions, mark, members
+from cloud.marts import dimensions, mark, members, over
 from cloud.marts.compute import COLUMNS, TABLES, compute, replace
 from cloud.marts.ledger import ALL, DAY, DAY_MS, QUALITY, SHIFT, SITE, STOCK, TREND, Bucket, date_ms
 from cloud.marts.shifts import Rows
@@ -223,12 +223,14 @@ async def _one_by_one(database: Database, plants: Plants) -> int:
 
 async def run_refresher(database: Database, plants: Plants, bus: Bus) -> None:
     """Keep the marts up to date for ever; an unusable database is said once and waited for."""
-    broken, filled = False, 0
+    broken, filled, ends_ms = False, 0, 0
     while True:
         try:
             if (day := time.time_ns() // NS // DAY_MS) != filled:
                 await database.write(lambda c: dimensions.fill(c, plants, time.time_ns() // NS))
                 filled = day
+            if time.time_ns() // NS >= ends_ms:
+                ends_ms = await database.write(lambda c: over.close(c, plants, time.time_ns() // NS))
             done = await database.write(lambda c: refresh(c, plants, time.time_ns() // NS))
             if broken:
                 log.info("marts are refreshed again")

@@ -37,16 +37,23 @@ where tenant=? and site=? and work_unit=? and counted_ms>=? and counted_ms<? gro
 
 
 def compute(connection: Connection, place: Place, instance: Instance, now_ms: int) -> Rows:
-    """Give the rows of a shift bucket; only reads. A shift of which nothing is recorded has none."""
+    """Give the rows of a shift bucket; only reads.
+
+    One of which nothing is recorded has none until it is over (`cloud.marts.over`), and before its line began.
+    """
     start, end = instance.start_ms, instance.end_ms
     when = (instance.business_date, instance.shift)
-    row = connection.one("select data_at from work_unit where tenant=? and site=? and work_unit=?", place)
-    known_until = start if row is None or row[0] is None else row[0] // NS
+    row = connection.one(
+        "select data_at, first_ms, closed_ms from work_unit where tenant=? and site=? and work_unit=?", place
+    )
+    data_at, first, closed = row or (None, None, None)
+    known_until = start if data_at is None else data_at // NS
+    passed = first is not None and closed is not None and first < end <= closed
     states = history.states(connection, place, start, end)
     gaps = history.gaps(connection, place, start, end)
     spent = times(instance, states, gaps, known_until_ms=max(start, known_until), now_ms=now_ms)
     plan = history.planned(connection, place, start, end)
-    seen = bool(gaps or plan) or any(state.at_ms >= start or known_until > start for state in states)
+    seen = passed or bool(gaps or plan) or any(state.at_ms >= start or known_until > start for state in states)
     measures = {product: dict(sums) for product, sums in spent.by_product.items()}
     orders: list[tuple[Any, ...]] = []
     for order, lot, product, *values in connection.execute(_PIECES, (*place, start, end)):

@@ -18,7 +18,7 @@ from cloud.config import Site
 from cloud.database import Connection, Database
 from cloud.ingest.items import Gone, Item
 from cloud.ingest.store import Ingest
-from cloud.marts import dimensions
+from cloud.marts import dimensions, over
 from cloud.marts.refresh import refresh
 from cloud.plant import Plants
 from cloud.seed import machine
@@ -88,6 +88,8 @@ async def tell(
 async def compute(database: Database, plants: Plants, now_ms: int) -> int:
     """Have the dimensions filled and every bucket that waits computed, as the service would; gives how many buckets."""
     await database.write(lambda c: dimensions.fill(c, plants, now_ms))
+    while await database.write(lambda c: over.close(c, plants, now_ms)) <= now_ms:
+        pass
     total = 0
     while done := await database.write(lambda c: refresh(c, plants, now_ms + SOON_MS)):
         total += done

@@ -12,6 +12,8 @@ work_unit = sa.Table(
     *place(key=True),
     sa.Column("gateway", Big, nullable=False),
     maybe("data_at"),  # newest good source time or fact of this line
+    maybe("first_ms"),  # since when it counts: its earliest state or pieces
+    maybe("closed_ms"),  # up to here its shifts are over, also those in which it was silent
     whole("state_at", 0),
     text("state", "UNDEFINED"),
     words("reason"),

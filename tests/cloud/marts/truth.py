@@ -72,7 +72,9 @@ class Truth:
         gaps = [(x.start // MS, x.at // MS) for x in self.of(f.Gap, line)]
         silent = [g for g in gaps if g[1] * MS > one.start_ms * MS and g[0] < one.end_ms]
         known = self.known.get(line, 0)
-        if not (made or judged or plan or silent or inside or (before and known > one.start_ms)):
+        if not self._passed(line, one) and not (
+            made or judged or plan or silent or inside or (before and known > one.start_ms)
+        ):
             return
         stops = self._time(one, states, gaps, max(known, one.start_ms), sums)
         orders: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
@@ -112,6 +114,12 @@ class Truth:
         self.tables["mart_order"] += [(*here, *key, *when, *(n[name] for name in PIECES)) for key, n in orders.items()]
         names = ("judgments", "warnings", "criticals", "unknowns", "needs_human", "confidence_ppm")
         self.tables["mart_judgment"] += [(*here, *key, *when, *(n[x] for x in names)) for key, n in verdicts.items()]
+
+    def _passed(self, line: str, one: Instance) -> bool:
+        """Tell whether a shift is over and the line counted by then: with nothing heard, all of it is unknown."""
+        states = [x.at // MS for x in self.of(f.StateChanged, line)]
+        pieces = [max(x.start, x.at - 1) // MS for x in self.of(f.Produced, line)]
+        return min([*states, *pieces, self.now]) < one.end_ms <= self.now - 1_000
 
     def _plan(self, line: str, one: Instance) -> dict[str, int]:
         newest: dict[str, f.JobOrderPlanned] = {}
