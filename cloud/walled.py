@@ -23,6 +23,7 @@ from psycopg import sql as pieces
 from sqlalchemy import URL, make_url
 
 from cloud.database import Connection, DatabaseError, Postgresql, Row, Sqlite, explain, postgresql_text
+from cloud.patience import Patience
 
 T = TypeVar("T")
 Allowed = Mapping[str, frozenset[str] | None]
@@ -107,8 +108,12 @@ class WalledPostgresql(Postgresql):
     def start(self, deadline_s: float) -> None:
         """Begin a snapshot whose statements end at the deadline."""
         self._until = time.monotonic() + deadline_s
-        self._raw.execute(b"begin isolation level repeatable read read only")
-        self._raw.execute(b"set local statement_timeout = %d" % max(1, int(deadline_s * 1000)))
+        # Both on one way to the server and back; several statements at once cannot be prepared.
+        self._raw.execute(
+            b"begin isolation level repeatable read read only; set local statement_timeout = %d"
+            % max(1, int(deadline_s * 1000)),
+            prepare=False,
+        )
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         if time.monotonic() > self._until:
@@ -148,21 +153,24 @@ class Walled:
         self._pool = ThreadPoolExecutor(READERS, "ThreadPoolExecutor-walled")
         self._own = threading.local()
         self._open: list[Connection] = []
+        self._server = Patience(lambda: Postgresql(self._url, writer=False).close())
 
     def _connection(self) -> WalledSqlite | WalledPostgresql:
         existing: WalledSqlite | WalledPostgresql | None = getattr(self._own, "connection", None)
         if existing is None:
             if self._url.get_backend_name() == "postgresql":
-                existing = WalledPostgresql(self._url, self._role, self._rows)
+                with self._server.connecting():
+                    existing = WalledPostgresql(self._url, self._role, self._rows)
             else:
                 existing = WalledSqlite(self._url.database or ":memory:", self._allowed, self._rows)
             self._own.connection = existing
             self._open.append(existing)
         return existing
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
+    def _read(self, work: Callable[[Connection], T], held: list[Connection]) -> T:
         try:
             connection = self._connection()
+            held.append(connection)
             try:
                 connection.start(self._deadline_s)
                 return work(connection)
@@ -182,7 +190,9 @@ class Walled:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run `work` within one snapshot. Raises ForbiddenError, TooLateError, TooManyError, DatabaseError."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
+        held: list[Connection] = []
+        running = asyncio.get_running_loop().run_in_executor(self._pool, self._read, work, held)
+        return await (self._server.wait(running, held) if self._url.get_backend_name() == "postgresql" else running)
 
     def close(self) -> None:
         """Wait for what runs, then close every connection."""

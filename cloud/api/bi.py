@@ -246,7 +246,7 @@ class Bi:
         freshness = look.freshness(query)
         base = self._base(look, plan, speech)
         read = self.cache.read_of(base)
-        everything = f"{sorted(look.versions.items())}{look.stamp()}{look.second}"
+        everything = f"{sorted(look.versions.items())}{look.stamp}{look.second}"
         key = None if read is None else _key(look, base, read, freshness)
         return _Peek(base, key, _hash(base, everything), freshness)
 
@@ -295,7 +295,7 @@ def _key(look: Snapshot, base: str, read: Read, freshness: Freshness) -> str:
     growing = str([(tail.line, sorted(tail.sums.items())) for tail in look.tails]) if read.live else ""
     clock = str(look.second) if read.clocked else ""
     fresh = f"{freshness.pending_buckets} {freshness.silent}"
-    return _hash(base, versions_of(read, look.versions), look.stamp(), growing, clock, fresh)
+    return _hash(base, versions_of(read, look.versions), look.stamp, growing, clock, fresh)
 
 
 @contextlib.contextmanager

@@ -7,19 +7,12 @@ from typing import Any, Final
 
 from cloud.bi import kpi
 from cloud.bi.line_time import shift_time
-from cloud.bi.overview import (
-    NS,
-    SILENT_MS,
-    VERDICT_SQL,
-    gaps,
-    states,
-    timeline,
-    verdict_answer,
-)
+from cloud.bi.overview import NS, SILENT_MS, VERDICT_SQL, timeline, verdict_answer
 from cloud.bi.times import iso
 from cloud.bi.today import targets
 from cloud.database import Connection
 from cloud.marts.calendar import Calendar, Instance
+from cloud.marts.history import gaps, states
 from cloud.marts.measure import segments
 from cloud.plant import Place, Plant
 
@@ -73,7 +66,7 @@ def line_detail(
         "decisions": {
             decision: int(count)
             for decision, count in connection.execute(
-                "select decision, count(*) from judgment where tenant=? and site=? and work_unit=? and at>=? and at<?"
+                "select decision, count(*) from judgment where tenant=? and site=? and work_unit=? and at>? and at<=?"
                 " group by decision",
                 (*place, start_ms * NS, end_ms * NS),
             )
@@ -81,7 +74,7 @@ def line_detail(
         "verdicts": [
             verdict_answer(row)
             for row in connection.execute(
-                f"{VERDICT_SQL} where tenant=? and site=? and work_unit=? and at>=? and at<? order by at desc limit 50",
+                f"{VERDICT_SQL} where tenant=? and site=? and work_unit=? and at>? and at<=? order by at desc limit 50",
                 (*place, start_ms * NS, end_ms * NS),
             )
         ],

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cloud.bi import kpi
+from cloud.bi import kpi, since
 from cloud.bi.completeness import accounts
+from cloud.bi.lines import Lines
 from cloud.bi.times import iso, iso_ns
 from cloud.database import Connection, Row
 from cloud.marts.calendar import Instance
-from cloud.marts.history import gaps, states
 from cloud.marts.measure import COLUMN, Segment, State, segments
 from cloud.plant import Place, Plant, Plants
 from sync.equipment import equipment, time_element
@@ -55,10 +53,10 @@ def overview(
 ) -> dict[str, Any]:
     """Give the whole answer of GET /overview for one tenant."""
     lines = _lines(connection, plants, tenant, now_ms)
-    paths = Counter(line.place[2] for line in lines)
+    known = Lines(plants, tenant, (line.place[1:] for line in lines))
     return {
         "as_of": iso(now_ms),
-        "lines": [{**_line(line, now_ms), "key": _key(line.place, paths)} for line in lines],
+        "lines": [{**_line(line, now_ms), "key": known.key(*line.place[1:])} for line in lines],
         "alarms": active_alarms(connection, tenant),
         "verdicts": latest_verdicts(connection, tenant),
         "gateways": gateways(connection, plants, tenant, now_ms),
@@ -95,10 +93,13 @@ def _lines(connection: Connection, plants: Plants, tenant: str, now_ms: int) -> 
     ):
         if (line := lines.get((tenant_, site, unit))) is not None:
             line.alarms = count
-    for line in lines.values():
-        start = line.instance.start_ms
-        line.states = states(connection, line.place, start, now_ms)
-        line.gaps = gaps(connection, line.place, start, now_ms)
+    for start in {line.instance.start_ms for line in lines.values()}:  # one, where the sites' shifts begin together
+        sites = sorted(site for (_, site), instance in current.items() if instance.start_ms == start)
+        told = since.states(connection, tenant, sites, start, now_ms)
+        silent = since.gaps(connection, tenant, sites, start, now_ms)
+        for line in lines.values():
+            if line.instance.start_ms == start:
+                line.states, line.gaps = told.get(line.place[1:], []), silent.get(line.place[1:], [])
     return sorted(lines.values(), key=lambda x: (x.place[1], x.plant.order.get(x.place[2], 10_000), x.place[2]))
 
 
@@ -192,12 +193,6 @@ def timeline(cut: list[Segment]) -> list[dict[str, Any]]:
     ]
 
 
-def _key(place: Place, paths: Mapping[str, int]) -> str:
-    """Give what a line is asked for by: its path; with its site before it where two sites have the same."""
-    _, site, unit = place
-    return unit if paths[unit] == 1 else f"{site}:{unit}"
-
-
 def _line(line: _Line, now_ms: int) -> dict[str, Any]:
     where = equipment(line.place[2])
     row = line.row
@@ -222,7 +217,7 @@ def _line(line: _Line, now_ms: int) -> dict[str, Any]:
         "site": line.place[1],
         "area": where.area,
         "work_center": where.work_center,
-        "name": line.plant.label(line.place[2]),
+        "name": line.plant.full_label(line.place[2]),
         "gateway": row[3] if row else None,
         "state": state,
         "state_since": iso_ns(row[6]) if row and row[6] else None,

@@ -27,7 +27,7 @@ class Names:
             return dict(WORDS["nothing"])
         if dimension == "line":
             line = self._places.line(value)
-            return _same(value) if line is None else self._places.plants[line[0]].label(line[1])
+            return _same(value) if line is None else self._places.plants[line[0]].full_label(line[1])
         if dimension == "site":
             plant = self._places.plants.get(value)
             return _same(value) if plant is None else {"ko": plant.site.name.ko, "en": plant.site.name.en}

@@ -72,6 +72,14 @@ class Places:
             return plant
         raise PlanError("there is nothing here that you may see", "ask for access to a site or a line")
 
+    def sites(self, value: str | None) -> list[str]:
+        """Give the sites that a value of the dimension `site` means, an id or a name; all of them without one."""
+        return [
+            site
+            for site, plant in self.plants.items()
+            if value is None or value in {site, plant.site.name.ko, plant.site.name.en}
+        ]
+
     def key(self, level: Level, site: str, work_unit: str) -> str:
         """Give the key of a place at one level of the hierarchy."""
         if level == "site":
@@ -80,8 +88,8 @@ class Places:
         return _path((site, work_unit), LEVELS.index(level)) if known is None else known
 
     def line(self, key: str) -> Line | None:
-        """Give the line that a key of the dimension `line` means."""
-        return next((line for line, own in self._keys["line"].items() if own == key), None)
+        """Give the line that a key of the dimension `line` means, or `site:path`."""
+        return next((line for line, own in self._keys["line"].items() if key in {own, f"{line[0]}:{line[1]}"}), None)
 
     def matching(self, level: Level, values: Iterable[str]) -> frozenset[Line]:
         """Give the lines that values of one level mean: keys, paths, or the names people use. Raises PlanError."""
@@ -106,7 +114,7 @@ class Places:
         names.add(f"{site}:{_path(line, LEVELS.index(level))}")
         names.add(_path(line, LEVELS.index(level)))
         if level == "line":
-            names |= set(self.plants[site].label(unit).values())
+            names |= {*self.plants[site].label(unit).values(), *self.plants[site].full_label(unit).values()}
         return names
 
     def allowed(self, chosen: Iterable[tuple[Level, bool, frozenset[Line]]]) -> Allowed:

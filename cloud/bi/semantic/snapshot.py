@@ -14,6 +14,7 @@ from cloud.bi.semantic.compile import Chosen, Part, Query, route, statement, sto
 from cloud.bi.semantic.dimensions import Dimension, dimension
 from cloud.bi.semantic.errors import PlanError
 from cloud.bi.semantic.fold import CARRIED_DAYS, Fold
+from cloud.bi.semantic.ground import Aim, Ground, ground
 from cloud.bi.semantic.metrics import Metric
 from cloud.bi.semantic.names import Names
 from cloud.bi.semantic.places import Allowed, Level, Line, Places
@@ -25,7 +26,7 @@ from cloud.database import Connection
 from cloud.plant import Plants
 
 T = TypeVar("T")
-Aim = tuple[float, float, float]
+_Question = tuple[tuple[str, ...], Period, tuple[str, ...], tuple[Filter, ...], Grain | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ class Snapshot:
         self._plants = plants
         self.scope = scope
         self._now_ms = now_ms
+        self._spans: dict[Period, dict[str, periods.Span]] = {}
+        self._queries: dict[_Question, Query] = {}
+        self._fresh: dict[Any, Freshness] = {}
         self.touched: set[str] = set()
         """Tables that answered so far."""
         self.live = False
@@ -71,12 +75,13 @@ class Snapshot:
         return self._now_ms
 
     @cached_property
+    def _ground(self) -> Ground:
+        return ground(self._connection, self.scope.tenant)
+
+    @property
     def data_at(self) -> dict[Line, int | None]:
         """Give every line that was ever heard of, within the scope or not, and its newest datum in ns."""
-        rows = self._connection.execute(
-            "select site, work_unit, data_at from work_unit where tenant=?", (self.scope.tenant,)
-        )
-        return {(site, unit): at for site, unit, at in rows}
+        return self._ground.data_at
 
     @cached_property
     def places(self) -> Places:
@@ -86,28 +91,15 @@ class Snapshot:
     def tails(self) -> list[tail.Tail]:
         return tail.tails(self._connection, self.places, self.data_at, self._now_ms)
 
-    @cached_property
+    @property
     def versions(self) -> dict[str, int]:
         """Give how often each mart of the tenant was refreshed."""
-        rows = self._connection.execute("select mart, version from mart_version where tenant=?", (self.scope.tenant,))
-        return {mart: int(version) for mart, version in rows}
+        return self._ground.versions
 
-    @cached_property
+    @property
     def aims(self) -> dict[tuple[str, str, str], Aim]:
         """Give (metric, site, work unit) → target, warning, critical; empty texts for everywhere."""
-        found: dict[tuple[str, str, str], Aim] = {
-            (catalogue.proper(kpi), "", ""): (target, warning, critical)
-            for kpi, target, warning, critical in self._connection.execute(
-                "select kpi, target, warning, critical from dim_kpi where target is not null and warning is not null"
-                " and critical is not null"
-            )
-        }
-        for site, unit, kpi, *levels in self._connection.execute(
-            "select site, work_unit, kpi, target, warning, critical from kpi_target where tenant=?",
-            (self.scope.tenant,),
-        ):
-            found[catalogue.proper(kpi), site, unit] = (levels[0], levels[1], levels[2])
-        return found
+        return self._ground.aims
 
     @cached_property
     def _names(self) -> Names:
@@ -119,10 +111,7 @@ class Snapshot:
 
     def silent(self, sites: Sequence[str]) -> tuple[str, ...]:
         """Give the enrolled gateways of sites that are offline now."""
-        rows = self._connection.execute(
-            "select site, name, last_seen_ms, gone_ms from gateway where tenant=?", (self.scope.tenant,)
-        )
-        seen = {(site, name): (last, gone) for site, name, last, gone in rows}
+        seen = self._ground.gateways
         limit = self._plants.file.offline_after_s * 1000
         found: list[str] = []
         for address in self._plants.gateways(self.scope.tenant):
@@ -181,12 +170,10 @@ class Snapshot:
             self.live = True
             fold.add(part, tail.rows(query, part, self.tails), counted=False)
 
+    @cached_property
     def stamp(self) -> str:
         """Give what names and targets depend on beside the marts, as text."""
-        products = self._connection.one(
-            "select count(*), max(recorded_ms) from dim_product where tenant=?", (self.scope.tenant,)
-        )
-        return f"{products} {sorted(self.aims.items())}"
+        return f"{self._ground.products} {sorted(self.aims.items())}"
 
     def query(
         self,
@@ -198,6 +185,20 @@ class Snapshot:
         grain: Grain | None = None,
     ) -> Query:
         """Settle a question's names, places and dates. Raises PlanError, naming the part of the plan at fault."""
+        question = (metrics, period, dimensions, filters, grain)
+        found = self._queries.get(question)
+        if found is None:
+            found = self._queries[question] = self._settled(*question)
+        return found
+
+    def _settled(
+        self,
+        metrics: tuple[str, ...],
+        period: Period,
+        dimensions: tuple[str, ...],
+        filters: tuple[Filter, ...],
+        grain: Grain | None,
+    ) -> Query:
         self.places.first()
         meant = tuple(_at(f"metrics.{i}", catalogue.metric, name) for i, name in enumerate(metrics))
         split = tuple(_at(f"dimensions.{i}", dimension, name) for i, name in enumerate(dimensions))
@@ -240,7 +241,10 @@ class Snapshot:
 
     def spans(self, period: Period) -> dict[str, periods.Span]:
         """Give what a period means at each site of the scope. Raises PlanError."""
-        return periods.spans(period, self.places.plants, self._now_ms)
+        found = self._spans.get(period)
+        if found is None:
+            found = self._spans[period] = periods.spans(period, self.places.plants, self._now_ms)
+        return found
 
     def explain(self, plan: Plan) -> dict[str, Any]:
         """Say which marts answer a plan's own figures and why, by what SQL, and within which places and dates."""
@@ -271,6 +275,13 @@ class Snapshot:
 
     def freshness(self, query: Query) -> Freshness:
         """Tell how current what a query reads is."""
+        within = (query.allowed, tuple(query.spans.items()))
+        found = self._fresh.get(within)
+        if found is None:
+            found = self._fresh[within] = self._freshness(query)
+        return found
+
+    def _freshness(self, query: Query) -> Freshness:
         lines = [line for line in self.places.lines if query.allowed.holds(*line)]
         newest = [self.data_at.get(line) for line in lines]
         oldest = None if not newest or None in newest else min(at for at in newest if at is not None) // NS
@@ -322,16 +333,21 @@ class Snapshot:
         """Give values that a dimension has within the scope, to choose from."""
         return self._values.some(dimension(name), limit)
 
-    def target(self, metric: str, line: str | None = None) -> Aimed | None:
-        """Give the target in force: the line's own, else its site's, else the catalogue's; None where nobody set one."""
+    def target(self, metric: str, line: str | None = None, site: str | None = None) -> Aimed | None:
+        """Give the target in force: the line's own, else its site's, else the catalogue's; None where nobody set one.
+
+        Without a line and a site it is of all sites within the scope; None where theirs differ.
+        """
         name = catalogue.metric(metric).id
         place = None if line is None else self.places.line(line)
-        site = self.places.first().site.id if place is None else place[0]
-        tried = [(name, site, ""), (name, "", "")]
         if place is not None:
-            tried.insert(0, (name, *place))
-        found = next((self.aims[key] for key in tried if key in self.aims), None)
-        return None if found is None else Aimed(*found)
+            sites, tried = [place[0]], [(name, *place)]
+        else:
+            sites, tried = self.places.sites(site), list[tuple[str, str, str]]()
+        own = next((self.aims[key] for key in tried if key in self.aims), None)
+        found = {own or self.aims.get((name, one, ""), self.aims.get((name, "", ""))) for one in sites}
+        aim = found.pop() if len(found) == 1 else None
+        return None if aim is None else Aimed(*aim)
 
 
 def _at(field: str, look: Callable[[str], T], name: str) -> T:
