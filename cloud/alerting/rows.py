@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from cloud.alerting.states import Memory, Side
@@ -55,6 +55,7 @@ _COLUMNS: Final = (
     *("min_minutes", "in_shift", "severity", "readers", "language", "enabled", "silent_until_ms", "changed_ms"),
     "changed_by",
 )
+_CALLED: Final = ("name", "readers", "language", "changed_ms", "changed_by")
 _PLACES: Final = ", ".join(_COLUMNS)
 
 
@@ -93,14 +94,29 @@ def find(connection: Connection, tenant: str, number: int) -> Watch | None:
 
 
 def put(connection: Connection, watch: Watch) -> int:
-    """Keep a new watch (number 0), or one that was changed; gives its number. What it had raised stands no longer."""
+    """Keep a new watch (number 0), or one that was changed; gives its number.
+
+    A silence goes on. Unless only what it is called and whom it tells was changed, it begins anew: what it had raised
+    stands no longer.
+    """
     if watch.number:
+        before = find(connection, watch.tenant, watch.number)
+        if before is not None:  # no two changes at the same time: readers tell by it what they have seen
+            changed = max(watch.changed_ms, before.changed_ms + 1)
+            watch = replace(watch, silent_until_ms=before.silent_until_ms, changed_ms=changed)
         sets = ", ".join(f"{name}=?" for name in _COLUMNS)
         connection.execute(
             f"update watch set {sets} where id=? and tenant=?",  # noqa: S608 - our columns
             (*_values(watch), watch.number, watch.tenant),
         )
-        _begin_anew(connection, watch.number, watch.changed_ms)
+        if before is not None and replace(before, **{name: getattr(watch, name) for name in _CALLED}) == watch:
+            connection.execute(
+                "update alert set readers=?, language=? where subject=? and kind in ('kpi', 'kpi_no_data')"
+                " and cleared_ms is null",
+                (json.dumps(watch.readers) if watch.readers else "", watch.language, str(watch.number)),
+            )
+        else:
+            _begin_anew(connection, watch.number, watch.changed_ms)
         return watch.number
     marks = ", ".join("?" * (len(_COLUMNS) + 1))
     rows = connection.execute(

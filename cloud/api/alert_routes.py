@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import AwareDatetime
 
 from cloud.alerting.listing import Wanted
 from cloud.alerting.rows import Watch
@@ -76,11 +77,11 @@ async def add_watch(source: Source, tenant: Tenant, request: Request) -> Respons
     return _json(await source.desk.put_watch(tenant, _watch(tenant, await body(request, shapes.WatchOrder))), 201)
 
 
-@router.put("/watches/{watch}", response_model=shapes.WatchItem, openapi_extra=described(shapes.WatchOrder))
+@router.put("/watches/{watch}", response_model=shapes.WatchItem, openapi_extra=described(shapes.WatchChange))
 async def change_watch(source: Source, tenant: Tenant, watch: Number, request: Request) -> Response:
-    """Change a watch; it begins anew, and what it had raised stands no longer."""
-    wanted = _watch(tenant, await body(request, shapes.WatchOrder), watch)
-    return _json(await source.desk.put_watch(tenant, wanted))
+    """Change a watch; it begins anew, and what it had raised stands no longer, unless only name, readers or language change."""
+    order = await body(request, shapes.WatchChange)
+    return _json(await source.desk.put_watch(tenant, _watch(tenant, order, watch), read=order.changed))
 
 
 @router.delete("/watches/{watch}", response_model=shapes.Removed)
@@ -89,9 +90,10 @@ async def remove_watch(
     tenant: Tenant,
     watch: Number,
     by: Annotated[str, Query(min_length=1, max_length=100, pattern=r"^[^\x00]+$")],
+    changed: AwareDatetime | None = None,
 ) -> Response:
-    """Take a watch away; its past alerts stay."""
-    return _json(await source.desk.remove_watch(tenant, watch, by=by))
+    """Take a watch away; its past alerts stay. changed: of the watch as it was read; 409 where it was changed since."""
+    return _json(await source.desk.remove_watch(tenant, watch, by=by, read=changed))
 
 
 @router.get("/outgoing", response_model=shapes.LetterList)
@@ -107,5 +109,5 @@ async def outgoing(
 
 
 def _watch(tenant: str, order: shapes.WatchOrder, number: int = 0) -> Watch:
-    given = order.model_dump(exclude={"by"})
+    given = order.model_dump(exclude={"by", "changed"})
     return Watch(number=number, tenant=tenant, changed_by=order.by, **given)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from cloud.alerting import listing, rows
 from cloud.alerting.listing import Wanted
 from cloud.alerting.rows import Watch
 from cloud.api.errors import ApiError, invalid, not_found
+from cloud.api.lines import filtered
 from cloud.bi import times
+from cloud.bi.lines import lines
 from cloud.bi.semantic import catalogue
 from cloud.bi.semantic.errors import PlanError
-from cloud.bi.times import iso
+from cloud.bi.times import iso, ms_of
 from cloud.bus import Bus
 from cloud.database import Connection, Database
 from cloud.outgoing import queue
@@ -50,8 +53,16 @@ class Desk:
     # Alerts.
 
     async def alerts(self, tenant: str, wanted: Wanted, *, page: int, page_size: int) -> Json:
-        """Give one page of alerts."""
-        found = await self._database.read(lambda c: listing.page(c, tenant, wanted, page=page, page_size=page_size))
+        """Give one page of alerts. Raises ApiError for a line of several sites."""
+
+        def read(c: Connection) -> Json:
+            asked = wanted
+            if wanted.work_unit and not wanted.site:
+                site, unit = filtered(lines(c, self._plants, tenant), wanted.work_unit)
+                asked = replace(wanted, site=site, work_unit=unit)
+            return listing.page(c, tenant, asked, page=page, page_size=page_size)
+
+        found = await self._database.read(read)
         return {"as_of": iso(times.now_ms())} | found
 
     async def kinds(self, tenant: str) -> list[str]:
@@ -125,8 +136,16 @@ class Desk:
             raise not_found(f"there is no watch {number}", "GET /api/v1/watches lists them")
         return found
 
-    async def put_watch(self, tenant: str, wanted: Watch) -> Json:
-        """Keep a new watch, or one that was changed. Raises 400, 404, 409."""
+    def _as_read(self, c: Connection, tenant: str, number: int, read: datetime | None) -> None:
+        """Make sure that nobody changed a watch since its caller read it."""
+        found = self._watch(c, tenant, number)
+        if read is not None and ms_of(read) != found.changed_ms:
+            who = f"{found.changed_by} changed watch {number} at {iso(found.changed_ms)}"
+            check = f"look at it again (GET /api/v1/watches/{number}) and decide anew"
+            raise ApiError(409, "CONFLICT", f"{who}, after you read it", check)
+
+    async def put_watch(self, tenant: str, wanted: Watch, *, read: datetime | None = None) -> Json:
+        """Keep a new watch, or one that was changed. read: its `changed` as the caller knows it. Raises 400, 404, 409."""
         try:
             metric = catalogue.metric(wanted.metric)
         except PlanError as error:
@@ -145,7 +164,7 @@ class Desk:
 
         def write(c: Connection) -> Json:
             if watch.number:
-                self._watch(c, tenant, watch.number)
+                self._as_read(c, tenant, watch.number, read)
             elif len(rows.watches(c, tenant)) >= rows.MOST:
                 raise ApiError(409, "CONFLICT", f"there are {rows.MOST} watches already", "remove one")
             number = rows.put(c, watch)
@@ -153,11 +172,11 @@ class Desk:
 
         return await self._written(write)
 
-    async def remove_watch(self, tenant: str, number: int, *, by: str) -> Json:
-        """Take a watch away."""
+    async def remove_watch(self, tenant: str, number: int, *, by: str, read: datetime | None = None) -> Json:
+        """Take a watch away. read: its `changed` as the caller knows it. Raises 404, 409."""
 
         def write(c: Connection) -> Json:
-            self._watch(c, tenant, number)
+            self._as_read(c, tenant, number, read)
             rows.remove(c, tenant, number, by=by, now_ms=times.now_ms())
             return {"removed": number}
 

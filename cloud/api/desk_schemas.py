@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from cloud.alerting.rows import Against, Severity, Watched
 from cloud.alerting.states import Side
@@ -58,6 +58,13 @@ class WatchOrder(_Order):
     language: Language | Literal[""] = ""
     enabled: bool = True
     by: By
+
+
+class WatchChange(WatchOrder):
+    """A watch as it is to be."""
+
+    changed: AwareDatetime | None = None
+    """`changed` of the watch as it was read: where somebody changed it since, the answer is 409 and nothing happens."""
 
 
 class ReportOrder(_Order):

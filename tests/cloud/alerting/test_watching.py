@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -130,3 +131,42 @@ async def test_what_cannot_be_watched_is_said(worked: Database, plants: Plants) 
         with pytest.raises(ApiError, match=why) as caught:
             await desk.put_watch("demo", replace(WATCH, **wrong))
         assert caught.value.code == code
+
+
+async def test_what_somebody_else_changed_meanwhile_is_not_overwritten_or_removed(
+    worked: Database, plants: Plants
+) -> None:
+    desk = Desk(worked, plants, Bus())
+    first = await desk.put_watch("demo", replace(WATCH, for_s=0))
+    number, read = first["id"], datetime.fromisoformat(first["changed"])
+    second = await desk.put_watch("demo", replace(WATCH, number=number, level=0.5, changed_by="Lee"), read=read)
+    assert second["changed"] > first["changed"]
+    for late in (
+        desk.put_watch("demo", replace(WATCH, number=number, level=0.4), read=read),
+        desk.remove_watch("demo", number, by="Kim", read=read),
+    ):
+        with pytest.raises(ApiError, match="Lee changed watch") as caught:
+            await late
+        assert (caught.value.status, caught.value.code) == (409, "CONFLICT")
+    assert (await desk.watch("demo", number))["level"] == 0.5
+    assert (await desk.remove_watch("demo", number, by="Kim", read=datetime.fromisoformat(second["changed"]))) == {
+        "removed": number
+    }
+
+
+async def test_another_name_and_other_readers_leave_an_alert_standing_and_a_silence_goes_on(
+    worked: Database, plants: Plants
+) -> None:
+    desk = Desk(worked, plants, Bus())
+    number = (await desk.put_watch("demo", replace(WATCH, for_s=0)))["id"]
+    await once(worked, plants, NOW_MS)
+    (alert,) = (await desk.alerts("demo", Wanted(), page=1, page_size=5))["items"]
+    silent = await desk.silence("demo", alert["id"], by="Kim", minutes=60)
+    await worked.write(
+        lambda c: rows.put(c, replace(WATCH, number=number, for_s=0, name="Filler", readers=("a@b.example",)))
+    )
+    assert await standing(worked) == ["kpi"]
+    assert (await desk.watch("demo", number))["silent_until"] == silent["silent_until"]
+    assert await worked.read(lambda c: c.execute("select readers from alert")) == [('["a@b.example"]',)]
+    await desk.put_watch("demo", replace(WATCH, number=number, for_s=0, severity="info"))
+    assert await standing(worked) == []

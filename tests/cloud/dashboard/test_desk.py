@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
@@ -50,6 +52,69 @@ async def test_an_alert_is_acknowledged_and_a_figure_watched(
         (alert,) = (await cloud.get("/api/v1/alerts/list?kind=kpi"))["items"]
         assert (alert["acknowledged_by"], alert["note"]) == ("Kim", "on it")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        visitor.check()
+
+
+WATCH: dict[str, Any] = {
+    "name": "OEE of line 1", "metric": "oee", "site": "seoul", "work_unit": LINE_1, "side": "below", "level": 0.65,
+    "margin": 0.05, "for_s": 90, "by": "Kim",
+}  # fmt: skip
+
+
+async def test_a_watch_is_changed_and_removed_by_keyboard_and_what_another_did_meanwhile_is_said(
+    cloud: Hall, door: Door
+) -> None:
+    await cloud.say(*shift_of_work(time.time_ns()))
+    async with door.visitor(width=390, scheme="dark") as visitor, httpx.AsyncClient(base_url=cloud.url) as api:
+        number = (await api.post("/api/v1/watches", json=WATCH)).json()["id"]
+        page = await visitor.open("/alerts")
+        change = page.get_by_role("button", name="Change OEE of line 1")
+        form, answer = page.locator("#watch-form"), page.locator("#watch-answer")
+
+        async def value(name: str) -> str:
+            return await form.locator(f"[name={name}]").input_value()
+
+        await change.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog", name="Change a watch")).to_be_visible()
+        assert [await value(name) for name in ("level", "margin", "minutes", "place")] == [
+            "65", "5", "1.5", f"seoul|{LINE_1}",
+        ]  # fmt: skip
+        assert (await Axe().run(page)).response["violations"] == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        changed = await api.put(f"/api/v1/watches/{number}", json=WATCH | {"level": 0.5, "by": "Lee"})
+        await form.locator("[name=by]").fill("Kim")
+        await form.locator("[name=level]").fill("70")
+        await page.keyboard.press("Enter")
+        await expect(answer).to_have_text("Lee has changed this watch meanwhile. Nothing was saved.")
+        assert (await cloud.get(f"/api/v1/watches/{number}"))["changed"] == changed.json()["changed"]
+        await page.get_by_role("button", name="Show it as it is now").click()
+        await expect(form.locator("[name=level]")).to_have_value("50")
+        await expect(answer).to_be_hidden()
+        await form.locator("[name=readers]").fill("nobody")
+        await page.keyboard.press("Enter")
+        await expect(form.locator("[name=readers]")).to_have_attribute("aria-invalid", "true")
+        await expect(form.locator("[name=readers]")).to_be_focused()
+        await form.locator("[name=readers]").fill("")
+        await form.locator("[name=enabled]").uncheck()
+        await page.keyboard.press("Enter")
+        await expect(page.locator(".watched")).to_contain_text("off")
+        await expect(change).to_be_focused()
+        now = await cloud.get(f"/api/v1/watches/{number}")
+        assert (now["level"], now["enabled"], now["changed_by"]) == (0.5, False, "Kim")
+        await page.get_by_role("button", name="Remove OEE of line 1").click()
+        gone = page.get_by_role("dialog", name="Remove this watch?")
+        await expect(gone).to_contain_text("OEE of line 1")
+        await page.keyboard.press("Escape")
+        await expect(gone).not_to_be_visible()
+        assert len((await cloud.get("/api/v1/watches"))["items"]) == 1
+        await page.get_by_role("button", name="Remove OEE of line 1").click()
+        await gone.get_by_role("button", name="Remove").click()
+        await expect(page.locator(".watched")).to_have_count(0)
+        await expect(page.locator("[data-add]")).to_be_focused()
+        assert (await cloud.get("/api/v1/watches"))["items"] == []
+        assert visitor.complaints[0:1] != []  # the browser tells of the 409 and the 400; nothing else
+        visitor.complaints = [one for one in visitor.complaints if "status of 40" not in one]
         visitor.check()
 
 
