@@ -5,7 +5,7 @@ import random
 import pytest
 
 from cloud.bi.alerts import Watch, found
-from cloud.etl.auditor import Auditor
+from cloud.etl.auditor import BUSY, Auditor
 from cloud.etl.recompute import differences, every_bucket
 from cloud.plant import Plants
 from sync import facts as f
@@ -127,3 +127,31 @@ async def test_a_bucket_that_waits_to_be_refreshed_is_no_alarm(day: Cloud) -> No
     assert await all_differences(day) == []
     await day.refresh()
     assert await all_differences(day) == []
+
+
+async def test_what_is_right_when_it_is_looked_at_again_is_no_difference(day: Cloud, plants: Plants) -> None:
+    """A bucket that a refresh wrote between two looks: nobody is told."""
+    bucket = next(
+        one for one in await day.database.read(lambda c: every_bucket(c, plants, "demo")) if one.kind == "day"
+    )
+    before = await day.marts()
+    await day.do(lambda c: c.execute("update mart_day set good=good+1"))
+    seen = await day.database.read(lambda c: differences(c, plants, bucket, now_ms()))
+    assert seen
+    await day.do(lambda c: restore(c, "mart_day", before["mart_day"]))
+    auditor = Auditor(day.database, plants, again_s=0)
+    assert await auditor.settle(bucket, seen, now_ms()) == []
+    assert (auditor.unwritten("demo").checked, auditor.unwritten("demo").differing) == (1, 0)
+    assert await day.rows("select count(*) from mart_mismatch") == [(0,)]
+
+
+async def test_while_much_waits_to_be_refreshed_the_auditor_rests(day: Cloud, plants: Plants) -> None:
+    auditor = Auditor(day.database, plants, random.Random(7), again_s=0)
+    waiting = [("demo", "seoul", "nowhere", "shift", number, 1, 0) for number in range(BUSY + 1)]
+    await day.do(lambda c: c.many("insert into dirty_bucket values(?,?,?,?,?,?,?)", waiting))
+    assert [await auditor.look(now_ms()) for _ in range(5)] == [[]] * 5
+    assert auditor.unwritten("demo").checked == 0
+    await day.do(lambda c: c.execute("delete from dirty_bucket where start_ms=0"))  # as many as it looks beside
+    for _ in range(20):
+        await auditor.look(now_ms())
+    assert auditor.unwritten("demo").checked > 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 
@@ -206,6 +207,24 @@ async def test_a_correction_that_cannot_hold_is_refused_and_changes_nothing(
     with pytest.raises(CorrectionError, match=why):
         await cloud.do(lambda c: correct(c, plants, asked, now_ms() * MS))
     assert await cloud.rows("select count(*) from deed") == [(0,)]
+    # … and stands in nobody's way.
+    await cloud.send(corrected(cloud.start, 1, 2, produced(at, at + 60_000 * MS, 9, 9)))
+    await cloud.refresh()
+    assert await cloud.rows("select produced from mart_shift where produced>0") == [(9,)]
+
+
+async def test_of_two_corrections_with_one_number_the_same_one_holds_whichever_came_first(cloud: Cloud) -> None:
+    at = (now_ms() - 30 * HOUR) * MS
+    fact = produced(at, at + 60_000 * MS, 10, 10)
+    await cloud.send(fact, msgspec.structs.replace(fact, start=at + 1), state(at, "EXECUTE"))  # seq 1 and 2
+    both = [produced(at, at + 60_000 * MS, total, total) for total in (7, 8)]
+    for seq, said in ((1, both), (2, both[::-1])):
+        for right in said:
+            await cloud.send(corrected(cloud.start, seq, 1, right))
+    texts = {msgspec.json.encode(msgspec.to_builtins(one), order="sorted"): one.produced for one in both}
+    greater = texts[max(texts, key=lambda text: hashlib.sha256(text).hexdigest())]
+    rows = await cloud.rows("select seq, replacement from correction where state='standing' order by seq")
+    assert [(seq, msgspec.json.decode(text)["produced"]) for seq, text in rows] == [(1, greater), (2, greater)]
 
 
 async def test_another_site_or_tenant_corrects_nothing(cloud: Cloud) -> None:

@@ -54,6 +54,8 @@ FAULTS = [
     (made(good=700, cycle_ms=None), ["counters_apart", "no_cycle"]),
     (made(start=NOW - 3600 * S, good=700, cycle_ms=None), ["more_than_produced", "no_cycle"]),
     (made(start=NOW - 3600 * S, total=20_000, good=20_900, scrap=0), ["counters_apart", "fast_rate"]),
+    (made(start=NOW - 30_000 * S, total=20_000, good=21_000, scrap=0), ["counters_apart"]),  # 5 % of them, and no more
+    (made(start=NOW - 30_000 * S, total=20_000, good=21_001, scrap=0), ["more_than_produced"]),
     (made(defects={"scratch": 2, "label": 1}), ["counters_apart"]),
     (made(defects={"scratch": 700}), ["defects_exceed"]),
     (made(defects={"scratch": 2}), []),
