@@ -20,6 +20,8 @@ log = logging.getLogger("cloud")
 EXIT_FAULTS = 1
 EXIT_CONFIG = 78
 EXIT_UNAVAILABLE = 69
+MOST_DAYS = 3_660
+"""Of a seeded past: ten years."""
 
 
 def main(argv: list[str]) -> int:
@@ -27,7 +29,7 @@ def main(argv: list[str]) -> int:
     asked = _parser().parse_args(argv)
     try:
         settings = load(_file(asked))
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
     if asked.command == "check":
@@ -38,7 +40,7 @@ def main(argv: list[str]) -> int:
     )
     logging.getLogger("alembic").setLevel("WARNING")  # it introduces every plugin of its own at every start
     from cloud.commands.manifest import BackupError
-    from cloud.database import DatabaseError
+    from cloud.faults import UNUSABLE, DatabaseError, DataError, explain
     from cloud.ingest.orders import OrderError
     from cloud.ingest.witness import WitnessKeyError
     from cloud.running import RunningError
@@ -50,6 +52,10 @@ def main(argv: list[str]) -> int:
         status = _do(settings, asked)
     except* DatabaseError as errors:
         faults += [f"database: {error}" for error in errors.exceptions]
+    except* UNUSABLE as errors:  # of a command that reads by a connection of its own
+        faults += [f"database: {explain(error)}" for error in errors.exceptions]
+    except* DataError as errors:
+        faults += [f"the database does not take this: {error}" for error in errors.exceptions]
     except* (OSError, BackupError, OrderError, RunningError, SeedError, WitnessKeyError) as errors:
         faults += [str(error) for error in errors.exceptions]
     for fault in faults:
@@ -110,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     where = seed.add_mutually_exclusive_group(required=True)
     where.add_argument("file", type=Path, nargs="?", help="cloud.toml")
     where.add_argument("--init", type=Path, metavar="FOLDER", help="write an example plant there, and seed it")
-    seed.add_argument("--days", type=_positive, default=90, metavar="N", help="how many business days (90)")
+    seed.add_argument("--days", type=_days, default=90, metavar="N", help="how many business days (90)")
     seed.add_argument("--end", type=_date, metavar="DATE", help="the last one (today)")
     seed.add_argument("--seed", type=_positive, default=1, metavar="N", help="same number, same past (1)")
     seed.add_argument("--check", action="store_true", help="tell nothing; check what is there")
@@ -267,16 +273,19 @@ def _duration(text: str) -> int:
 
 
 def _date(text: str) -> Any:
-    from datetime import date
+    from cloud.commands.report_words import business_date
 
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; write 2026-11-23") from error
+    return business_date(text)
+
+
+def _days(text: str) -> int:
+    if (days := _positive(text)) > MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text} days are too many; tell {MOST_DAYS} at most")
+    return days
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18 or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return int(text)
 

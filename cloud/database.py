@@ -24,6 +24,9 @@ from typing import Any, Final, TypeVar
 import psycopg
 from sqlalchemy import URL, make_url
 
+from cloud.faults import UNUSABLE, DatabaseError, DataError, TryAgainError, explain, plainly
+from cloud.patience import Patience
+
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
@@ -34,30 +37,7 @@ STATEMENT_S: Final = 30
 PATIENCE_S: Final = 60.0
 """… and we a server that does not even do that."""
 
-
-class DatabaseError(Exception):
-    """The database cannot be used now: unreachable, full, locked, read-only. Nothing was committed; try again later."""
-
-
-class TryAgainError(DatabaseError):
-    """Another transaction was in the way (deadlock, serialization). Nothing was committed; the same again may pass."""
-
-
-class DataError(Exception):
-    """The database refuses these values for ever (too large a number, a NUL in a text). Nothing was committed."""
-
-
-_REFUSED: Final = (
-    sqlite3.DataError,
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    psycopg.DataError,
-    psycopg.IntegrityError,
-    OverflowError,
-    UnicodeError,
-)
-_IN_THE_WAY: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-_UNUSABLE: Final = (sqlite3.DatabaseError, psycopg.OperationalError, psycopg.InternalError)
+__all__ = ["DataError", "DatabaseError", "TryAgainError", "explain"]  # their home is `faults`, their users are ours
 
 
 @functools.cache
@@ -105,6 +85,10 @@ class Connection(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None: ...
 
+    @abc.abstractmethod
+    def sever(self) -> None:
+        """Break the connection under whoever waits on it, from another thread."""
+
     def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         """Give the first row, or None."""
         rows = self.execute(sql, values)
@@ -113,25 +97,15 @@ class Connection(abc.ABC):
     @contextlib.contextmanager
     def transaction(self) -> Generator[None]:
         """Commit at the end of the block, roll back when it raises. Raises DatabaseError and DataError."""
-        try:
+        with plainly():
             self.begin()
             try:
                 yield
             except BaseException:  # whatever it is, nothing half done stays
-                with contextlib.suppress(*_UNUSABLE):  # a dead connection has nothing to roll back
+                with contextlib.suppress(*UNUSABLE):  # a dead connection has nothing to roll back
                     self.rollback()
                 raise
             self.commit()
-        except sqlite3.ProgrammingError:  # a bug of ours, and a DatabaseError by its family only
-            raise
-        except _REFUSED as error:
-            raise DataError(str(error)) from error
-        except _IN_THE_WAY as error:
-            raise TryAgainError(explain(error)) from error
-        except _UNUSABLE as error:
-            if str(error) == "integer overflow":  # SQLite's word for a sum that no column holds
-                raise DataError(str(error)) from error
-            raise DatabaseError(explain(error)) from error
 
 
 class Sqlite(Connection):
@@ -181,6 +155,9 @@ class Sqlite(Connection):
 
     def close(self) -> None:
         self._raw.close()
+
+    def sever(self) -> None:
+        """A file answers or fails by itself."""
 
     def image(self) -> bytes:
         """Give the whole database as committed, as the bytes of a file."""
@@ -235,29 +212,9 @@ class Postgresql(Connection):
         self._raw.close()
 
     def sever(self) -> None:
-        """Break the connection under whoever waits on it, from another thread: a server that hangs never answers."""
+        """A server that hangs never answers; its socket can be shut."""
         with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._raw.fileno())) as link:
             link.shutdown(socket.SHUT_RDWR)
-
-
-def explain(error: Exception) -> str:
-    """Say what a driver's error means and what to check."""
-    text = str(error).strip()
-    advice = {
-        "full": "the disk of the database is full; free space there",
-        "no space left": "the disk of the database is full; free space there",
-        "disk i/o error": "the disk of the database is full or fails; free space there, and look at the system's log",
-        "readonly": "the database file is read-only; check its owner and permissions",
-        "unable to open": "check that the folder of the database exists and is writable",
-        "malformed": "the database file is damaged; restore it from a backup",
-        "locked": "another process holds the database; is a second cloud running on this file?",
-        "connection refused": "PostgreSQL does not answer; check that it runs and the host and port in [database] url",
-        "password authentication": "check the user in [database] url and its password credential",
-    }
-    for mark, what in advice.items():
-        if mark in text.lower():
-            return f"{text}; {what}"
-    return text
 
 
 class Database:
@@ -272,6 +229,7 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, "ThreadPoolExecutor-reader")
         self._own = threading.local()
         self._open: list[Connection] = []
+        self._server = Patience(lambda: Postgresql(self.url, writer=False).close())
         self.commits = 0
         """How often something of this process may have been committed: while it stands still, we changed nothing."""
         self.on_close: list[Callable[[], None]] = []
@@ -283,10 +241,11 @@ class Database:
         if existing is None:
             try:
                 if self.postgresql:
-                    existing = Postgresql(self.url, writer=writer)
+                    with self._server.connecting():
+                        existing = Postgresql(self.url, writer=writer)
                 else:
                     existing = Sqlite(self.url.database or ":memory:", writer=writer)
-            except _UNUSABLE as error:
+            except UNUSABLE as error:
                 raise DatabaseError(explain(error)) from error
             self._own.connection = existing
             self._open.append(existing)
@@ -296,7 +255,7 @@ class Database:
         broken: Connection = self._own.connection
         self._own.connection = None
         self._open.remove(broken)
-        with contextlib.suppress(*_UNUSABLE):  # it is broken already
+        with contextlib.suppress(*UNUSABLE):  # it is broken already
             broken.close()
 
     def _write(self, work: Callable[[Connection], T]) -> T:
@@ -313,8 +272,9 @@ class Database:
             self._writing = None
             self.commits += 1  # before anybody is told; by this thread alone
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
+    def _read(self, work: Callable[[Connection], T], held: list[Connection]) -> T:
         connection = self._connection(writer=False)
+        held.append(connection)
         try:
             # One snapshot for all statements of an answer.
             connection.execute("begin isolation level repeatable read" if self.postgresql else "begin")
@@ -322,21 +282,25 @@ class Database:
                 return work(connection)
             finally:
                 connection.rollback()
-        except _UNUSABLE as error:
+        except UNUSABLE as error:
             self._forget()
             raise DatabaseError(explain(error)) from error
+        finally:
+            held.clear()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction on the writer; it is on disk when this returns."""
         running = asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
         while not (await asyncio.wait({running}, timeout=self._patience_s))[0]:
-            if isinstance(self._writing, Postgresql):
+            if self._writing is not None:
                 self._writing.sever()
         return await running
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` on a reader, within one snapshot."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        """Run `work` on a reader, within one snapshot. Raises DatabaseError, also when PostgreSQL hangs."""
+        held: list[Connection] = []
+        running = asyncio.get_running_loop().run_in_executor(self._readers, self._read, work, held)
+        return await (self._server.wait(running, held) if self.postgresql else running)
 
     def close(self) -> None:
         """Wait for what runs, then close every connection, the writer's last so that it checkpoints."""

@@ -179,6 +179,8 @@ class Walled:
         except (sqlite3.DatabaseError, psycopg.OperationalError, psycopg.InternalError) as error:
             self._forget()
             raise DatabaseError(explain(error)) from error
+        finally:
+            held.clear()
 
     def _forget(self) -> None:
         broken: Connection | None = getattr(self._own, "connection", None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -14,6 +15,8 @@ from starlette.exceptions import HTTPException
 from cloud.database import DatabaseError
 
 log = logging.getLogger(__name__)
+
+QUIET_S: Final = 60.0
 
 Field = dict[str, str]
 """{field, message}: one field of a request that cannot be used."""
@@ -68,13 +71,28 @@ def _bad_input(_request: Request, error: Exception) -> Response:
     return _answer(400, "ERR_VALIDATION", faults, "see /openapi.json for names and types of the parameters")
 
 
-def _no_database(_request: Request, error: Exception) -> Response:
-    log.warning("database cannot answer: %s", error)
+class Outage:
+    """Says in the log that the database cannot answer: at once, and then once in a while, however many ask."""
+
+    def __init__(self) -> None:
+        self._said, self._since = -QUIET_S, 0
+
+    def say(self, error: Exception) -> None:
+        self._since += 1
+        if time.monotonic() - self._said < QUIET_S:
+            return
+        log.warning("the database cannot answer (%d asked since this was last said): %s", self._since, error)
+        self._said, self._since = time.monotonic(), 0
+
+
+def _no_database(request: Request, error: Exception) -> Response:
+    request.app.state.outage.say(error)
     return _answer(503, "SERVICE_UNAVAILABLE", str(error), "look at /ready and at the cloud's log")
 
 
 def install(app: FastAPI) -> None:
     """Make the app answer errors in this form, and its description say so."""
+    app.state.outage = Outage()
     app.openapi = lambda: _described(app)  # pyright: ignore[reportAttributeAccessIssue] - FastAPI's own way to change it
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)

@@ -72,13 +72,13 @@ def _decide(settings: Settings, said: ordered.Decision) -> str:
 def _correction(tenant: str, who: str, asked: argparse.Namespace) -> ordered.Correct:
     inc, _, rest = asked.fact.partition("/")
     stream, _, seq = rest.partition("/")
-    if not (stream.isdecimal() and seq.isdecimal() and len(stream) <= 3 and len(seq) <= 18):
+    if not (rest.isascii() and stream.isdecimal() and seq.isdecimal() and len(stream) <= 3 and len(seq) <= 18):
         raise orders.OrderError(f"{asked.fact!r} is no fact; write incarnation/stream/seq as /api/v1/facts shows them")
     replacement: dict[str, Any] | None = None
     if asked.replacement is not None:
         try:
             replacement = json.loads(asked.replacement.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise orders.OrderError(f"{asked.replacement} holds no fact: {error}") from error
         if not isinstance(replacement, dict):
             raise orders.OrderError(f"{asked.replacement} holds no fact: it is no JSON object")

@@ -35,6 +35,8 @@ def run(settings: Settings, asked: argparse.Namespace) -> str:
     form = "pdf" if asked.out is None else asked.out.suffix.removeprefix(".").lower()
     if form not in FORMS:
         raise RefusedError(f"{asked.out} has no ending that says a form; write .pdf, .png, .xlsx or .csv")
+    if asked.kind == "week" and asked.shift:
+        raise RefusedError(f"a week has no shift {asked.shift!r}; leave it out, or ask for kind shift")
     day: date = asked.business_date
     monday = day - timedelta(days=day.isoweekday() - 1)
     subject = Subject(
