@@ -73,6 +73,10 @@ class Plants:
         """Give every tenant in the order of the file."""
         return list(dict.fromkeys(tenant for tenant, _ in self._plants))
 
+    def tag(self, tenant: str, site: str, tag: str) -> str:
+        """Give what a tag is called in the stream of readings: with its site where the tenant has several."""
+        return f"{site}:{tag}" if len(self.of_tenant(tenant)) > 1 else tag
+
     def gateways(self, tenant: str) -> list[Address]:
         """Give a tenant's enrolled gateways in the order of the file."""
         return [address for address in self.keys if address.tenant == tenant]

@@ -61,7 +61,8 @@ def figure(look: Snapshot, plants: Plants, watch: Watch) -> Figure:
         return Figure(watch=watch, value=None, level=watch.level, enough=False, counts=counts, reason=error.message)
     level = watch.level
     if watch.against != "value":
-        aim = look.target(watch.metric, watch.work_unit or None)
+        line = f"{watch.site}:{watch.work_unit}" if watch.work_unit else None
+        aim = look.target(watch.metric, line, watch.site)
         level = None if aim is None else float(getattr(aim, watch.against))
     if not table.rows:
         return Figure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -13,6 +14,7 @@ from cloud.api.bi import Bi
 from cloud.api.desk import Desk
 from cloud.api.errors import invalid, not_found
 from cloud.api.etl import Etl
+from cloud.api.lines import filtered, one_line
 from cloud.api.link import LinkSwitch
 from cloud.api.log import AuditLog
 from cloud.api.oversight import Oversight
@@ -24,6 +26,7 @@ from cloud.api.today import Today
 from cloud.bi import lists, times
 from cloud.bi.completeness import accounts
 from cloud.bi.line import MAX_DAYS, line_detail
+from cloud.bi.lines import Lines, lines
 from cloud.bi.overview import gateways, overview
 from cloud.bi.times import iso, ms_of
 from cloud.bus import Bus
@@ -31,7 +34,6 @@ from cloud.database import Connection, Database
 from cloud.judging.detail import detail
 from cloud.packages.store import Packages, beside_the_database
 from cloud.plant import Plant, Plants
-from sync.settings import nearest
 
 FRESH_S: Final = 0.2
 """How old an overview may be that is given to one more reader."""
@@ -90,12 +92,15 @@ class Answers:
         return said
 
     async def card(self, tenant: str, name: str) -> Json:
-        """Give a line as the overview has it, by its key or `site:path`; by its path the first site's that has it."""
-        lines = (await self.overview(tenant))["lines"]
-        for called in ("{key}", "{site}:{work_unit}", "{work_unit}"):
-            if (card := next((line for line in lines if called.format_map(line) == name), None)) is not None:
-                return card
-        raise not_found(f"there is no line {name!r}", nearest(name, [line["key"] for line in lines]))
+        """Give a line as the overview has it, by its key or `site:path`. Raises ApiError where that is not one line."""
+        cards = (await self.overview(tenant))["lines"]
+        known = Lines(self.plants, tenant, ((card["site"], card["work_unit"]) for card in cards))
+        meant = one_line(known, name)
+        return next(card for card in cards if (card["site"], card["work_unit"]) == meant)
+
+    async def lines(self, tenant: str) -> Lines:
+        """Give how a tenant's lines are asked for and called."""
+        return await self.database.read(lambda connection: lines(connection, self.plants, tenant))
 
     async def line(self, tenant: str, name: str, start: datetime | None, end: datetime | None) -> Json:
         """Give GET /lines/{work_unit}; without a period the present shift, or the last eight hours outside one."""
@@ -147,8 +152,16 @@ class Answers:
         return {"as_of": iso(now_ms), "gateways": await self.database.read(read)}
 
     async def page(self, what: Literal["verdicts", "alarms", "facts"], tenant: str, query: lists.Query) -> Json:
-        """Give one page of a list, newest first, with the exact total."""
-        return await self.database.read(lambda connection: lists.page(connection, what, tenant, query))
+        """Give one page of a list, newest first, with the exact total. Raises ApiError for a line of several sites."""
+
+        def read(connection: Connection) -> Json:
+            asked = query
+            if query.site is None and query.work_unit is not None:
+                site, unit = filtered(lines(connection, self.plants, tenant), query.work_unit)
+                asked = replace(query, site=site, work_unit=unit)
+            return lists.page(connection, what, tenant, asked)
+
+        return await self.database.read(read)
 
 
 def _period(plant: Plant, start: datetime | None, end: datetime | None, now_ms: int) -> tuple[int, int]:

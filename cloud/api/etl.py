@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from cloud.api.errors import ApiError, invalid, not_found
+from cloud.api.lines import filtered
 from cloud.bi import times
+from cloud.bi.lines import lines
 from cloud.bi.times import iso
 from cloud.bus import Bus
 from cloud.database import Connection, Database, DataError
@@ -55,13 +58,21 @@ class Etl:
         """Give GET /etl/dead-letters."""
         skipped = (page - 1) * page_size
         items, total = await self._database.read(
-            lambda c: letters.page(c, tenant, what, limit=page_size, offset=skipped)
+            lambda c: letters.page(c, tenant, self._of_one_line(c, tenant, what), limit=page_size, offset=skipped)
         )
         return {"items": items, "page": page, "page_size": page_size, "total": total}
 
+    def _of_one_line(self, connection: Connection, tenant: str, what: Filter) -> Filter:
+        if what.work_unit is None:
+            return what
+        site, unit = filtered(lines(connection, self._plants, tenant), what.work_unit)
+        return replace(what, site=site, work_unit=unit)
+
     async def every_letter(self, tenant: str, what: Filter) -> list[Json]:
         """Give the whole list. Raises ApiError when it is too long for one answer."""
-        found = await self._database.read(lambda c: list(letters.every(c, tenant, what, MOST_ROWS + 1)))
+        found = await self._database.read(
+            lambda c: list(letters.every(c, tenant, self._of_one_line(c, tenant, what), MOST_ROWS + 1))
+        )
         if len(found) > MOST_ROWS:
             raise ApiError(413, "TOO_LARGE", f"more than {MOST_ROWS} rows", "give a state, a severity or a code")
         return found
@@ -78,6 +89,11 @@ class Etl:
         if found is None:
             raise not_found(f"there is no job {number}", "GET /api/v1/etl/jobs lists them")
         return found
+
+    async def products(self, tenant: str) -> list[str]:
+        """Give the products there are to choose from."""
+        asked = "select distinct product from product where tenant=? order by 1 limit 500"
+        return [name for (name,) in await self._database.read(lambda c: c.execute(asked, (tenant,)))]
 
     async def deeds(self, tenant: str, page: int = 1, page_size: int = 20) -> Json:
         """Give GET /etl/audit: who did what to data."""

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from cloud.api.errors import invalid, not_found
+from cloud.api.lines import one_line
 from cloud.bi import alerts, times
 from cloud.bi.hours import HOUR_MS, GatewayHours, Sums, by_hour, hour_answer
+from cloud.bi.lines import lines
 from cloud.bi.overview import gateways
 from cloud.bi.questions import (
     MAX_RANGES,
@@ -88,17 +90,17 @@ class Oversight:
             period = _period(start, end, now_ms)
 
         def read(connection: Connection) -> Json:
-            rows = connection.execute(
-                "select w.site, g.id, g.name from work_unit w left join gateway g on g.id=w.gateway"
-                " where w.tenant=? and w.work_unit=? order by w.site",
-                (tenant, work_unit),
+            site, unit = one_line(lines(connection, self._plants, tenant), work_unit)
+            row = connection.one(
+                "select g.id, g.name from work_unit w left join gateway g on g.id=w.gateway"
+                " where w.tenant=? and w.site=? and w.work_unit=?",
+                (tenant, site, unit),
             )
-            if not rows:
-                known = connection.execute("select work_unit from work_unit where tenant=? limit 1000", (tenant,))
+            if row is None:
                 raise not_found(
-                    f"nothing ever came from a line {work_unit!r}", nearest(work_unit, [unit for (unit,) in known])
+                    f"nothing ever came from the line {work_unit!r}", "GET /api/v1/overview lists the lines"
                 )
-            site, number, name = rows[0]
+            number, name = row
             plant = self._plants[tenant, site]
             served = [one for one in self._hours(connection, tenant, period, now_ms) if one.accounts.number == number]
             hours = [hour for one in served for hour in one.hours]
@@ -106,10 +108,10 @@ class Oversight:
             for hour in hours:
                 sums.add(hour.total(STREAMS))
                 untold = max(untold, hour.untold)
-            quiet = silences(connection, (tenant, site, work_unit), *period)
+            quiet = silences(connection, (tenant, site, unit), *period)
             complete, state = verdict(hours, sums, quiet)
             asked = Asked(
-                name=plant.label(work_unit),
+                name=plant.full_label(unit),
                 gateway=name or "",
                 period=period,
                 zone=plant.calendar.zone,
@@ -120,7 +122,7 @@ class Oversight:
             )
             return {
                 "as_of": iso(now_ms),
-                "work_unit": work_unit,
+                "work_unit": unit,
                 "site": site,
                 "gateway": name,
                 "start": iso(period[0]),

@@ -8,9 +8,11 @@ from datetime import time as clock_time
 from typing import Any, Final
 
 from cloud.api.errors import invalid, not_found
+from cloud.api.lines import filtered, one_line
 from cloud.api.oversight import Oversight
 from cloud.bi import lots, times
 from cloud.bi import quality as figures
+from cloud.bi.lines import lines
 from cloud.bi.quality import Dates, Subject
 from cloud.bi.spc import RuleSet
 from cloud.bi.times import iso
@@ -50,7 +52,7 @@ class Quality:
         now_ms = times.now_ms()
         dates = dates_of(plant, asked, now_ms)
         found = await self._database.read(lambda c: figures.summary(c, tenant, dates, place, now_ms))
-        return found | {"work_unit": asked.work_unit}
+        return found | {"site": place and place[1], "work_unit": place and place[2]}
 
     async def chart(self, tenant: str, asked: Asked, subject: Subject, rules: RuleSet) -> Json:
         """Give GET /quality/charts. Raises 404 where nothing of the kind was ever measured on the line."""
@@ -76,6 +78,7 @@ class Quality:
                 f"{place[2]} has no characteristic {subject.characteristic!r}", nearest(subject.characteristic, known)
             )
         return found | _told(dates) | {
+            "site": place[1],
             "work_unit": place[2],
             "characteristic": subject.characteristic,
             "product": subject.product,
@@ -87,16 +90,19 @@ class Quality:
         plant, place = await self._line(tenant, asked.work_unit)
         dates = dates_of(plant, asked, times.now_ms())
         found = await self._database.read(lambda c: figures.defect_chart(c, place, dates, rules))
-        return found | _told(dates) | {"work_unit": place[2], "rule_set": rules}
+        return found | _told(dates) | {"site": place[1], "work_unit": place[2], "rule_set": rules}
 
     async def lots(self, tenant: str, search: str, work_unit: str | None, *, page: int, page_size: int) -> Json:
         """Give GET /quality/lots, with the exact total."""
         _plain(search, "search")
-        items, total = await self._database.read(
-            lambda c: lots.lot_list(
-                c, tenant, search.strip(), work_unit, limit=page_size, offset=(page - 1) * page_size
+
+        def read(connection: Connection) -> tuple[list[Json], int]:
+            line = filtered(lines(connection, self._plants, tenant), work_unit)
+            return lots.lot_list(
+                connection, tenant, search.strip(), line, limit=page_size, offset=(page - 1) * page_size
             )
-        )
+
+        items, total = await self._database.read(read)
         return {"items": items, "page": page, "page_size": page_size, "total": total}
 
     async def lot(self, tenant: str, lot: str) -> Json:
@@ -105,10 +111,14 @@ class Quality:
         now_ms = times.now_ms()
         found = await self._database.read(lambda c: lots.trace(c, self._plants, tenant, lot, now_ms))
         if found is None:
-            near, _ = await self._database.read(lambda c: lots.lot_list(c, tenant, lot[:6], None, limit=50, offset=0))
+            near, _ = await self._database.read(
+                lambda c: lots.lot_list(c, tenant, lot[:6], (None, None), limit=50, offset=0)
+            )
             raise not_found(f"there is no lot {lot!r}", nearest(lot, [one["lot"] for one in near]))
         answers = [
-            await self._oversight.answer(tenant, one["work_unit"], _time(one["start"]), _time(one["end"]))
+            await self._oversight.answer(
+                tenant, f"{one['site']}:{one['work_unit']}", _time(one["start"]), _time(one["end"])
+            )
             for one in found["made"][:MOST_ASKED]
         ]
         return found | {"completeness": answers}
@@ -124,19 +134,8 @@ class Quality:
     async def _line(self, tenant: str, work_unit: str | None) -> tuple[Plant, Place]:
         if work_unit is None:
             raise invalid("`work_unit` is missing", "say which line, e.g. work_unit=bottling/line-1/filler")
-        _plain(work_unit, "work_unit")
-        known = {
-            unit: (tenant, plant.site.id, unit) for plant in self._plants.of_tenant(tenant) for unit in plant.order
-        }
-        if work_unit not in known:
-            rows = await self._database.read(
-                lambda c: c.execute("select tenant, site, work_unit from work_unit where tenant=?", (tenant,))
-            )
-            known = {unit: (owner, site, unit) for owner, site, unit in rows} | known
-        if work_unit not in known:
-            raise not_found(f"there is no line {work_unit!r}", nearest(work_unit, list(known)))
-        place = known[work_unit]
-        return self._plants[place[:2]], place
+        site, unit = one_line(await self._database.read(lambda c: lines(c, self._plants, tenant)), work_unit)
+        return self._plants[tenant, site], (tenant, site, unit)
 
 
 def dates_of(plant: Plant, asked: Asked, now_ms: int) -> Dates:

@@ -39,11 +39,11 @@ COLUMNS: Final[dict[Part, tuple[str, ...]]] = {
         *("ruleset", "ruleset_version", "verdict_id", "gateway"),
     ),
     "actions": ("at", "gateway", "action", "action_type", "target", "value", "risk", "trust", "ruleset", "state"),
-    "stops": ("work_unit", "start", "end", "time_element", "state", "reason"),
-    "alarms": ("at", "work_unit", "alarm", "active", "severity", "verdict_id"),
-    "gaps": ("work_unit", "source", "start", "end", "tags", "reason"),
-    "versions": ("work_unit", "kind", "name", "version", "hash", "state", "since"),
-    "verdicts": ("at", "work_unit", "decision", "severity", "confidence", "ruleset", "verdict_id"),
+    "stops": ("site", "work_unit", "start", "end", "time_element", "state", "reason"),
+    "alarms": ("at", "site", "work_unit", "alarm", "active", "severity", "verdict_id"),
+    "gaps": ("site", "work_unit", "source", "start", "end", "tags", "reason"),
+    "versions": ("site", "work_unit", "kind", "name", "version", "hash", "state", "since"),
+    "verdicts": ("at", "site", "work_unit", "decision", "severity", "confidence", "ruleset", "verdict_id"),
     "people": ("actor", "part", "times"),
 }
 
@@ -171,7 +171,7 @@ async def lots_csv(
 ) -> StreamingResponse:
     """A hundred lots at a time, as CSV."""
     found = await source.quality.lots(tenant, search, work_unit, page=page, page_size=100)
-    columns = ("lot", "products", "orders", "work_unit", "first", "last", "produced", "good", "scrap", "rework")
+    columns = ("lot", "products", "orders", "site", "work_unit", "first", "last", "produced", "good", "scrap", "rework")
     rows = [one | {name: " ".join(one[name]) for name in ("products", "orders")} for one in found["items"]]
     return _csv("lots", columns, rows)
 
@@ -181,7 +181,11 @@ async def trace_csv(source: Source, tenant: Tenant, lot: Text, part: Part = "mea
     """One table of a lot's trace, as CSV."""
     found = await source.quality.lot(tenant, lot)
     if part == "verdicts":
-        rows = [one | {"work_unit": line["work_unit"]} for line in found["judgments"] for one in line["verdicts"]]
+        rows = [
+            one | {name: line[name] for name in ("site", "work_unit")}
+            for line in found["judgments"]
+            for one in line["verdicts"]
+        ]
     else:
         rows = found[part]
     return _csv(f"lot-{part}", COLUMNS[part], rows)

@@ -82,6 +82,7 @@ class Period(Answer):
 class Quality(Period):
     """Quality of one line (work_unit) or of all (null)."""
 
+    site: str | None
     work_unit: str | None
     total: Pieces
     days: list[DayPieces]
@@ -149,6 +150,7 @@ class RuleCount(Answer):
 class LineChart(Period):
     """A control chart of one line."""
 
+    site: str
     work_unit: str
     kind: Literal["individuals", "xbar", "p"]
     points: list[ChartPoint]
@@ -195,8 +197,11 @@ class Lot(Answer):
     lot: str
     products: list[str]
     orders: list[str]
+    site: str
     work_unit: str
+    """One line that made it."""
     work_units: int
+    """How many made it."""
     first: str
     last: str
     produced: int

@@ -161,6 +161,7 @@ class Proof(Answer):
     """produced = stored + waiting + lost, or by how much not."""
 
     gateway: str
+    site: str
     produced: int
     stored: int
     waiting: int
@@ -242,6 +243,7 @@ class AlarmChange(AlarmFields):
 class FactRow(Answer):
     """A fact as it came."""
 
+    site: str
     gateway: str
     inc: str
     stream: int

@@ -72,6 +72,7 @@ class GatewayAccounts:
         sums = {key: sum(getattr(a, key) for a in self.accounts) for key in ("produced", "stored", "waiting", "lost")}
         return {
             "gateway": self.gateway,
+            "site": self.site,
             **sums,
             "balanced": all(a.missing == 0 for a in self.accounts),
             "losses": [{"reason": reason, "count": count} for reason, count in sorted(losses.items())],

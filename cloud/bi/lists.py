@@ -43,8 +43,9 @@ def _alarm(row: Row) -> dict[str, Any]:
 
 
 def _fact(row: Row) -> dict[str, Any]:
-    gateway, inc, stream, seq, kind, unit, at, body = row
+    site, gateway, inc, stream, seq, kind, unit, at, body = row
     return {
+        "site": site,
         "gateway": gateway,
         "inc": inc,
         "stream": stream,
@@ -67,7 +68,7 @@ _SOURCES: Final = {
     "facts": (
         "fact",
         (
-            "select g.name, i.inc, f.stream, f.seq, f.kind, f.work_unit, f.at, f.body from (select * from fact {where}"
+            "select g.site, g.name, i.inc, f.stream, f.seq, f.kind, f.work_unit, f.at, f.body from (select * from fact {where}"
             " order by at desc, inc desc, stream, seq desc limit ? offset ?) f join incarnation i on i.id=f.inc"
             " join gateway g on g.id=i.gateway"
         ),
@@ -77,14 +78,18 @@ _SOURCES: Final = {
 }
 
 
+_OF_SITE: Final = "inc in (select i.id from incarnation i join gateway g on g.id=i.gateway where g.site=?)"
+"""A fact's row names its gateway by the incarnation alone."""
+
+
 def page(
     connection: Connection, what: Literal["verdicts", "alarms", "facts"], tenant: str, query: Query
 ) -> dict[str, Any]:
     """Give {items, page, page_size, total}."""
     table, select, order, answer = _SOURCES[what]
     conditions: list[tuple[str, Any]] = [("tenant=?", tenant)]
-    if query.site is not None and what != "facts":
-        conditions.append(("site=?", query.site))
+    if query.site is not None:
+        conditions.append((_OF_SITE if what == "facts" else "site=?", query.site))
     if query.work_unit is not None:
         conditions.append(("work_unit=?", query.work_unit))
     if query.decision is not None and what == "verdicts":

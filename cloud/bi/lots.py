@@ -48,21 +48,25 @@ class Made:
 
 
 def lot_list(
-    connection: Connection, tenant: str, search: str, work_unit: str | None, *, limit: int, offset: int
+    connection: Connection, tenant: str, search: str, line: tuple[str | None, str | None], *, limit: int, offset: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """Give lots, those made last first, and how many there are. search: a part of the lot's, order's or product's name."""
+    """Give lots, those made last first, and how many there are. search: a part of the lot's, order's or product's name.
+
+    line: (site, work unit), each None for any.
+    """
     where, values = "tenant=? and lot<>''", [tenant]
     if search:
         like = "%" + search.lower().replace("!", "!!").replace("%", "!%").replace("_", "!_") + "%"
         where += " and (lower(lot) like ? escape '!' or lower(job_order) like ? escape '!' or lower(product) like ? escape '!')"
         values += [like, like, like]
-    if work_unit is not None:
-        where += " and work_unit=?"
-        values.append(work_unit)
+    for column, value in zip(("site", "work_unit"), line, strict=True):
+        if value is not None:
+            where += f" and {column}=?"
+            values.append(value)
     count = connection.execute(f"select count(distinct lot) from mart_order where {where}", values)[0][0]  # noqa: S608 - our texts
     rows = connection.execute(
-        "select lot, min(product), max(product), min(job_order), max(job_order), min(work_unit), count(distinct work_unit),"  # noqa: S608 - our texts
-        " min(business_date), max(business_date), sum(produced), sum(good), sum(scrap), sum(rework), max(start_ms)"
+        "select lot, min(product), max(product), min(job_order), max(job_order), min(site || ':' || work_unit),"  # noqa: S608 - our texts
+        " count(distinct site || ':' || work_unit), min(business_date), max(business_date), sum(produced), sum(good), sum(scrap), sum(rework), max(start_ms)"
         f" from mart_order where {where} group by lot order by max(start_ms) desc, lot desc limit ? offset ?",
         (*values, limit, offset),
     )
@@ -70,12 +74,14 @@ def lot_list(
 
 
 def _listed(row: Row) -> dict[str, Any]:
-    lot, product, other, order, another, unit, units, first, last, *pieces, _ = row
+    lot, product, other, order, another, line, units, first, last, *pieces, _ = row
+    site, _, unit = line.partition(":")
     names = ("produced", "good", "scrap", "rework")
     return {
         "lot": lot,
         "products": sorted({product, other}),
         "orders": sorted({order, another}),
+        "site": site,
         "work_unit": unit,
         "work_units": int(units),
         "first": first,
@@ -144,7 +150,7 @@ def _made(connection: Connection, plants: Plants, one: Made, lot: str) -> dict[s
     return {
         "site": one.place[1],
         "work_unit": one.place[2],
-        "name": plants[one.place[:2]].label(one.place[2]),
+        "name": plants[one.place[:2]].full_label(one.place[2]),
         "start": iso_ns(one.start),
         "end": iso_ns(one.end),
         "products": sorted({row[0] for row in sums if row[0]}),
@@ -168,14 +174,15 @@ def _measured(connection: Connection, tenant: str, lot: str) -> list[dict[str, A
 
 
 def _by_characteristic(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for one in measured:
-        groups.setdefault((one["work_unit"], one["characteristic"]), []).append(one)
+        groups.setdefault((one["site"], one["work_unit"], one["characteristic"]), []).append(one)
     found: list[dict[str, Any]] = []
-    for (unit, name), rows in sorted(groups.items()):
+    for (site, unit, name), rows in sorted(groups.items()):
         values = [row["value"] for row in rows if row["value"] is not None]
         found.append(
             {
+                "site": site,
                 "work_unit": unit,
                 "characteristic": name,
                 "unit": rows[-1]["unit"],
@@ -193,11 +200,12 @@ def _by_characteristic(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any
 
 
 def _by_point(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for one in points:
-        groups.setdefault((one["work_unit"], one["ccp"]), []).append(one)
+        groups.setdefault((one["site"], one["work_unit"], one["ccp"]), []).append(one)
     return [
         {
+            "site": site,
             "work_unit": unit,
             "ccp": name,
             "unit": rows[-1]["unit"],
@@ -207,7 +215,7 @@ def _by_point(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "low": rows[-1]["low"],
             "high": rows[-1]["high"],
         }
-        for (unit, name), rows in sorted(groups.items())
+        for (site, unit, name), rows in sorted(groups.items())
     ]
 
 
@@ -232,6 +240,7 @@ def _judged(connection: Connection, one: Made, lot: str) -> dict[str, Any]:
     names = ("verdict_id", "at", "decision", "severity", "confidence", "ruleset", "summary")
     told = [dict(zip(names, row, strict=True)) for row in rows]
     return {
+        "site": one.place[1],
         "work_unit": one.place[2],
         "decisions": {decision: int(count) for decision, count in counts},
         "by_version": [
@@ -264,7 +273,12 @@ def _versions(connection: Connection, one: Made) -> list[dict[str, Any]]:
             f"{sql} and s.at>? and s.at<=? order by s.at, s.seq", (kind, *one.place, one.start, one.end)
         )
         for at, body in (*before, *within):
-            told = _version(kind, body) | {"kind": kind, "work_unit": one.place[2], "since": iso_ns(at)}
+            told = _version(kind, body) | {
+                "kind": kind,
+                "site": one.place[1],
+                "work_unit": one.place[2],
+                "since": iso_ns(at),
+            }
             if told not in found:  # a large ruleset comes in several facts
                 found.append(told)
     return found
@@ -334,12 +348,13 @@ def _stops(connection: Connection, plants: Plants, one: Made) -> list[dict[str, 
         known_until_ms=end_ms,
     )
     found = [part for part in timeline(cut) if part["time_element"] != "production"]
-    return [part | {"work_unit": one.place[2]} for part in found[:MOST]]
+    return [part | {"site": one.place[1], "work_unit": one.place[2]} for part in found[:MOST]]
 
 
 def _alarms(connection: Connection, one: Made) -> list[dict[str, Any]]:
     return [
         {
+            "site": one.place[1],
             "work_unit": one.place[2],
             "at": iso_ns(at),
             "alarm": alarm,
@@ -360,6 +375,7 @@ def _gaps(connection: Connection, one: Made) -> list[dict[str, Any]]:
     """Give the silences that were declared: of what was not read while the lot was made."""
     return [
         {
+            "site": one.place[1],
             "work_unit": one.place[2],
             "source": source,
             "start": iso_ns(start),

@@ -62,8 +62,9 @@ def silences(connection: Connection, place: Place, start_ms: int, end_ms: int) -
     backfills = [
         _backfilled.decode(body)
         for (body,) in connection.execute(
-            "select body from fact where tenant=? and at>? and at<=? and kind='backfill' and work_unit=?",
-            (place[0], start_ms * NS, max(row[2] for row in rows), place[2]),
+            "select body from fact where tenant=? and at>? and at<=? and kind='backfill' and work_unit=? and inc in"
+            " (select i.id from incarnation i join gateway g on g.id=i.gateway where g.site=?)",
+            (place[0], start_ms * NS, max(row[2] for row in rows), place[2], place[1]),
         )
     ]
     return [
@@ -245,6 +246,7 @@ def requests(connection: Connection, tenant: str, limit: int = 20) -> list[dict[
     """Give the newest requests, with what became of them."""
     return [
         {
+            "site": site,
             "gateway": gateway,
             "inc": inc,
             "stream": stream,
@@ -255,8 +257,8 @@ def requests(connection: Connection, tenant: str, limit: int = 20) -> list[dict[
             "sent": None if sent is None else iso(sent),
             "done": None if done is None else iso(done),
         }
-        for gateway, inc, stream, first, last, asked, by, sent, done in connection.execute(
-            "select g.name, i.inc, w.stream, w.first, w.last, w.asked_ms, w.asked_by, w.sent_ms, w.done_ms from wanted w"
+        for site, gateway, inc, stream, first, last, asked, by, sent, done in connection.execute(
+            "select g.site, g.name, i.inc, w.stream, w.first, w.last, w.asked_ms, w.asked_by, w.sent_ms, w.done_ms from wanted w"
             " join incarnation i on i.id=w.inc join gateway g on g.id=i.gateway where w.tenant=?"
             " order by w.id desc limit ?",
             (tenant, limit),

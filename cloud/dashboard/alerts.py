@@ -72,7 +72,9 @@ def form(words: Words, plants: Plants, tenant: str) -> dict[str, Any]:
 
 def _lines(plants: Plants, tenant: str, words: Words) -> list[tuple[str, str, str]]:
     return [
-        (plant.site.id, unit, words.of(plant.label(unit))) for plant in plants.of_tenant(tenant) for unit in plant.names
+        (plant.site.id, unit, words.of(plant.full_label(unit)))
+        for plant in plants.of_tenant(tenant)
+        for unit in plant.names
     ]
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from cloud.dashboard import views
 from cloud.wording import formats
 from cloud.wording.texts import Words
 
@@ -45,6 +46,7 @@ def data(status: Json, letters: Json, state: str, words: Words) -> dict[str, Any
         "pending": status["pending"],
         "oldest_s": formats.age(status["oldest_due"], now),
         "ingest": status["ingest"],
+        "marks": views.marks(status["ingest"], "gateway"),
         "counts": counts,
         "rules": [one for one in counts["by_rule"] if one["open"] or one["total"]],
         "auditor": auditor,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 from typing import Any, Final
 
+from cloud.bi.lines import Lines
 from cloud.dashboard import views
 from cloud.dashboard.ledger import STATES
 from cloud.wording import formats
@@ -28,22 +29,23 @@ class Told:
     models: Json
 
 
-def fleet(told: Told, words: Words, zone: tzinfo) -> dict[str, Any]:
+def fleet(told: Told, places: Lines, words: Words, zone: tzinfo) -> dict[str, Any]:
     """Give the model of the fleet page."""
     gateways: Sequence[Json] = told.overview["gateways"]
-    shown = views.hall(told.overview, words) | {"ledger": told.completeness["gateways"]}
-    lines = _lines(told, shown["names"])
+    shown = views.hall(told.overview) | {"ledger": told.completeness["gateways"]}
+    lines = _lines(told, places, words)
     software = sorted({one["software"] for one in gateways if one["software"]})
-    skewed = sorted({line["ruleset"]["ruleset"] for line in lines if line["ruleset"] and line["ruleset"]["beside"]})
+    judged = [line["ruleset"] for line in lines if line["ruleset"]]
     return shown | {
-        "strips": {one["gateway"]: _strip(one, words, zone) for one in told.hours["gateways"]},
+        "strips": {(one["site"], one["gateway"]): _strip(one, words, zone) for one in told.hours["gateways"]},
         "lines": lines,
         "totals": {
             "all": len(gateways),
             "connected": sum(one["state"] == "connected" for one in gateways),
             "lines": len(lines),
             "software": software,
-            "skewed": skewed,
+            "skewed": sorted({one["ruleset"] for one in judged if one["beside"] == "version"}),
+            "unlike": sorted({f"{one['ruleset']} {one['version']}" for one in judged if one["beside"] == "content"}),
             "breakers": sorted({one["model"] for line in lines for one in line["models"] if one["breaker"] == "open"}),
             "accounted": all(row["balanced"] for row in told.overview["proof"]),
         },
@@ -51,9 +53,9 @@ def fleet(told: Told, words: Words, zone: tzinfo) -> dict[str, Any]:
     }
 
 
-def _lines(told: Told, names: Mapping[str, str]) -> list[dict[str, Any]]:
+def _lines(told: Told, places: Lines, words: Words) -> list[dict[str, Any]]:
     """Give every line with the ruleset and the models that judge it; lines that nothing judges too."""
-    newest = {one["ruleset"]: one["versions"][0]["hash"] for one in told.rulesets["rulesets"]}
+    rulesets = {one["ruleset"]: one["versions"] for one in told.rulesets["rulesets"]}
     found: dict[tuple[str, str], dict[str, Any]] = {
         (line["site"], line["work_unit"]): _line(line["site"], line["work_unit"], line["gateway"] or "")
         for line in told.overview["lines"]
@@ -62,7 +64,7 @@ def _lines(told: Told, names: Mapping[str, str]) -> list[dict[str, Any]]:
         line = found.setdefault((one["site"], one["work_unit"]), _line(one["site"], one["work_unit"], one["gateway"]))
         known = line["ruleset"]
         if known is None or known["since"] < one["since"]:
-            beside = newest[one["ruleset"]] != one["hash"]
+            beside = _beside(one, rulesets[one["ruleset"]])
             line["ruleset"] = dict(one) | {"short": one["hash"][:NAMED], "beside": beside}
             line["gateway"] = one["gateway"]
     for one in told.models["lines"]:
@@ -70,11 +72,27 @@ def _lines(told: Told, names: Mapping[str, str]) -> list[dict[str, Any]]:
             continue
         line = found.setdefault((one["site"], one["work_unit"]), _line(one["site"], one["work_unit"], one["gateway"]))
         line["models"].append(dict(one) | {"short": one["sha256"][:NAMED]})
-    software = {one["id"]: one["software"] for one in told.overview["gateways"]}
+    software = {(one["site"], one["id"]): one["software"] for one in told.overview["gateways"]}
     return [
-        line | {"name": names.get(line["work_unit"], line["work_unit"]), "software": software.get(line["gateway"], "")}
-        for line in found.values()
+        line
+        | {
+            "name": words.of(places.called(site, unit)),
+            "key": places.key(site, unit),
+            "software": software.get((site, line["gateway"]), ""),
+        }
+        for (site, unit), line in found.items()
     ]
+
+
+def _beside(mine: Json, versions: Sequence[Json]) -> str:
+    """Tell what stands beside a line's ruleset: a newer `version`, another `content` of its version, or nothing else.
+
+    Files of one version may differ on purpose: each line's names its own model or its own limits.
+    """
+    if versions[0]["version"] != mine["version"]:
+        return "version"
+    same = {one["hash"] for one in versions if one["version"] == mine["version"]}
+    return "content" if len(same) > 1 else ""
 
 
 def _line(site: str, work_unit: str, gateway: str) -> dict[str, Any]:

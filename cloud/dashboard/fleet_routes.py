@@ -19,17 +19,18 @@ router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 @router.get("/fragments/fleet")
 async def fleet_page(request: Request, source: Source, tenant: Tenant, whom: Whom) -> Response:
     """Every gateway, what runs on its lines, and the account of every stream."""
-    overview, completeness, hours, rulesets, models = await asyncio.gather(
+    overview, completeness, hours, rulesets, models, around = await asyncio.gather(
         source.overview(tenant),
         source.completeness(tenant, count=False),
         source.oversight.hours(tenant, None, None, None),
         source.spoken.rulesets(tenant),
         source.spoken.models(tenant),
+        banner(source, tenant, whom),
     )
     told = fleet.Told(overview=overview, completeness=completeness, hours=hours, rulesets=rulesets, models=models)
-    model = fleet.fleet(told, whom.words, whom.zone)
+    model = fleet.fleet(told, around["places"], whom.words, whom.zone)
     page = "_fleet.html" if fragment(request) else "fleet.html"
-    return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
+    return answer(request, render(page, whom, **model, **around))
 
 
 @router.get("/gateways")

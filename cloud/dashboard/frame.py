@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -54,8 +55,9 @@ def answer(request: Request, body: str, status: int = 200) -> Response:
 
 
 async def banner(source: Answers, tenant: str, whom: Reader) -> dict[str, Any]:
-    """Give what a page says at its top of alerts that stand."""
-    return ledger.banner(await source.oversight.alerts(tenant), whom.words)
+    """Give what a page says at its top of alerts that stand, and `places`: how it addresses and calls lines."""
+    standing, places = await asyncio.gather(source.oversight.alerts(tenant), source.lines(tenant))
+    return ledger.banner(standing, whom.words) | {"places": places}
 
 
 def fragment(request: Request) -> bool:

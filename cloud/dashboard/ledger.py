@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta, tzinfo
 from typing import Any, Final
 
+from cloud.dashboard import views
 from cloud.wording import alerts, formats
 from cloud.wording.texts import Words
 
@@ -24,7 +25,11 @@ Json = Mapping[str, Any]
 
 def completeness(hours: Json, ledger: Json, words: Words, zone: tzinfo) -> dict[str, Any]:
     """Give the model of the page of completeness."""
-    rows = [_row(gateway, words, zone, ledger) for gateway in hours["gateways"]]
+    marks = views.marks([*hours["gateways"], *ledger["findings"], *ledger["requests"], *ledger["conflicts"]], "gateway")
+    rows = [
+        _row(gateway | {"mark": marks[gateway["site"], gateway["gateway"]]}, words, zone, ledger)
+        for gateway in hours["gateways"]
+    ]
     table = [part for row in rows for part in _joined(row["cells"], words)]
     table.sort(key=lambda cell: cell["start"], reverse=True)
     table.sort(key=lambda cell: LOOK_AT.index(cell["state"]))
@@ -40,6 +45,7 @@ def completeness(hours: Json, ledger: Json, words: Words, zone: tzinfo) -> dict[
         "known": len(known),
         "look": counts["unaccounted"] + counts["lost"] + counts["unknown"],
         "ledger": ledger,
+        "marks": marks,
         "backup_age_s": _backup_age(ledger),
         "not_safe": sum(gateway["not_safe"] for gateway in hours["gateways"]),
     }
@@ -51,7 +57,9 @@ def _backup_age(ledger: Json) -> float | None:
 
 
 def _row(gateway: Json, words: Words, zone: tzinfo, ledger: Json) -> dict[str, Any]:
-    health = next((one for one in ledger["gateways"] if one["id"] == gateway["gateway"]), None)
+    health = next(
+        (one for one in ledger["gateways"] if (one["site"], one["id"]) == (gateway["site"], gateway["gateway"])), None
+    )
     cells = [_cell(gateway, hour, words, zone) for hour in gateway["hours"]]
     for place, cell in enumerate(cells):
         first = place == 0 and cell["hour"] % 6 < 4  # else its label would stand in that of the next
@@ -66,6 +74,7 @@ def _row(gateway: Json, words: Words, zone: tzinfo, ledger: Json) -> dict[str, A
     )
     return {
         "gateway": gateway["gateway"],
+        "mark": gateway["mark"],
         "site": gateway["site"],
         "heard": gateway["heard"],
         "state": health["state"] if health else "never",
@@ -109,15 +118,16 @@ def _cell(gateway: Json, hour: Json, words: Words, zone: tzinfo) -> dict[str, An
     return {
         **hour,
         "gateway": gateway["gateway"],
+        "mark": gateway["mark"],
         "site": gateway["site"],
         "end": end.isoformat().replace("+00:00", "Z"),
-        "id": f"hour-{gateway['gateway']}-{at:%m%d%H}",
+        "id": f"hour-{gateway['mark']}-{at:%m%d%H}",
         "name": name,
         "clock": f"{at:%H}",
         "hour": at.hour,
         "day": f"{at:%m-%d}",
         "why": reasons,
-        "title": " · ".join([f"{gateway['gateway']} {name}", words.label("hour_state", hour["state"]), *reasons]),
+        "title": " · ".join([f"{gateway['mark']} {name}", words.label("hour_state", hour["state"]), *reasons]),
         "opens": hour["state"] in LOOK_AT,
     }
 

@@ -37,8 +37,7 @@ def page(answer: Json, lines: Sequence[Json], asked: dict[str, Any], reader: Rea
     return asked | {
         "quality": answer,
         "now": answer["as_of"],
-        "names": {line["work_unit"]: words.of(line["name"]) for line in lines},
-        "line_chips": [{"work_unit": line["work_unit"], "name": words.of(line["name"])} for line in lines],
+        "line_chips": [{"key": line["key"], "name": words.of(line["name"])} for line in lines],
         "name_of": partial(words.label, "characteristic"),
         "rows": [one for one in answer["characteristics"] if one["measured"]],
         "counted": {
@@ -174,7 +173,9 @@ def lot_list(found: Json, search: str, reader: Reader) -> dict[str, Any]:
 def lot(trace: Json, words: Words) -> dict[str, Any]:
     """Give the model of one lot's page."""
     verdicts = [
-        verdict | {"work_unit": line["work_unit"]} for line in trace["judgments"] for verdict in line["verdicts"]
+        verdict | {"site": line["site"], "work_unit": line["work_unit"]}
+        for line in trace["judgments"]
+        for verdict in line["verdicts"]
     ]
     decisions: dict[str, int] = {}
     for line in trace["judgments"]:
@@ -190,7 +191,6 @@ def lot(trace: Json, words: Words) -> dict[str, Any]:
     return {
         "trace": trace,
         "now": trace["as_of"],
-        "names": {one["work_unit"]: words.of(one["name"]) for one in trace["made"]},
         "name_of": partial(words.label, "characteristic"),
         "decisions": [
             (code, decisions[code]) for code in ("normal", "warning", "critical", "unknown") if code in decisions

@@ -45,7 +45,7 @@ async def page(  # noqa: PLR0917 - parameters of the address
     """Control charts, yields, defects and control points of one line."""
     lines = (await source.overview(tenant))["lines"]
     period = periods.chosen(code, first, last, _today(source, tenant))
-    unit = line or await _busiest(source, tenant, period, lines)
+    unit = (await source.card(tenant, line))["key"] if line else await _busiest(source, tenant, period, lines)
     name = "_quality.html" if fragment(request) else "quality.html"
     if unit is None:
         model: dict[str, Any] = {"quality": None, "now": None}
@@ -79,11 +79,12 @@ def _today(source: Answers, tenant: str) -> date:
 
 async def _busiest(source: Answers, tenant: str, period: dict[str, Any], lines: list[dict[str, Any]]) -> str | None:
     """Give the line of which most was measured; the hall's first one where nothing was."""
-    counts: dict[str, int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for one in (await source.quality.summary(tenant, _asked(period, None)))["characteristics"] if lines else []:
-        counts[one["work_unit"]] = counts.get(one["work_unit"], 0) + one["measured"]
-    known = [line["work_unit"] for line in lines]
-    return max(known, key=lambda unit: counts.get(unit, 0), default=None)
+        place = (one["site"], one["work_unit"])
+        counts[place] = counts.get(place, 0) + one["measured"]
+    most = max(lines, key=lambda line: counts.get((line["site"], line["work_unit"]), 0), default=None)
+    return None if most is None else most["key"]
 
 
 def _subject(rows: list[dict[str, Any]], characteristic: str | None, product: str | None) -> Subject | None:

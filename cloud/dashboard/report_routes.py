@@ -42,4 +42,4 @@ async def one_report(
     """One report as a page that prints well."""
     head, data = await source.desk.report(tenant, report)
     model = await off_loop(partial(reports.report, head, data, whom.words))
-    return answer(request, render("report.html", whom, **model))
+    return answer(request, render("report.html", whom, **model, places=await source.lines(tenant)))

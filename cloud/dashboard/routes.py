@@ -6,12 +6,11 @@ same whether it was opened now or has been open since yesterday.
 
 from __future__ import annotations
 
-import logging
 import time
 from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +20,7 @@ from starlette.types import ExceptionHandler
 
 from cloud.api.answers import Answers
 from cloud.api.errors import ApiError, invalid
+from cloud.api.lines import AmbiguousLineError
 from cloud.api.routes import Source, Tenant
 from cloud.bi import lists
 from cloud.bi.audit import Filter
@@ -46,7 +46,6 @@ from cloud.dashboard.render import STATIC, VERSION, render
 from cloud.database import DatabaseError
 from cloud.drawing.charts import WIDE
 
-log = logging.getLogger(__name__)
 
 RETRY_S: Final = 5
 FILTERS: Final = ("gateway", "actor", "action", "target", "text", "from", "to")
@@ -70,7 +69,7 @@ async def hall(request: Request, source: Source, tenant: Tenant, whom: Whom) -> 
         return await wall_routes.display(request, source, tenant, whom)
     page = "_hall.html" if fragment(request) else "hall.html"
     seen, today = await source.overview(tenant), await source.today.answer(tenant)
-    model = views.hall(seen, whom.words) | {"today": today, "cards": cards.cards(today, seen, whom.words)}
+    model = views.hall(seen) | {"today": today, "cards": cards.cards(today, seen, whom.words)}
     model |= await pins.tiles(source, tenant, whom, most=HALL_PINS)
     return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
 
@@ -108,6 +107,7 @@ async def line(
     )
     model = views.line(detail, whom, code, decision, drawn=drawn)
     dates = [plant.calendar.at(ms).business_date for ms in (begin_ms, end_ms - 1)]
+    model["tag_of"] = partial(source.plants.tag, tenant, card["site"])
     model["dates"] = dict(zip(("first", "last"), dates, strict=True))
     page = "_line_page.html" if fragment(request) else "line.html"
     return answer(request, render(page, whom, **model, **await banner(source, tenant, whom)))
@@ -221,7 +221,7 @@ def _as_page(otherwise: Any) -> ExceptionHandler:
 
 async def _problem(request: Request, error: Exception) -> Response:
     whom, status, known = reader(request), getattr(error, "status", getattr(error, "status_code", 400)), []
-    path = request.url.path
+    path, choices = request.url.path, list[tuple[str, dict[str, str]]]()
     if not isinstance(error, DatabaseError) and path.startswith("/lines/") and status == 404:
         try:
             source: Answers = request.app.state.answers
@@ -229,10 +229,14 @@ async def _problem(request: Request, error: Exception) -> Response:
         except DatabaseError as busy:
             error = busy
     words, retry = whom.words, None
+    if isinstance(error, AmbiguousLineError):
+        choices = _choices(request, error)
     if isinstance(error, DatabaseError):
-        log.warning("no page, the database cannot answer: %s", error)
+        request.app.state.outage.say(error)
         status, retry = 503, RETRY_S
         title, text = words("problem.busy_title"), words("problem.busy_text")
+    elif choices:
+        title, text = words("problem.which_title", name=getattr(error, "name", "")), words("problem.which_text")
     elif path.startswith("/lines/") and status == 404:
         title = words("problem.line_title", name=path.removeprefix("/lines/"))
         text = words("problem.line_text")
@@ -240,5 +244,21 @@ async def _problem(request: Request, error: Exception) -> Response:
         title, text = words("problem.not_found_title"), words("problem.not_found_text", path=path)
     else:
         title, text = words("problem.refused_title"), str(getattr(error, "message", error))
-    body = render("problem.html", whom, status=status, title=title, text=text, known=known, retry_s=retry)
+    body = render(
+        "problem.html", whom, status=status, title=title, text=text, known=known, choices=choices, retry_s=retry
+    )
     return answer(request, body, status)
+
+
+def _choices(request: Request, error: AmbiguousLineError) -> list[tuple[str, dict[str, str]]]:
+    """Give the address that was asked for once for every line it may mean, with the line's name."""
+    source: Answers = request.app.state.answers
+    tenant = request.query_params.get("tenant") or source.plants.tenants[0]
+    found: list[tuple[str, dict[str, str]]] = []
+    for site, unit in error.choices:
+        key = f"{site}:{unit}"
+        path = f"/lines/{quote(key)}" if request.url.path.startswith("/lines/") else request.url.path
+        asked = [(name, key if value == error.name else value) for name, value in request.query_params.multi_items()]
+        name = source.plants[tenant, site].full_label(unit)
+        found.append((path + (f"?{urlencode(asked)}" if asked else ""), name | {"key": key}))
+    return found

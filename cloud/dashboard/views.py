@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -37,8 +38,8 @@ EVERY_MS: Final = {"7d": 30_000, "30d": 120_000, "dates": 120_000}
 """How often a page of a long period is drawn anew at most."""
 
 
-def hall(overview: Mapping[str, Any], words: Words) -> dict[str, Any]:
-    """Give the model of the hall page: the overview as it came, names, totals and the health of each gateway.
+def hall(overview: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the model of the hall page: the overview as it came, totals and the health of each gateway.
 
     The totals add pieces of all lines that have both output and plan; ratios are never averaged.
     """
@@ -47,9 +48,9 @@ def hall(overview: Mapping[str, Any], words: Words) -> dict[str, Any]:
     known = [line["output"]["good"] for line in lines if line["output"]["good"] is not None]
     return {
         "overview": overview,
-        "names": names(lines, words),
         "worst": worst(overview["alarms"]),
-        "health": {gateway["id"]: gateway for gateway in overview["gateways"]},
+        "health": {(gateway["site"], gateway["id"]): gateway for gateway in overview["gateways"]},
+        "marks": marks(overview["gateways"]),
         "total": {
             "good": sum(known),
             "planned_now": sum(output["planned_now"] for output in planned),
@@ -59,18 +60,23 @@ def hall(overview: Mapping[str, Any], words: Words) -> dict[str, Any]:
     }
 
 
-def worst(alarms: list[Mapping[str, Any]]) -> dict[str, str]:
-    """Work unit → the highest severity among its active alarms."""
-    found: dict[str, str] = {}
+def worst(alarms: list[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """(site, work unit) → the highest severity among its active alarms."""
+    found: dict[tuple[str, str], str] = {}
     for alarm in alarms:
-        known = found.get(alarm["work_unit"], "info")
-        found[alarm["work_unit"]] = max(known, alarm["severity"], key=lambda severity: _RANK.get(severity, 0))
+        line = (alarm["site"], alarm["work_unit"])
+        known = found.get(line, "info")
+        found[line] = max(known, alarm["severity"], key=lambda severity: _RANK.get(severity, 0))
     return found
 
 
-def names(lines: list[Mapping[str, Any]], words: Words) -> dict[str, str]:
-    """Work unit → the name people use."""
-    return {line["work_unit"]: words.of(line["name"]) for line in lines}
+def marks(gateways: Sequence[Mapping[str, Any]], name: str = "id") -> dict[tuple[str, str], str]:
+    """(site, gateway) → what it is called: its id, with its site before it where another site has one of that id."""
+    sites = Counter(one for _, one in {(gateway["site"], gateway[name]) for gateway in gateways})
+    return {
+        (site, one): one if sites[one] == 1 else f"{site}:{one}"
+        for site, one in ((gateway["site"], gateway[name]) for gateway in gateways)
+    }
 
 
 def line(
@@ -83,7 +89,6 @@ def line(
         "line": detail["line"],
         "detail": detail,
         "now": detail["as_of"],
-        "names": names([detail["line"]], words),
         "range": period,
         "ranges": list(PERIODS),
         "every": EVERY_MS.get(period, 5_000),

@@ -25,7 +25,7 @@ def wall(overview: Json, today: Json, words: Words) -> dict[str, Any]:
     scenes = ["today", *(f"lines-{number}" for number in range(1, len(groups) + 1))] if lines else ["empty"]
     if overview["alarms"]:
         scenes.append("alarms")
-    return views.hall(overview, words) | {
+    return views.hall(overview) | {
         "today": today,
         "cards": cards.cards(today, overview, words),
         "fresh": cards.freshness(overview),

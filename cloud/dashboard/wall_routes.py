@@ -24,6 +24,7 @@ async def page(request: Request, source: Source, tenant: Tenant, whom: Whom) -> 
 async def display(request: Request, source: Answers, tenant: str, whom: Reader) -> Response:
     """Give the wall display; the hall's page with `wall=1` is the same."""
     model = wall.wall(await source.overview(tenant), await source.today.answer(tenant), whom.words)
+    model["places"] = await source.lines(tenant)
     model["seconds"] = wall.seconds(request.query_params.get("seconds"))
     model["light"] = request.query_params.get("theme") == "light"
     return answer(request, render("_wall.html" if fragment(request) else "wall.html", whom, **model))

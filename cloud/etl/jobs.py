@@ -139,13 +139,22 @@ def _places(connection: Connection, tenant: str, lines: Sequence[str]) -> list[P
             "select site, work_unit from work_unit where tenant=? order by site, work_unit", (tenant,)
         )
     ]
-    for line in lines:
-        if line not in {place[2] for place in known}:
-            raise JobError(f"there is no line {line!r}; {nearest(line, [place[2] for place in known])}")
-    chosen = [place for place in known if not lines or place[2] in lines]
+    chosen = known if not lines else list(dict.fromkeys(_place(line, known) for line in lines))
     if not chosen:
         raise JobError("nothing ever came from any line; there is nothing to restate")
     return chosen
+
+
+def _place(line: str, known: Sequence[Place]) -> Place:
+    """Give the line that is named by its path, or by `site:path` where several sites have it. Raises JobError."""
+    whole = [place for place in known if f"{place[1]}:{place[2]}" == line]
+    found = whole or [place for place in known if place[2] == line]
+    if not found:
+        raise JobError(f"there is no line {line!r}; {nearest(line, [place[2] for place in known])}")
+    if len(found) > 1:
+        meant = " or ".join(f"{place[1]}:{place[2]}" for place in found)
+        raise JobError(f"{len(found)} sites have a line {line!r}; say which: {meant}")
+    return found[0]
 
 
 _JOB: Final = "select id, tenant, kind, state, dry_run, asked, done_buckets from etl_job"

@@ -37,11 +37,13 @@ class Filter:
     severity: str | None = None
     code: str | None = None
     held: bool | None = None
+    site: str | None = None
     work_unit: str | None = None
 
     def facts(self, tenant: str) -> tuple[str, list[Any]]:
         """Give the condition on `finding`, and its values."""
-        named = {"state": self.state, "severity": self.severity, "code": self.code, "work_unit": self.work_unit}
+        names = ("state", "severity", "code", "site", "work_unit")
+        named = {name: getattr(self, name) for name in names}
         chosen: list[tuple[str, str | bool]] = [
             (f"{name}=?", value) for name, value in named.items() if value is not None
         ]

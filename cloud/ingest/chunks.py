@@ -32,6 +32,7 @@ class Chunks:
 
     def __init__(self, tx: Transaction, plants: Plants) -> None:
         self._tx = tx
+        self._plants = plants
         self._ledger = Ledger(plants, tx.now_ms)
         self._projection = Projection(self._ledger, tx.now_ns)
         self._intake = Intake(tx.connection, plants, self._ledger, self._projection, known=tx.plant, now_ns=tx.now_ns)
@@ -47,7 +48,9 @@ class Chunks:
             readings.insert(connection, self._readings)
             readings.add_minutes(connection, self._readings)
             for chunk in self._readings:
-                self._tx.done.newest.setdefault(chunk.tenant, {}).update(chunk.newest())
+                self._tx.done.newest.setdefault(chunk.tenant, {}).update(
+                    {self._plants.tag(chunk.tenant, chunk.site, tag): value for tag, value in chunk.newest().items()}
+                )
         if self._facts:
             columns = ("inc", "stream", "seq", "tenant", "kind", "work_unit", "at", "body")
             types = ("int8", "int2", "int8", "text", "text", "text", "int8", "text")
@@ -179,6 +182,7 @@ class Chunks:
             stream=stream.stream,
             first=frame.first,
             tenant=address.tenant,
+            site=address.site,
             tags=tags,
             readings=decoded.readings if step is None else redate.readings(decoded.readings, step),
             undated=undated and step is None,

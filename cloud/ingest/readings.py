@@ -50,6 +50,7 @@ class Stored:
     stream: int
     first: int
     tenant: str
+    site: str
     tags: list[Tag]
     """The dictionary, in the gateway's order."""
     readings: Readings

@@ -135,7 +135,11 @@ class Fleet:
     notes: list[str] = field(default_factory=list[str])
 
     def _lines(self, wanted: Wanted) -> list[tuple[str, str]]:
-        return verdicts.lines(self.connection, self.tenant, wanted)
+        found = verdicts.lines(self.connection, self.tenant, wanted)
+        if wanted.line is not None and len(found) > 1:
+            meant = " or ".join(f"{site}:{unit}" for site, unit in found)
+            raise AskedError([Fault("line", f"{len(found)} sites have a line {wanted.line!r}; say which: {meant}")])
+        return found
 
     def labels(self) -> dict[str, str]:
         """Give verdict_id → the decision people say it should have been."""

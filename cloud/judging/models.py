@@ -12,6 +12,7 @@ import msgspec
 
 from cloud.bi.times import iso_ns
 from cloud.database import Connection
+from cloud.judging.fleet import named
 from sync.judgment import DriftMeasured, ModelChanged
 
 DAY_NS: Final = 86_400_000_000_000
@@ -112,9 +113,9 @@ def over_lines(model: str, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "versions": sorted({one["version"] for one in active}),
         "active": len(active),
         "measured": len(measured),
-        "drifted": [f"{one['gateway']}/{one['work_unit']}" for one in drifted],
+        "drifted": named(drifted, lines),
         "features": sorted({name for one in drifted for name in one["drift"]["alarmed"]}),
-        "breakers_open": [f"{one['gateway']}/{one['work_unit']}" for one in active if one["breaker"] == "open"],
+        "breakers_open": named([one for one in active if one["breaker"] == "open"], lines),
         "hint": hint,
         "text": HINTS[hint],
     }

@@ -8,6 +8,7 @@ import msgspec
 
 from cloud.bi.times import iso_ns
 from cloud.database import Connection
+from cloud.judging.fleet import named
 
 _NEWEST: Final = (
     "select s.site, g.name, s.at, f.body from fact_subject s"
@@ -53,5 +54,5 @@ def _over_lines(ruleset: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for one in mine:
         known = found.setdefault(one["hash"], {"version": one["version"], "hash": one["hash"], "lines": []})
-        known["lines"].append(f"{one['gateway']}/{one['work_unit']}")
+        known["lines"] += named([one], lines)
     return {"ruleset": ruleset, "versions": list(found.values())}

@@ -61,11 +61,12 @@ def _recorded(row: Row) -> Recorded:
 
 
 def lines(connection: Connection, tenant: str, wanted: Wanted) -> list[tuple[str, str]]:
-    """Give (site, work unit) of the lines that are meant, in order."""
+    """Give (site, work unit) of the lines that are meant, in order; one is named by its path or by `site:path`."""
     known = connection.execute(
         "select site, work_unit from work_unit where tenant=? order by site, work_unit", (tenant,)
     )
-    return [(site, unit) for site, unit in known if wanted.line is None or unit == wanted.line]
+    whole = [(site, unit) for site, unit in known if f"{site}:{unit}" == wanted.line]
+    return whole or [(site, unit) for site, unit in known if wanted.line in {None, unit}]
 
 
 def of_line(connection: Connection, tenant: str, line: tuple[str, str], wanted: Wanted) -> Iterator[Row]:

@@ -175,6 +175,11 @@ class Asked:
                 )  # fmt: skip
         return None
 
+    def one(self, dimension: str) -> str | None:
+        """Give the one value of a dimension that the plan is about."""
+        found = [one.values for one in self.plan.filters if one.dimension == dimension and one.op == "in"]
+        return next((values[0] for values in found if len(values) == 1), None)
+
     def named_line(self) -> tuple[Drill, ...]:
         """Give the line's page where the plan is about one line."""
         for one in self.plan.filters:

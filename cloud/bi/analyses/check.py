@@ -55,12 +55,12 @@ def check(asked: Asked) -> Result:
     table = asked.table(asked.plan.metrics)
     rows: list[tuple[Any, ...]] = []
     said: dict[Language, list[str]] = {language: [] for language in LANGUAGES}
-    line = _line(asked)
+    line = asked.one("line")
     for column, name in enumerate(asked.plan.metrics):
         known = asked.look.metric(name)
         cell = table.rows[0].cells[column] if table.rows else None
         value = cell.value if cell else None
-        target = _aim(asked, name, line)
+        target = _aim(asked, name, line, asked.one("site"))
         found = level(value, target, up=known.better != "lower")
         rows.append((known.title[asked.language], value, *_limits(target), found, (cell.reason if cell else "no_data")))
         subject = asked.subject(name)
@@ -94,12 +94,12 @@ def check(asked: Asked) -> Result:
     )  # fmt: skip
 
 
-def _aim(asked: Asked, name: str, line: str | None) -> Target | None:
+def _aim(asked: Asked, name: str, line: str | None, site: str | None) -> Target | None:
     """Give the target; that of a sum is of one line and day, and nothing else is held against it."""
     if asked.look.metric(name).kind != "sum":
-        return asked.look.target(name, line)
+        return asked.look.target(name, line, site)
     one_day = asked.period.first == asked.period.last and asked.period.shift is None
-    return asked.look.target(name, line) if one_day and line is not None else None
+    return asked.look.target(name, line, site) if one_day and line is not None else None
 
 
 def _groups(asked: Asked) -> Result:
@@ -111,8 +111,9 @@ def _groups(asked: Asked) -> Result:
     bars: drawing.Values = []
     worst: list[tuple[float, dict[str, str], Any]] = []
     for row in table.rows:
-        line = row.keys[dimensions.index("line")] if "line" in dimensions else _line(asked)
-        target = _aim(asked, asked.name, line or None)
+        line = row.keys[dimensions.index("line")] if "line" in dimensions else asked.one("line")
+        site = row.keys[dimensions.index("site")] if "site" in dimensions else asked.one("site")
+        target = _aim(asked, asked.name, line or None, site or None)
         cell = row.cells[0]
         found = level(cell.value, target, up=up)
         counts[found] = counts.get(found, 0) + 1
@@ -193,12 +194,6 @@ def _limit_columns(unit: str) -> tuple[Column, ...]:
         Column(name="warning", kind="metric", title={"ko": "경고 기준", "en": "Warning at"}, unit=unit),
         Column(name="critical", kind="metric", title={"ko": "심각 기준", "en": "Critical at"}, unit=unit),
     )
-
-
-def _line(asked: Asked) -> str | None:
-    """Give the one line the plan is about."""
-    found = [one for one in asked.plan.filters if one.dimension == "line" and one.op == "in" and len(one.values) == 1]
-    return found[0].values[0] if found else None
 
 
 def _drill(asked: Asked) -> tuple[Drill, ...]:

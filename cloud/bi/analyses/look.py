@@ -84,6 +84,6 @@ class Look(Protocol):
         """Give the name of a dimension's value in both languages; the code itself where nobody named it."""
         ...
 
-    def target(self, metric: str, line: str | None = None) -> Target | None:
-        """Give the target in force, of one line or of the site; None where nobody set one."""
+    def target(self, metric: str, line: str | None = None, site: str | None = None) -> Target | None:
+        """Give the target in force, of one line, of one site, or of all; None where nobody set one, or sites differ."""
         ...

@@ -148,7 +148,7 @@ def _chart(asked: Asked, rows: Sequence[Row], average: Sequence[float | None]) -
     plain = drawing.line(x, y, len(rows), colour="var(--brand)")
     smooth = drawing.line(x, {**y, "field": "m"}, drawing.MARKS + 1, colour="var(--muted)", dash=True)
     layers = [smooth, plain]
-    target = asked.look.target(asked.name)
+    target = asked.look.target(asked.name, asked.one("line"), asked.one("site"))
     if target is not None:
         layers.insert(0, drawing.rule(y, target.target, "var(--ok)"))
     return drawing.chart(layers, values)

@@ -35,6 +35,8 @@ class Names:
             return dict(WORDS[dimension].get(value, _same(value)))
         if dimension == "product":
             return self._products.get(value, _same(value))
+        if dimension == "material":
+            return self._materials.get(value, _same(value))
         if dimension == "defect":
             return self._defects.get(value) or _word(value, "defect")
         if dimension == "stop_reason":  # where nobody named one, the state's name stands
@@ -48,6 +50,11 @@ class Names:
             (self._places.scope.tenant,),
         )
         return {product: _told(product, name) for product, name, site in rows if site in self._places.plants}
+
+    @cached_property
+    def _materials(self) -> dict[str, Label]:
+        told = [(one.id, one.name) for plant in self._places.plants.values() for one in plant.site.materials]
+        return {material: {"ko": name.ko, "en": name.en} for material, name in reversed(told) if name is not None}
 
     @cached_property
     def _defects(self) -> dict[str, Label]:

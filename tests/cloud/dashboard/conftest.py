@@ -160,13 +160,13 @@ def switch() -> Iterator[Switch]:
 
 
 @contextlib.asynccontextmanager
-async def running_cloud(folder: Path, link: str | None = None) -> AsyncIterator[Hall]:
-    """Serve the real application over a fresh database in `folder`."""
+async def running_cloud(folder: Path, link: str | None = None, more: str = "") -> AsyncIterator[Hall]:
+    """Serve the real application over a fresh database in `folder`. more: what cloud.toml holds besides."""
     port = free_port()
     (folder / "credentials").mkdir()
     (folder / "credentials" / "gw-opcua.key").write_text(secrets.token_hex(32))
     text = FILE.format(port=port, link=f'link_control = "{link}"' if link else "")
-    (folder / "cloud.toml").write_text(text)
+    (folder / "cloud.toml").write_text(text + more)
     plants = Plants(config.load(folder / "cloud.toml"))
     async with open_database(plants.settings.database_url) as database:
         bus = Bus()

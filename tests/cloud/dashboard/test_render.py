@@ -5,23 +5,48 @@ from __future__ import annotations
 import json
 import re
 from copy import deepcopy
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from cloud import config
+from cloud.bi.lines import Lines
 from cloud.dashboard import fleet, views
 from cloud.dashboard.render import STATIC, Reader, render
 from cloud.drawing import charts
+from cloud.plant import Plants
 from cloud.wording.texts import LANGUAGES, Language, Words
 
 HERE = Path(__file__).parent
 
 
 def answer(name: str) -> dict[str, Any]:
-    return json.loads((HERE / f"{name}.json").read_text())
+    found = json.loads((HERE / f"{name}.json").read_text())
+    for part in ("lines", "alarms", "verdicts", "gateways", "proof"):
+        for one in found.get(part, []):
+            one["site"] = "seoul"
+    return found
+
+
+@cache
+def places() -> Lines:
+    """Give the lines of the fixed answers, as their cloud.toml would name them."""
+    named = {one["work_unit"]: one["name"] for one in answer("overview")["lines"]}
+    units = "".join(
+        f'[[site.work_unit]]\npath = "{unit}"\nname = {{ko = "{name["ko"]}", en = "{name["en"]}"}}\n'
+        for unit, name in named.items()
+    )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "cloud.toml"
+        path.write_text(
+            f'safe = "stored"\n[[site]]\ntenant = "demo"\nid = "seoul"\nname = {{ko = "서울", en = "Seoul"}}\ntimezone = "Asia/Seoul"\n{units}'
+        )
+        return Lines(Plants(config.load(path)), "demo", ())
 
 
 def whom(language: Language = "en", theme: str = "auto") -> Reader:
@@ -29,7 +54,7 @@ def whom(language: Language = "en", theme: str = "auto") -> Reader:
 
 
 def hall(overview: dict[str, Any], language: Language = "en") -> str:
-    return render("hall.html", whom(language), **views.hall(overview, Words(language)))
+    return render("hall.html", whom(language), **views.hall(overview), places=places())
 
 
 class Text(HTMLParser):
@@ -57,18 +82,18 @@ def fleet_page(overview: dict[str, Any], completeness: dict[str, Any], language:
     nothing: dict[str, Any] = {"lines": [], "rulesets": [], "models": [], "gateways": []}
     told = fleet.Told(overview=overview, completeness=completeness, hours=nothing, rulesets=nothing, models=nothing)
     reader = whom(language)
-    return render("fleet.html", reader, **fleet.fleet(told, reader.words, reader.zone))
+    return render("fleet.html", reader, **fleet.fleet(told, places(), reader.words, reader.zone), places=places())
 
 
 def pages(language: Language) -> dict[str, str]:
     overview, reader = answer("overview"), whom(language)
     return {
         "hall": hall(overview, language),
-        "line": render("line.html", reader, **views.line(answer("line"), reader, "shift")),
+        "line": render("line.html", reader, **views.line(answer("line"), reader, "shift"), tag_of=str),
         "fleet": fleet_page(overview, answer("completeness"), language),
         "evidence": render("_evidence.html", reader, verdict=answer("verdict")),
         "problem": render(
-            "problem.html", reader, status=404, title="x", text="y", known=overview["lines"], retry_s=None
+            "problem.html", reader, status=404, title="x", text="y", known=overview["lines"], choices=[], retry_s=None
         ),
     }
 
@@ -163,7 +188,7 @@ def test_a_chart_takes_its_colours_from_the_page_and_its_hours_from_the_plant() 
 def test_a_line_without_any_data_still_has_its_page() -> None:
     detail = answer("line")
     empty: dict[str, Any] = {name: [] for name in ("timeline", "hours", "stops", "defects", "verdicts", "trends")}
-    text = str(Text(render("line.html", whom(), **views.line(detail | empty, whom(), "24h"))))
+    text = str(Text(render("line.html", whom(), **views.line(detail | empty, whom(), "24h"), tag_of=str)))
     for sentence in ("No stop in this time", "No defect in this time", "No measurements in this time"):
         assert sentence in text
 
@@ -171,16 +196,22 @@ def test_a_line_without_any_data_still_has_its_page() -> None:
 def test_the_total_adds_pieces_and_compares_only_lines_that_have_a_plan() -> None:
     overview = answer("overview")
     overview["lines"][3]["output"] |= {"good": 500, "planned_now": None}
-    total = views.hall(overview, Words("en"))["total"]
+    total = views.hall(overview)["total"]
     assert total["good"] == total["good_of_planned"] + 500
 
 
-def test_a_strip_of_more_states_than_pixels_keeps_the_time_of_each_cells_main_state() -> None:
-    parts = [(minute, minute + 1, "down" if minute % 10 == 0 else "production") for minute in range(1000)]
-    parts += [(1000, 1500, "setup")]
-    assert charts.cells(parts, 0, 2000, 20) == [(0, 1000, "production"), (1000, 1500, "setup")]
-    assert charts.cells([(0, 2000, "unknown")], 0, 2000, 20) == [(0, 2000, "unknown")]
-    assert charts.cells([], 0, 2000, 20) == []
+def test_more_states_than_pixels_are_drawn_as_shares_of_each_step_and_none_is_lost() -> None:
+    minute = 60_000
+    parts = [(at * minute, (at + 1) * minute, "down" if at % 10 == 0 else "production") for at in range(90)]
+    parts += [(90 * minute, 150 * minute, "setup")]
+    assert charts.columns(parts, 60 * minute) == [
+        (0, "production", 0.0, 0.9),
+        (0, "down", 0.9, 1.0),
+        (60 * minute, "production", 0.0, 0.45),
+        (60 * minute, "setup", 0.45, 0.95),
+        (60 * minute, "down", 0.95, 1.0),
+        (120 * minute, "setup", 0.0, 1.0),
+    ]
 
 
 def test_an_offline_gateways_account_says_of_when_it_is() -> None:
@@ -192,6 +223,6 @@ def test_an_offline_gateways_account_says_of_when_it_is() -> None:
 def test_a_cards_alarm_sign_is_its_worst_alarms() -> None:
     overview = answer("overview")
     assert views.worst(overview["alarms"]) == {
-        "bottling/line-2/filler": "critical",
-        "bottling/line-3/filler": "warning",
+        ("seoul", "bottling/line-2/filler"): "critical",
+        ("seoul", "bottling/line-3/filler"): "warning",
     }
