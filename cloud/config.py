@@ -14,11 +14,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from cloud import aims
+from cloud.aims import Material, Target
 from cloud.outgoing.config import WEB, Escalation, Keep, Mail, Report, Webhook, escalation_faults
 from cloud.outgoing.config import faults as report_faults
 from sync.equipment import equipment
 from sync.secret import Credential, SecretError
-from sync.settings import ConfigError, Document, Fault, Label, Log, Model, Name, Port, nearest
+from sync.settings import ConfigError, Document, Fault, Label, Log, Model, Name, Port
 from sync.topics import Address
 
 KEY_BYTES = 32
@@ -113,44 +115,6 @@ class WorkUnit(Model):
         return value
 
 
-Kpi = Literal[
-    "oee",
-    "availability",
-    "effectiveness",
-    "quality_ratio",
-    "teep",
-    "first_pass_yield",
-    "defect_rate",
-    "scrap_ratio",
-    "rework_ratio",
-    "throughput",
-    "schedule_attainment",
-    "energy_per_piece",
-    "mtbf",
-    "mttr",
-    "downtime",
-    "inventory_coverage",
-]
-
-
-class Target(Model):
-    """What a figure should be: at this site, or on one of its lines."""
-
-    kpi: Kpi
-    """A metric of the catalogue, in its unit: ratios 0 to 1, downtime in s of one line and day."""
-    work_unit: str = ""
-    """Empty: every line of the site that has none of its own."""
-    target: float
-    warning: float
-    critical: float
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Target:
-        if not (self.target >= self.warning >= self.critical or self.target <= self.warning <= self.critical):
-            raise ValueError("warning lies between target and critical")
-        return self
-
-
 class Site(Model):
     """A plant: its names, its time zone, its shifts, its lines."""
 
@@ -163,6 +127,7 @@ class Site(Model):
     shifts: Annotated[list[Shift], Field(alias="shift")] = []
     work_units: Annotated[list[WorkUnit], Field(alias="work_unit")] = []
     targets: Annotated[list[Target], Field(alias="target")] = []
+    materials: Annotated[list[Material], Field(alias="material")] = []
     reports: Annotated[list[Report], Field(alias="report")] = []
 
     @field_validator("timezone")
@@ -269,15 +234,8 @@ def load(path: Path) -> Settings:
                 what = f"{unit.path} stands here twice"
                 faults.append(document.fault(("site", i, "work_unit", j, "path"), what))
             seen.add(unit.path)
-        aims: set[tuple[str, str]] = set()
-        for j, aim in enumerate(site.targets):
-            if aim.work_unit and aim.work_unit not in seen:
-                what = f"there is no [[site.work_unit]] {aim.work_unit}; {nearest(aim.work_unit, sorted(seen))}"
-                faults.append(document.fault(("site", i, "target", j, "work_unit"), what))
-            if (aim.kpi, aim.work_unit) in aims:
-                what = f"a target of {aim.kpi} for {aim.work_unit or 'the site'} stands here twice"
-                faults.append(document.fault(("site", i, "target", j, "kpi"), what))
-            aims.add((aim.kpi, aim.work_unit))
+        told = aims.faults(seen, site.targets, site.materials)
+        faults += [document.fault(("site", i, *path), what) for path, what in told]
     url, password = (
         file.database.url,
         _secret(document, ("database", "password"), file.database.password, folder, faults),

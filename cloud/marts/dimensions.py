@@ -10,6 +10,7 @@ import holidays
 
 from cloud.config import Shift, Site
 from cloud.database import Connection
+from cloud.marts.ledger import ALL
 from cloud.plant import Plant, Plants
 from sync.equipment import equipment
 
@@ -92,7 +93,41 @@ def _fill_site(connection: Connection, plant: Plant, now_ms: int) -> None:
         )
     aims = {(*about, one.work_unit, one.kpi, one.target, one.warning, one.critical, FILE, 0) for one in site.targets}
     _replace(connection, "kpi_target", key | {"set_by": FILE}, sorted(aims))
+    _fill_materials(connection, site, now_ms)
     _fill_instances(connection, plant, now_ms)
+
+
+_STOCKED: Final = (
+    "select material, unit, safety_micro, reorder_micro from dim_material where tenant=? and site=? and set_by=?"
+)
+
+
+def _fill_materials(connection: Connection, site: Site, now_ms: int) -> None:
+    """Let the file's safety stocks hold, and those it no longer names hold no more; the site's stocks follow."""
+    about = (site.tenant, site.id)
+    rows = {one.id: (one.unit, _micro(one.safety_stock), _micro(one.reorder_point)) for one in site.materials}
+    stand = {row[0]: tuple(row[1:]) for row in connection.execute(_STOCKED, (*about, FILE))}
+    if stand == rows:
+        return
+    connection.many(
+        "update dim_material set safety_micro=null, reorder_micro=null, set_by='' where tenant=? and site=? and material=?",
+        [(*about, gone) for gone in sorted(stand.keys() - rows.keys())],
+    )
+    connection.many(
+        "insert into dim_material(tenant, site, material, unit, safety_micro, reorder_micro, inferred, set_by)"
+        " values(?,?,?,?,?,?,0,?) on conflict(tenant, site, material) do update set unit=excluded.unit,"
+        " safety_micro=excluded.safety_micro, reorder_micro=excluded.reorder_micro, inferred=0, set_by=excluded.set_by",
+        [(*about, material, *values, FILE) for material, values in sorted(rows.items())],
+    )
+    connection.execute(
+        "insert into dirty_bucket(tenant, site, work_unit, mart, start_ms, gen, due_ms) values(?,?,'',?,0,1,?)"
+        " on conflict(tenant, site, work_unit, mart, start_ms) do update set gen=dirty_bucket.gen+1, due_ms=excluded.due_ms",
+        (*about, ALL, now_ms),
+    )
+
+
+def _micro(quantity: float | None) -> int | None:
+    return None if quantity is None else round(quantity * 1_000_000)
 
 
 def _shift(shift: Shift, position: int) -> tuple[Any, ...]:

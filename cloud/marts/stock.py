@@ -32,9 +32,10 @@ def compute(connection: Connection, tenant: str, site: str, business_date: str, 
     days = [day_of(last - back * DAY_MS) for back in range(DAYS)]
     counts = {day: _last_counts(connection, tenant, site, calendar, day) for day in days}
     policies = {
-        material: (safety, reorder)
-        for material, safety, reorder in connection.execute(
-            "select material, safety_micro, reorder_micro from dim_material where tenant=? and site=?", (tenant, site)
+        material: (of, safety, reorder)
+        for material, of, safety, reorder in connection.execute(
+            "select material, unit, safety_micro, reorder_micro from dim_material where tenant=? and site=?",
+            (tenant, site),
         )
     }
     stored: list[tuple[Any, ...]] = []
@@ -43,7 +44,9 @@ def compute(connection: Connection, tenant: str, site: str, business_date: str, 
         stored.append((tenant, site, material, location, business_date, quantity, usage, unit, at))
         used = [told[2] for day in days if (told := counts[day].get((material, location))) and told[2] is not None]
         mean = sum(used) // len(used) if used else None
-        safety, reorder = policies.get(material, (None, None))
+        of, safety, reorder = policies.get(material, ("", None, None))
+        if of and unit and of != unit:  # counted in another unit than it was set in
+            safety = reorder = None
         figures = _coverage(quantity, mean, safety, reorder)
         coverage.append((tenant, site, business_date, material, location, quantity, unit, safety, mean, *figures, at))
     return {"mart_inventory": stored, "mv_inventory_coverage": sorted(coverage, key=lambda row: row[:5])}

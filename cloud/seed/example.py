@@ -59,6 +59,25 @@ name = { ko = "LINE-B 포장", en = "LINE-B packaging" }
 [[site.work_unit]]
 path = "inspection/line-c/eq-505"
 name = { ko = "LINE-C 검사", en = "LINE-C inspection" }
+
+[[site.material]]
+id = "MAT-X"
+name = { ko = "하우징 X 원자재", en = "Material of housing X" }
+unit = "H87"
+safety_stock = 2000
+
+[[site.material]]
+id = "MAT-Y"
+name = { ko = "커버 Y 원자재", en = "Material of cover Y" }
+unit = "H87"
+safety_stock = 2000
+
+[[site.material]]
+id = "PROD-X"
+name = { ko = "제품 X 하우징", en = "Housing X" }
+unit = "H87"
+safety_stock = 500
+reorder_point = 700
 """
 
 

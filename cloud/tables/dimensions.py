@@ -161,6 +161,7 @@ dim_material = sa.Table(
     maybe("safety_micro"),  # null: nobody set one
     maybe("reorder_micro"),  # null: 1.5 x the safety stock
     _flag("inferred"),
+    text("set_by", ""),  # cloud.toml: the file names it, and takes it back when it no longer does
 )
 
 dim_ruleset = sa.Table("dim_ruleset", metadata, *_key("tenant", "ruleset", "version"), whole("first_seen_ms", 0))

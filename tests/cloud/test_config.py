@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
+from cloud.aims import Kpi
 from cloud.bi.semantic.catalogue import METRICS
-from cloud.config import Kpi, load
+from cloud.config import load
 from sync.settings import ConfigError
 from tests.cloud.conftest import write_cloud_toml
 
@@ -112,6 +113,25 @@ def test_targets_are_checked_with_their_lines_and_their_order(tmp_path):
     path.write_text(text + good.replace("0.7", "0.9"))
     with pytest.raises(ConfigError, match="warning lies between target and critical"):
         load(path)
+
+
+def test_safety_stocks_are_checked_with_their_lines(tmp_path):
+    path = write_cloud_toml(tmp_path, "sqlite:///cloud.db")
+    good = '[[site.material]]\nid = "caps"\nname = {ko = "뚜껑", en = "Caps"}\nunit = "C62"\nsafety_stock = 500\n'
+    text = path.read_text()
+    path.write_text(text + good)
+    assert [(one.id, one.safety_stock) for one in load(path).file.sites[0].materials] == [("caps", 500.0)]
+    for wrong, why in (
+        (good + good, r"cloud\.toml:\d+: site\[0\]\.material\[1\]\.id: material 'caps' stands here twice"),
+        (good.replace("500", "-1"), r"site\[0\]\.material\[0\]\.safety_stock"),
+        (good.replace("500", "nan"), r"site\[0\]\.material\[0\]\.safety_stock"),
+        (good + "reorder_point = 400\n", "a reorder point lies at or above a safety stock"),
+        (good.replace("safety_stock", "safty_stock"), "did you mean 'safety_stock'"),
+        (good.replace('"caps"', '""'), r"site\[0\]\.material\[0\]\.id"),
+    ):
+        path.write_text(text + wrong)
+        with pytest.raises(ConfigError, match=why):
+            load(path)
 
 
 def test_every_kpi_that_can_have_a_target_is_a_metric():

@@ -1,4 +1,4 @@
-"""Since when a line counts, and up to where its shifts are over: silent shifts have rows, too.
+"""Since when a line counts, and up to where its shifts are over: silent shifts have rows, too. Who set a safety stock.
 
 Of what is stored already the last 400 days are looked at: older silence stays without rows.
 """
@@ -13,7 +13,8 @@ down_revision = "0011"
 OLDEST_MS = 400 * 86_400_000
 COLUMNS = """
 ALTER TABLE work_unit ADD COLUMN first_ms {big};
-ALTER TABLE work_unit ADD COLUMN closed_ms {big}
+ALTER TABLE work_unit ADD COLUMN closed_ms {big};
+ALTER TABLE dim_material ADD COLUMN set_by TEXT DEFAULT '' NOT NULL
 """
 BEGAN = """
 UPDATE work_unit SET first_ms=(

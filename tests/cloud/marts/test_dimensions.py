@@ -199,3 +199,36 @@ async def test_targets_of_the_file_hold_until_they_are_taken_out_of_it(
         plants = Plants(load(path))
         await database.write(lambda c, plants=plants: dimensions.fill(c, plants, NOW))
         assert await database.read(lambda c: c.execute(told)) == wanted
+
+
+async def test_safety_stocks_of_the_file_hold_until_they_are_taken_out_of_it(
+    tmp_path: Path, database_url: str, database: Database
+) -> None:
+    path = write_cloud_toml(tmp_path, database_url)
+    plain = path.read_text()
+    told = '[[site.material]]\nid = "caps"\nunit = "C62"\nsafety_stock = 100\n'
+    others = '[[site.material]]\nid = "resin"\nunit = "KGM"\nsafety_stock = 50.5\nreorder_point = 60\n'
+    hall = Hall(database, Plants(load(path)))
+    stocks = [("caps", 120.0, "C62"), ("resin", 55.0, "GRM"), ("sugar", 9.0, "KGM")]
+    await hall.tell(
+        *[
+            f.InventoryCounted(at=MORNING * MS, work_unit="", material=m, location="W1", quantity=q, unit=unit)
+            for m, q, unit in stocks
+        ]
+    )
+    await hall.settle()
+    await database.write(lambda c: c.execute("update dim_material set safety_micro=8000000 where material='sugar'"))
+    by_sql = ("sugar", 8.0, "low", 1, 3.0)
+    for text, wanted in (
+        (plain + told + others, [("caps", 100.0, "low", 1, 30.0), ("resin", None, None, None, None), by_sql]),
+        (plain + told.replace("100", "20"), [("caps", 20.0, "excess", 0, 0.0), ("resin", *[None] * 4), by_sql]),
+        (plain, [("caps", *[None] * 4), ("resin", *[None] * 4), by_sql]),
+    ):
+        path.write_text(text)
+        plants = Plants(load(path))
+        await database.write(lambda c, plants=plants: dimensions.fill(c, plants, NOW))
+        await hall.settle()
+        rows = "select material, safety_stock, stock_status, needs_reorder, reorder_qty from mv_inventory_coverage"
+        assert await hall.rows(f"{rows} order by material") == wanted
+        await database.write(lambda c, plants=plants: dimensions.fill(c, plants, NOW))  # the next day: nothing to do
+        assert await hall.rows("select 1 from dirty_bucket where due_ms<=?", NOW) == []
