@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 from fastapi import APIRouter, Query, Response
@@ -11,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.api import etl_schemas as shapes
 from cloud.api import schemas
+from cloud.api.errors import invalid
 from cloud.api.routes import Source, Tenant
 from cloud.bi.times import ms_of
 from cloud.etl.jobs import Restatement
@@ -151,9 +154,13 @@ async def job(source: Source, tenant: Tenant, number: int) -> Response:
 @router.post("/etl/restatements", response_model=shapes.JobDetail, status_code=202)
 async def restate(source: Source, tenant: Tenant, order: shapes.RestateOrder) -> Response:
     """Compute shifts anew and say which figures changed; dry, only which would."""
+    try:
+        zone = ZoneInfo(order.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise invalid(f"there is no time zone {order.timezone!r}", "give an IANA name such as Asia/Seoul") from error
     asked = Restatement(
-        from_ms=ms_of(order.start),
-        to_ms=ms_of(order.end),
+        from_ms=_local_ms(order.start, zone),
+        to_ms=_local_ms(order.end, zone),
         lines=order.lines,
         actor=order.by,
         reason=order.reason,
@@ -162,6 +169,10 @@ async def restate(source: Source, tenant: Tenant, order: shapes.RestateOrder) ->
         cycle_ms=order.ideal_cycle_ms,
     )
     return _json(await source.etl.restate(tenant, asked), 202)
+
+
+def _local_ms(at: datetime, zone: ZoneInfo) -> int:
+    return ms_of(at if at.tzinfo is not None else at.replace(tzinfo=zone))
 
 
 @router.get("/etl/audit", response_model=shapes.DeedPage)

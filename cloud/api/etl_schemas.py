@@ -317,6 +317,8 @@ class RestateOrder(Reasoned):
 
     start: Annotated[datetime, Field(alias="from")]
     end: Annotated[datetime, Field(alias="to")]
+    timezone: Annotated[str, Field(max_length=64)] = "UTC"
+    """Where times that say no offset are local (an IANA name)."""
     lines: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=500)] = []
     """Work units; none for all."""
     dry_run: bool = False

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from cloud.api.routes import Source, Tenant
-from cloud.dashboard import data
+from cloud.dashboard import data, restating
 from cloud.dashboard.frame import Whom, answer, banner, fragment
 from cloud.dashboard.render import render
 from cloud.etl.letters import Filter
@@ -34,5 +34,22 @@ async def data_page(
         source.etl.dead_letters(tenant, Filter(state=letters), page, data.LETTER_ROWS),
     )
     model = data.data(status, found, letters, whom.words)
+    model["hours"] = {one["id"]: restating.hour_of(source.plants, tenant, one) for one in model["standing"]}
     name = "_data.html" if fragment(request) else "data.html"
+    if not fragment(request):
+        model["offer"] = restating.offer(source.plants, tenant, await source.etl.products(tenant), whom.words)
     return answer(request, render(name, whom, **model, **await banner(source, tenant, whom)))
+
+
+@router.get("/fragments/jobs/{number}")
+async def job(
+    request: Request,
+    source: Source,
+    tenant: Tenant,
+    whom: Whom,
+    number: Annotated[int, Path(ge=1, le=2**62)],
+) -> Response:
+    """How far a job is, and the figures it changed or would change."""
+    found = await source.etl.job(tenant, number)
+    model = restating.job(found, source.plants, tenant, whom.words)
+    return answer(request, render("_job.html", whom, job=model))
