@@ -5,14 +5,20 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv pip install --python $(BIN)/python -q
 
-.PHONY: setup demo test lint campaign-short campaign bench bench-bi models lock screenshots clean
+# What Python compiled is kept, whatever the shell says (containers often forbid it): tests and demo start it by the
+# hundred, and without it every start compiles every library again.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
+
+.PHONY: setup demo test lint imported campaign-short campaign bench bench-bi models lock screenshots clean
 
 setup: $(VENV)/.dev  ## everything a developer needs
 demo: $(VENV)/.demo  ## the whole system on the simulated plant, dashboard at http://127.0.0.1:8080
 	$(BIN)/triflow demo
 
-test: $(VENV)/.dev lint  ## all checks and all tests, against real servers
+test: $(VENV)/.dev  ## all checks and all tests, against real servers
 	bash tests/install_parts.sh
+	$(MAKE) -j2 lint imported  # the type checker has one core, this the other
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder  # they wait more than they compute; what shares a server stays in one process
 	$(BIN)/python -m tests.campaign --short
 
@@ -21,6 +27,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+imported: $(VENV)/.dev  ## every test and all it imports compiled once, not by each process of the run
+	-@$(BIN)/pytest --collect-only -qq >/dev/null 2>&1  # what is wrong with it, the run itself says
 
 campaign-short: $(VENV)/.dev  ## faults by the thousand, the part that belongs to every commit
 	bash tests/install_parts.sh
