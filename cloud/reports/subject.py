@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from cloud.bi.semantic.plan import Period
 from cloud.marts.calendar import Instance
 from cloud.plant import Plant
 
 Kind = Literal["shift", "week"]
+EARLIEST: Final = 2000
+LATEST: Final = 2100
+"""Years of business dates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,10 @@ class NoSuchShiftError(Exception):
 def instances(plant: Plant, subject: Subject) -> list[Instance]:
     """Give the shift instances that a report is about, in order. Raises NoSuchShiftError."""
     first = date.fromisoformat(subject.business_date)
+    if not EARLIEST <= first.year < LATEST:
+        raise NoSuchShiftError(
+            f"{subject.business_date} is no date of a plant; ask for one between {EARLIEST} and {LATEST}"
+        )
     if subject.kind == "week" and first.isoweekday() != 1:
         raise NoSuchShiftError(f"{subject.business_date} is no Monday; a week's report is named by its Monday")
     days = [first + timedelta(days=k) for k in range(7 if subject.kind == "week" else 1)]
