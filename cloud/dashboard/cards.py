@@ -73,7 +73,7 @@ def figure(value: float | None, unit: str, words: Words) -> tuple[str, str]:
         return formats.ABSENT, ""
     match unit:
         case "1":
-            return f"{value * 100:.1f}", "%"
+            return formats.percent(value).removesuffix("%"), "%"
         case "pieces":
             return formats.number(value), ""
         case "s":
@@ -99,8 +99,8 @@ def _change(card: Json, today: Json, words: Words) -> dict[str, str] | None:
         return None
     change, was = card["change"], card["before"]
     if card["unit"] == "1":
-        amount = words("card.points", n=f"{abs(change) * 100:.1f}")
-        flat = abs(change) < 0.0005
+        amount = formats.points(change, words.language)
+        flat = not formats.sign(change, amount)
     elif was:
         amount = f"{abs(change) / was * 100:.0f}%"
         flat = abs(change) / was < 0.005

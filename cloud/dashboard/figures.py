@@ -9,7 +9,7 @@ from typing import Any, Final
 from cloud.bi.analyses import words as spoken
 from cloud.dashboard import plans, questions
 from cloud.dashboard.plans import Draft, Where
-from cloud.wording.formats import ABSENT, MINUS
+from cloud.wording.formats import ABSENT, number
 from cloud.wording.texts import TEXTS, Words
 
 Json = Mapping[str, Any]
@@ -114,11 +114,10 @@ class _Table:
             return Shown(str(value), "text")
         unit = column["unit"] or str(self._beside(row, "unit") or "")
         if column["name"] in DELTAS:
-            sign = "" if value == 0 else "+" if value > 0 else MINUS
-            return Shown(sign + spoken.change(value, unit, self.words.language), "number")
-        small = column["kind"] == "text" and isinstance(value, float) and abs(value) < 1
-        text = f"{value:.3f}" if small else spoken.figure(value, unit, self.words.language)
-        return Shown(text.replace("-", MINUS), "number")
+            return Shown(spoken.signed(value, unit, self.words.language), "number")
+        if column["kind"] == "text" and isinstance(value, float):  # a test's figure, or a place among others
+            return Shown(number(value, 3 if abs(value) <= 1 else 0), "number")
+        return Shown(spoken.figure(value, unit, self.words.language), "number")
 
     def _beside(self, row: Sequence[Any], name: str) -> Any:
         return next((row[i] for i, column in enumerate(self.columns) if column["name"] == name), None)

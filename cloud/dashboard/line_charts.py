@@ -1,4 +1,4 @@
-"""Charts of a line's page beside those of `charts`: where the time went, and output as it adds up. Pure."""
+"""Charts of a line's page beside those of `charts`: output as it adds up, and by day. Pure."""
 
 from __future__ import annotations
 
@@ -8,127 +8,16 @@ from datetime import tzinfo
 from typing import Any, Final
 
 from cloud.drawing.charts import LONG_MS, NARROW, Spec, local_ms
-from cloud.wording import formats
+from cloud.drawing.waterfall import steps, waterfall
 from cloud.wording.formats import instant
-from cloud.wording.texts import Words
+
+__all__ = ["by_day", "cumulative", "daily", "steps", "waterfall"]
 
 Json = Mapping[str, Any]
 
-TONES: Final = {
-    "calendar": "var(--line-strong)",
-    "planned_busy": "var(--setup)",
-    "production": "var(--run)",
-    "effective": "var(--run)",
-    "not_scheduled": "var(--planned)",
-    "not_accounted": "var(--planned)",
-    "planned_down": "var(--planned)",
-    "unknown": "var(--unknown)",
-    "down": "var(--down)",
-    "delay": "var(--delay)",
-    "setup": "var(--setup)",
-    "speed_loss": "var(--warn-mark)",
-    "scrap": "var(--warn-mark)",
-    "rework": "var(--warn-mark)",
-}
-TOTALS: Final = ("calendar", "planned_busy", "production", "effective")
 MOST_POINTS: Final = 120
 DAILY_HOURS: Final = 8 * 24
 """From more hours than this on output is drawn by day."""
-
-
-def steps(waterfall: Json, words: Words) -> list[dict[str, Any]]:
-    """Give the steps that are something, each with where its bar begins and ends (ms), its words and its share.
-
-    Shares are of planned busy time, which OEE divides by; above it there are none.
-    """
-    busy = next((step["ms"] for step in waterfall["steps"] if step["name"] == "planned_busy"), 0)
-    found: list[dict[str, Any]] = []
-    level, below = 0, False
-    for step in waterfall["steps"]:
-        below = below or step["name"] == "planned_busy"
-        total = step["kind"] == "total"
-        if total:
-            level = step["ms"]
-        begin, end = (0, level) if total else (level - step["ms"], level)
-        if not total:
-            level -= step["ms"]
-        if total or step["ms"]:
-            found.append(
-                {
-                    "name": step["name"],
-                    "title": words.label("loss_step", step["name"]),
-                    "kind": step["kind"],
-                    "ms": step["ms"],
-                    "time": ("" if total else formats.MINUS if step["ms"] > 0 else "+")
-                    + formats.duration(abs(step["ms"]) / 1000, words),
-                    "share": step["ms"] / busy if below and busy else None,
-                    "begin": begin,
-                    "end": end,
-                }
-            )
-    return found
-
-
-def waterfall(rows: Sequence[Json], width: int) -> Spec:
-    """Draw the way from the calendar down to the time of good pieces: totals from the left, losses where they fall away."""
-    values = [
-        {
-            "k": row["title"],
-            "a": min(row["begin"], row["end"]) / 3_600_000,
-            "b": max(row["begin"], row["end"]) / 3_600_000,
-            "c": TONES.get(row["name"], "var(--unknown)"),
-            "t": row["time"]
-            + (f"  {formats.percent(row['share'])}" if row["share"] is not None and width > NARROW else ""),
-            "total": row["kind"] == "total",
-        }
-        for row in rows
-    ]
-    whole = max((max(row["begin"], row["end"]) / 3_600_000 for row in rows), default=0.0) or 1.0
-    y: Spec = {
-        "field": "k",
-        "type": "nominal",
-        "sort": None,
-        "axis": {
-            "labelLimit": 0,
-            "labelColor": "var(--ink)",
-            "labelFontSize": 13 if width > NARROW else 11,
-            "labelPadding": 10 if width > NARROW else 5,
-        },
-    }
-    # On a phone half the width is the steps' names, and behind the longest bars must be room for what is said of them.
-    said = max((len(row["time"]) for row in rows if max(row["begin"], row["end"]) > whole * 2_160_000), default=0)
-    room = 1.24 if width > NARROW else 1.15 + 0.045 * said
-    x: Spec = {"type": "quantitative", "axis": None, "scale": {"domain": [0, whole * room], "nice": False}}
-    return {
-        "width": width,
-        "height": {"step": 27},
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "data": {"values": values},
-        "layer": [
-            {
-                "mark": {"type": "bar", "cornerRadius": 2, "minBandSize": 2},
-                "encoding": {
-                    "y": y,
-                    "x": {**x, "field": "a"},
-                    "x2": {"field": "b"},
-                    "color": {"field": "c", "type": "nominal", "scale": None},
-                    "size": {"condition": {"test": "datum.total", "value": 17}, "value": 12},
-                },
-            },
-            {
-                "mark": {"type": "text", "align": "left", "dx": 7, "fontSize": 12 if width > NARROW else 10},
-                "encoding": {
-                    "y": y,
-                    "x": {**x, "field": "b"},
-                    "text": {"field": "t", "type": "nominal"},
-                    "color": {
-                        "condition": {"test": "datum.total", "value": "var(--ink)"},
-                        "value": "var(--muted)",
-                    },
-                },
-            },
-        ],
-    }
 
 
 def cumulative(hours: Sequence[Json], line: Json, zone: tzinfo, width: int) -> Spec:

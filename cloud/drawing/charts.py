@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
+from cloud.drawing import rows as named_rows
 from cloud.drawing.renderer import renderer
 from cloud.wording.formats import instant
 from cloud.wording.texts import Words
@@ -33,12 +34,16 @@ TONES: Final = {
     "planned_down": "var(--planned)",
     "unknown": "var(--unknown)",
 }
-WIDE: Final = 1040
+WIDE: Final = 1180
 NARROW: Final = 330
 """Drawn widths in px: a whole row of a desktop page, and a phone or a third of the row."""
 
 CELL: Final = 3
 """Narrowest piece of a strip, px."""
+
+COLUMNS: Final = 96
+STEPS_MS: Final = tuple(hours * 3_600_000 for hours in (1, 2, 4, 8, 24, 7 * 24))
+"""Of these, the shortest that makes no more than COLUMNS columns."""
 
 LONG_MS: Final = 36 * 3_600_000
 """A period longer than this is told by dates."""
@@ -88,13 +93,21 @@ def _time(line: Mapping[str, Any], zone: tzinfo, width: int) -> Spec:
     }
 
 
+_ELEMENT: Final[Spec] = {
+    "field": "e",
+    "type": "nominal",
+    "legend": None,
+    "scale": {"domain": list(ELEMENTS), "range": [TONES[e] for e in ELEMENTS]},
+}
+
+
 def states(line: Mapping[str, Any], zone: tzinfo, width: int) -> Spec:
-    """Draw the state segments of [start, end] as one strip."""
+    """Draw the state segments of [start, end] as one strip; more of them than can be told apart as shares of each step."""
     parts = [
         (local_ms(part["start"], zone), local_ms(part["end"], zone), part["time_element"]) for part in line["timeline"]
     ]
     if len(parts) > width // CELL:
-        parts = cells(parts, local_ms(line["start"], zone), local_ms(line["end"], zone), width // CELL)
+        return _shares(parts, line, zone, width)
     rows = [{"a": begin, "b": end, "e": element} for begin, end, element in parts]
     return {
         "width": width,
@@ -104,35 +117,59 @@ def states(line: Mapping[str, Any], zone: tzinfo, width: int) -> Spec:
         "encoding": {
             "x": {"field": "a", **_time(line, zone, width)},
             "x2": {"field": "b"},
-            "color": {
-                "field": "e",
-                "type": "nominal",
-                "legend": None,
-                "scale": {"domain": list(ELEMENTS), "range": [TONES[e] for e in ELEMENTS]},
-            },
+            "color": _ELEMENT,
         },
     }
 
 
-def cells(parts: Sequence[Part], start: int, end: int, count: int) -> list[Part]:
-    """Give what most of the time in each of `count` cells counts towards: more than can be seen need not be drawn."""
-    length = (end - start) / count
-    spent: dict[int, dict[str, float]] = {}
-    for begin, stop, element in parts:
-        for cell in range(int((begin - start) // length), min(count - 1, int((stop - start) // length)) + 1):
-            shared = min(stop, start + (cell + 1) * length) - max(begin, start + cell * length)
+def shares_of(line: Mapping[str, Any], width: int) -> int | None:
+    """Give how long each column of `states` is, ms; None where every state is drawn for itself."""
+    if len(line["timeline"]) <= width // CELL:
+        return None
+    length = (instant(line["end"]) - instant(line["start"])).total_seconds() * 1000
+    return next((step for step in STEPS_MS if length / step <= COLUMNS), STEPS_MS[-1])
+
+
+def _shares(parts: Sequence[Part], line: Mapping[str, Any], zone: tzinfo, width: int) -> Spec:
+    """Draw what the time of each step counts towards, stacked: a loss of minutes is seen in a month, too."""
+    start, end = local_ms(line["start"], zone), local_ms(line["end"], zone)
+    step = shares_of(line, width) or STEPS_MS[-1]
+    rows = [
+        {"a": max(begin, start), "b": min(begin + step, end), "y": low, "z": high, "e": element}
+        for begin, element, low, high in columns(parts, step)
+    ]
+    return {
+        "width": width,
+        "height": 72,
+        "data": {"values": rows},
+        "mark": {"type": "bar"},
+        "encoding": {
+            "x": {"field": "a", **_time(line, zone, width)},
+            "x2": {"field": "b"},
+            "y": {"field": "y", "type": "quantitative", "axis": None, "scale": {"domain": [0, 1], "nice": False}},
+            "y2": {"field": "z"},
+            "color": _ELEMENT,
+        },
+    }
+
+
+def columns(parts: Sequence[Part], step: int) -> list[tuple[int, str, float, float]]:
+    """Give (begin of the step, time element, from, to): shares of what is known of each step, in the order of ELEMENTS."""
+    spent: dict[int, dict[str, int]] = {}
+    for begin, end, element in parts:
+        for at in range(begin // step * step, end, step):
+            shared = min(end, at + step) - max(begin, at)
             if shared > 0:
-                mine = spent.setdefault(cell, {})
+                mine = spent.setdefault(at, {})
                 mine[element] = mine.get(element, 0) + shared
-    joined: list[Part] = []
-    for cell, times in sorted(spent.items()):
-        most = max(times, key=lambda element: times[element])
-        begin, stop = round(start + cell * length), round(start + (cell + 1) * length)
-        if joined and joined[-1][2] == most and joined[-1][1] == begin:
-            joined[-1] = (joined[-1][0], stop, most)
-        else:
-            joined.append((begin, stop, most))
-    return joined
+    found: list[tuple[int, str, float, float]] = []
+    for at, times in sorted(spent.items()):
+        whole, below = sum(times.values()), 0
+        for element in ELEMENTS:
+            if mine := times.get(element, 0):
+                found.append((at, element, round(below / whole, 4), round((below + mine) / whole, 4)))
+                below += mine
+    return found
 
 
 def hourly(line: Mapping[str, Any], zone: tzinfo, width: int) -> Spec:
@@ -190,37 +227,26 @@ def hourly(line: Mapping[str, Any], zone: tzinfo, width: int) -> Spec:
 def ranking(rows: Sequence[tuple[str, float, str, str]]) -> Spec:
     """Draw (name, value, value as text, colour) as horizontal bars, in the order given, with room for the text."""
     values = [{"k": name, "n": value, "t": text, "c": colour} for name, value, text, colour in rows]
-    y: Spec = {
-        "field": "k",
-        "type": "nominal",
-        "sort": None,
-        "axis": {"labelLimit": 170, "labelColor": "var(--ink)", "labelFontSize": 13},
+    named = named_rows.names(values, step=30)
+    end = NARROW - named_rows.GAP - max((named_rows.width(text) for _, _, text, _ in rows), default=0.0)
+    scale = {
+        "domain": [0, max((value for _, value, _, _ in rows), default=1) or 1],
+        "nice": False,
+        "range": [named.left, max(end, named.left + 40)],
     }
-    longest = max((value for _, value, _, _ in rows), default=1) or 1
-    # The bars have some 210 px with the texts behind them.
-    room = 210 / (210 - 8 - max((_width(text) for _, _, text, _ in rows), default=0))
-    x: Spec = {"field": "n", "type": "quantitative", "axis": None, "scale": {"domain": [0, longest * max(room, 1.2)]}}
-    return {
-        "width": NARROW,
-        "height": {"step": 30},
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "data": {"values": values},
-        "layer": [
-            {
-                "mark": {"type": "bar", "height": 14, "cornerRadiusEnd": 2},
-                "encoding": {"y": y, "x": x, "color": {"field": "c", "type": "nominal", "scale": None}},
-            },
-            {
-                "mark": {"type": "text", "align": "left", "dx": 6},
-                "encoding": {"y": y, "x": x, "text": {"field": "t", "type": "nominal"}},
-            },
-        ],
-    }
-
-
-def _width(text: str) -> float:
-    """Estimate how wide 12 px text is drawn: Hangul is as wide as high."""
-    return sum(12 if character >= "\u1100" else 7.2 for character in text)
+    x: Spec = {"field": "n", "type": "quantitative", "axis": None, "scale": scale}
+    y = named_rows.ROWS
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "bar", "height": 14, "cornerRadiusEnd": 2},
+            "encoding": {"y": y, "x": x, "color": {"field": "c", "type": "nominal", "scale": None}},
+        },
+        {
+            "mark": {"type": "text", "align": "left", "dx": 6},
+            "encoding": {"y": y, "x": x, "text": {"field": "t", "type": "nominal"}},
+        },
+    ]
+    return named_rows.canvas(named, values, layers, NARROW)
 
 
 def trend(series: Mapping[str, Any], line: Mapping[str, Any], zone: tzinfo, width: int) -> Spec:

@@ -6,102 +6,20 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, Final
 
-from cloud.bi.analyses.loss_parts import LOSS_NAMES
 from cloud.drawing import charts
+from cloud.drawing import rows as named_rows
+from cloud.drawing import waterfall as losses
 from cloud.wording.texts import Words
 
 Spec = dict[str, Any]
 Json = Mapping[str, Any]
 
-_TONE: Final = {
-    "calendar": "var(--planned)",
-    "planned_busy": "var(--setup)",
-    "production": "var(--brand)",
-    "effective": "var(--run)",
-    "setup": "var(--setup)",
-    "delay": "var(--delay)",
-    "down": "var(--down)",
-    "unknown": "var(--unknown)",
-    "speed_loss": "var(--warn-mark)",
-    "scrap": "var(--bad)",
-    "rework": "var(--bad)",
-}
 SERIES: Final = ("var(--brand)", "var(--warn-mark)", "var(--puzzle)", "var(--down)", "var(--setup)", "var(--delay)")
-HOUR_MS: Final = 3_600_000
 
 
 def waterfall(report: Json, words: Words, width: int) -> Spec:
-    """Draw where the time went: calendar at the top, time of good pieces at the foot; in hours and per cent of busy time."""
-    rows: list[Spec] = []
-    level = 0.0
-    busy = next((one["ms"] for one in report["waterfall"]["steps"] if one["name"] == "planned_busy"), 0)
-    for step in report["waterfall"]["steps"]:
-        hours = step["ms"] / HOUR_MS
-        if step["kind"] == "loss" and not step["ms"]:
-            continue  # what took nothing needs no line
-        total = step["kind"] == "total"
-        begin, end = (0.0, hours) if total else (level - hours, level)
-        level = hours if total else level - hours
-        share = (
-            f" · {step['ms'] / busy:.1%}"
-            if busy and step["name"] not in {"calendar", "not_scheduled", "not_accounted"}
-            else ""
-        )
-        text = f"{hours:,.1f} h{share}" if abs(hours) >= 1 else f"{hours * 60:,.0f} min{share}"
-        name = LOSS_NAMES[step["name"]][words.language]
-        rows.append(
-            {
-                "k": name if total else f"– {name}",
-                "a": min(begin, end),
-                "b": max(begin, end),
-                "t": text,
-                "c": _TONE.get(step["name"], "var(--delay)"),
-                "o": 1.0 if total else 0.85,
-            }
-        )
-    top = max((row["b"] for row in rows), default=1) or 1
-    y: Spec = {
-        "field": "k",
-        "type": "nominal",
-        "sort": None,
-        "axis": {"labelLimit": 150, "labelColor": "var(--ink)", "title": None, "grid": False},
-    }
-    x: Spec = {
-        "field": "a",
-        "type": "quantitative",
-        "scale": {"domain": [0, top * 1.2]},
-        "axis": {
-            "tickCount": 6,
-            "format": "~s",
-            "title": words("report.hours_axis"),
-            "titleColor": "var(--muted)",
-            "titleFontWeight": "normal",
-            "grid": True,
-        },
-    }
-    colour: Spec = {"field": "c", "type": "nominal", "scale": None}
-    return {
-        "width": width,
-        "height": {"step": 21},
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "data": {"values": rows},
-        "layer": [
-            {
-                "mark": {"type": "bar", "height": 13, "cornerRadius": 2},
-                "encoding": {
-                    "y": y,
-                    "x": x,
-                    "x2": {"field": "b"},
-                    "color": colour,
-                    "opacity": {"field": "o", "type": "quantitative", "scale": None},
-                },
-            },
-            {
-                "mark": {"type": "text", "align": "left", "dx": 5},
-                "encoding": {"y": y, "x": {**x, "field": "b"}, "text": {"field": "t", "type": "nominal"}},
-            },
-        ],
-    }
+    """Draw where the time went, as a line's page does."""
+    return losses.waterfall(losses.steps(report["waterfall"], words), width)
 
 
 def timeline(report: Json, line: Json, zone: tzinfo, width: int, *, axis: bool = True) -> Spec:
@@ -149,7 +67,14 @@ def days(report: Json, words: Words, width: int) -> Spec:
                 "field": "s",
                 "type": "nominal",
                 "scale": {"domain": [names[unit] for unit in units], "range": list(SERIES[: len(units)])},
-                "legend": {"orient": "top", "title": None, "labelColor": "var(--ink)", "symbolType": "circle"},
+                "legend": {
+                    "orient": "top",
+                    "title": None,
+                    "labelColor": "var(--ink)",
+                    "labelFontSize": 12,
+                    "labelLimit": 0,
+                    "symbolType": "circle",
+                },
             },
             "strokeDash": {
                 "field": "s",
@@ -171,27 +96,23 @@ def pareto(rows: Sequence[tuple[str, float, str]], colour: str, width: int) -> S
     for name, value, text in rows:
         reached += value
         values.append({"k": name, "n": value, "t": f"{text} · {reached / whole:.0%}"})
+    named = named_rows.names(values, room=150, size=12, step=22)
     longest = max((value for _, value, _ in rows), default=1) or 1
-    y: Spec = {
-        "field": "k",
-        "type": "nominal",
-        "sort": None,
-        "axis": {"labelLimit": 140, "labelColor": "var(--ink)", "title": None},
+    end = width - named_rows.GAP - max((named_rows.width(row["t"]) for row in values), default=0.0)
+    x: Spec = {
+        "field": "n",
+        "type": "quantitative",
+        "axis": None,
+        "scale": {"domain": [0, longest], "nice": False, "range": [named.left, max(end, named.left + 40)]},
     }
-    x: Spec = {"field": "n", "type": "quantitative", "axis": None, "scale": {"domain": [0, longest * 2.1]}}
-    return {
-        "width": width,
-        "height": {"step": 21},
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "data": {"values": values},
-        "layer": [
-            {
-                "mark": {"type": "bar", "height": 12, "cornerRadiusEnd": 2, "color": colour},
-                "encoding": {"y": y, "x": x},
-            },
-            {
-                "mark": {"type": "text", "align": "left", "dx": 5},
-                "encoding": {"y": y, "x": x, "text": {"field": "t", "type": "nominal"}},
-            },
-        ],
-    }
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "bar", "height": 12, "cornerRadiusEnd": 2, "color": colour},
+            "encoding": {"y": named_rows.ROWS, "x": x},
+        },
+        {
+            "mark": {"type": "text", "align": "left", "dx": 6},
+            "encoding": {"y": named_rows.ROWS, "x": x, "text": {"field": "t", "type": "nominal"}},
+        },
+    ]
+    return named_rows.canvas(named, values, layers, width)

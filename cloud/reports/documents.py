@@ -7,7 +7,6 @@ from html import escape
 from typing import Any, Final, Literal, TypedDict
 from zoneinfo import ZoneInfo
 
-from cloud.bi.analyses.loss_parts import LOSS_NAMES
 from cloud.bi.semantic.catalogue import METRICS
 from cloud.reports import paper, press, telling
 from cloud.reports.sheets import Head, Kind, Sheet, csv_lines, xlsx
@@ -139,7 +138,7 @@ def _tables(report: Json, words: Words) -> Iterable[tuple[str, Sheet]]:
             name=words("report.losses"),
             columns=[head("report.losses"), Head(title=words("report.hours_axis"), unit="h", kind=number)],
             rows=[
-                [LOSS_NAMES[one["name"]][words.language], one["ms"] / 3_600_000] for one in report["waterfall"]["steps"]
+                [words.label("loss_step", one["name"]), one["ms"] / 3_600_000] for one in report["waterfall"]["steps"]
             ],
         ),
     )

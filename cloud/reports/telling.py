@@ -68,8 +68,8 @@ def change(card: Json, words: Words) -> str:
     if value is None or before is None:
         return ""
     if card["unit"] == "1":
-        points = round((value - before) * 100, 1)
-        return f"{formats.MINUS if points < 0 else '+' if points else '±'}{abs(points):.1f} {'%p' if words.language == 'ko' else 'pp'}"
+        size = formats.points(value - before, words.language)
+        return (formats.sign(value - before, size) or "±") + size
     if not before:
         return ""
     share = round(value / before - 1, 3)
@@ -81,7 +81,7 @@ def better(card: Json) -> bool | None:
     value, before = card["value"], card["before"]
     if value is None or before is None or card["better"] is None:
         return None
-    if abs(value - before) < (0.0005 if card["unit"] == "1" else 0.0005 * abs(before)):
+    if abs(value - before) < (0.00005 if card["unit"] == "1" else 0.0005 * abs(before)):
         return None  # no change that is shown
     return (value > before) == (card["better"] == "higher")
 

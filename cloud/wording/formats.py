@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
-from cloud.wording.texts import Words
+from cloud.wording.texts import Language, Words
 
 ABSENT: Final = "–"
 MINUS: Final = "\N{MINUS SIGN}"
@@ -27,7 +28,10 @@ ELEMENT_ICON: Final = {
 
 def number(value: float | None, digits: int = 0) -> str:
     """12345.6 → '12,346'."""
-    return ABSENT if value is None else f"{value:,.{digits}f}".replace("-", MINUS)
+    if value is None:
+        return ABSENT
+    text = f"{value:,.{digits}f}"
+    return text.replace("-", MINUS) if float(text.replace(",", "")) else text.removeprefix("-")
 
 
 def signed(value: float) -> str:
@@ -35,9 +39,35 @@ def signed(value: float) -> str:
     return ("+" if value > 0 else "") + number(value)
 
 
-def percent(ratio: float | None, digits: int = 1) -> str:
-    """0.7842 → '78.4%'."""
-    return ABSENT if ratio is None else f"{ratio * 100:.{digits}f}%"
+def percent(ratio: float | None, digits: int | None = None) -> str:
+    """0.7842 → '78.4%', 0.0042 → '0.42%': one digit, below 1 % two, on every page and paper.
+
+    digits: 0 for what is an estimate (how sure a judgment is) or a share of others.
+    """
+    return ABSENT if ratio is None else f"{number(ratio * 100, _fine(ratio) if digits is None else digits)}%"
+
+
+def points(change: float, language: Language) -> str:
+    """Give the size of a ratio's change in percentage points, with the digits of `percent`: 0.0042 → '0.42 pp'."""
+    return f"{number(abs(change) * 100, _fine(change))}{'%p' if language == 'ko' else ' pp'}"
+
+
+def sign(change: float, said: str) -> str:
+    """Give the sign that stands before a change as it is said: none where it rounds to nothing."""
+    if not any("1" <= letter <= "9" for letter in said):
+        return ""
+    return MINUS if change < 0 else "+"
+
+
+def _fine(ratio: float) -> int:
+    return 2 if 0.00005 <= abs(ratio) < 0.01 else 1
+
+
+def even(value: float | None) -> str:
+    """Give four significant digits, kept where they are zeros: figures below one another have the same digits."""
+    if value is None or abs(value) >= 10_000 or value == 0:
+        return number(value)
+    return number(value, min(max(0, 3 - math.floor(math.log10(abs(value)))), 6))
 
 
 def measured(value: float | str | bool | None) -> str:

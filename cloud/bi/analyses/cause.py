@@ -308,8 +308,7 @@ def _chart(asked: Asked, view: View) -> dict[str, Any]:
     for part in view.parts[:SHOWN]:
         total = float(part.total) * view.factor
         good = asked.good_is_up is None or (total >= 0) == asked.good_is_up
-        sign = "+" if total > 0 else "−" if total < 0 else ""
-        text = sign + words.change(total, asked.unit, asked.language)
+        text = words.signed(total, asked.unit, asked.language)
         name = cause_words.name_of(asked, view.dimensions, part.keys)[asked.language]
         bars.append({"k": name, "n": total, "t": text, "c": "var(--run)" if good else "var(--down)"})
     return drawing.bars(bars)

@@ -85,7 +85,7 @@ def _part(asked: Asked, view: View, part: Part, language: Language) -> str:
     ko = language == "ko"
     name = name_of(asked, view.dimensions, part.keys)[language]
     total = float(part.total) * view.factor
-    size = ("+" if total > 0 else "−") + words.change(total, asked.unit, language)
+    size = words.signed(total, asked.unit, language)
     before, after = (
         None if one is None else asked.said(float(one) * view.factor, language) for one in (part.before, part.after)
     )
@@ -102,7 +102,7 @@ def _view(asked: Asked, view: View, change: float, language: Language) -> str:
     told: list[str] = []
     for part in parts:
         total = float(part.total) * view.factor
-        size = ("+" if total > 0 else "−") + words.change(total, asked.unit, language)
+        size = words.signed(total, asked.unit, language)
         told.append(f"{name_of(asked, view.dimensions, part.keys)[language]} {size}")
     if not told:
         return ""

@@ -121,7 +121,7 @@ def _sentences(asked: Asked, row: tuple[Any, ...], tests: int) -> dict[str, tupl
     for language in LANGUAGES:
         ko = language == "ko"
         a, b = asked.title(first)[language], asked.title(second)[language]
-        figures = f"r = {linear:.2f}, ρ = {by_rank:.2f}, n = {count}"
+        figures = f"r = {words.number(linear, 2)}, ρ = {words.number(by_rank, 2)}, n = {count}"
         when = words.span(str(asked.period.first), str(asked.period.last))
         if not sure:
             told = (

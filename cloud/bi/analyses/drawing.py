@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from cloud.bi.analyses.result import Spec
+from cloud.drawing import rows
 
 WIDTH: Final = 720
 HEIGHT: Final = 260
@@ -27,6 +28,10 @@ TONES: Final = (
 MARKS: Final = 45
 """With more points than this a line has no dots."""
 LABELS: Final = 10
+LEAST: Final = 40
+"""Bars have at least this to grow in, px, whatever is said beside them."""
+COLUMN: Final = 76
+"""Room of a column's name, px."""
 
 Values = list[dict[str, Any]]
 
@@ -72,7 +77,14 @@ def height_axis(
 
 def colours(names: Sequence[str], tones: Sequence[str] = TONES, *, legend: bool = True) -> Spec:
     """Give the colours of series, with a legend above the chart where there are several."""
-    shown = {"orient": "top", "title": None, "labelColor": "var(--ink)", "labelLimit": 220, "symbolType": "circle"}
+    shown = {
+        "orient": "top",
+        "title": None,
+        "labelColor": "var(--ink)",
+        "labelFontSize": 12,
+        "labelLimit": 0,
+        "symbolType": "circle",
+    }
     return {
         "field": "s",
         "type": "nominal",
@@ -121,32 +133,42 @@ def rule(y: Spec, value: float, tone: str = "var(--muted)") -> Spec:
     }
 
 
-def bars(rows: Values, *, interval: bool = False, mark_at: str | None = None) -> Spec:
+def bars(values: Values, *, interval: bool = False, mark_at: str | None = None) -> Spec:
     """Draw horizontal bars of k (name), n (value), t (text), c (colour), with interval l to h and a mark at a field."""
-    y: Spec = {
-        "field": "k",
-        "type": "nominal",
-        "sort": None,
-        "axis": {"labelLimit": 190, "labelColor": "var(--ink)", "labelFontSize": 13},
-    }
-    reach = [row.get(name) or 0.0 for row in rows for name in ("n", "h", mark_at or "n")]
+    named = rows.names(values)
+    reach = [row.get(name) or 0.0 for row in values for name in ("n", "h", "l", mark_at or "n")]
     low, high = min([0.0, *reach]), max([0.0, *reach])
-    room = (high - low or 1.0) * 0.16
-    domain = [low - (room if low < 0 else 0), high + (room if high > 0 or low == 0 else 0)]
-    x: Spec = {"field": "n", "type": "quantitative", "axis": None, "scale": {"domain": domain, "nice": False}}
+    room = [
+        max((rows.width(row["t"]) + rows.GAP for row in values if (row["n"] >= 0) is up), default=0.0)
+        for up in (False, True)
+    ]
+    start = named.left + room[0]
+    x: Spec = {
+        "field": "n",
+        "type": "quantitative",
+        "axis": None,
+        "scale": {
+            "domain": [low, high if high > low else low + 1.0],
+            "nice": False,
+            "zero": False,
+            "range": [start, {"expr": f"max(width - {room[1]:.0f}, {start + LEAST:.0f})"}],
+        },
+    }
+    y = rows.ROWS
     layers: list[Spec] = [
         {
             "mark": {"type": "bar", "height": 15, "cornerRadiusEnd": 2},
             "encoding": {"y": y, "x": x, "color": {"field": "c", "type": "nominal", "scale": None}},
         }
     ]
-    if interval:
-        layers.append(
+    if interval:  # on a light seam, because half of it lies on the bar
+        layers += [
             {
-                "mark": {"type": "rule", "color": "var(--ink)", "strokeWidth": 1.4, "opacity": 0.75},
+                "mark": {"type": "rule", "color": tone, "strokeWidth": wide},
                 "encoding": {"y": y, "x": {**x, "field": "l"}, "x2": {"field": "h"}},
             }
-        )
+            for tone, wide in (("var(--card)", 5), ("var(--ink)", 1.6))
+        ]
     if mark_at is not None:
         layers.append(
             {
@@ -154,10 +176,14 @@ def bars(rows: Values, *, interval: bool = False, mark_at: str | None = None) ->
                 "encoding": {"y": y, "x": {**x, "field": mark_at}},
             }
         )
-    for row in rows:
+    for row in values:
         value = row.get("n") or 0.0
-        row["e"] = max(value, row.get("h") or value, row.get(mark_at or "n") or value) if value >= 0 else value
-    for side, align, dx in ((">=", "left", 6), ("<", "right", -6)):
+        row["e"] = (
+            max(value, row.get("h") or value, row.get(mark_at or "n") or value)
+            if value >= 0
+            else min(value, row.get("l") or value)
+        )
+    for side, align, dx in ((">=", "left", 7), ("<", "right", -7)):
         layers.append(
             {
                 "transform": [{"filter": f"datum.n {side} 0"}],
@@ -165,28 +191,36 @@ def bars(rows: Values, *, interval: bool = False, mark_at: str | None = None) ->
                 "encoding": {"y": y, "x": {**x, "field": "e"}, "text": {"field": "t", "type": "nominal"}},
             }
         )
-    return {**chart(layers, rows), "height": {"step": 32}}
+    return rows.canvas(named, values, layers, WIDTH)
 
 
-def cascade(rows: Values) -> Spec:
+def cascade(values: Values) -> Spec:
     """Draw a waterfall of k (name), a and b (ends of the bar), t (text), c (colour); bars from 0 are totals.
 
     The axis begins near the steps where these are small beside the totals, or nobody would see them.
     """
-    ends = [end for row in rows for end in (row["a"], row["b"]) if end]
+    ends = [end for row in values for end in (row["a"], row["b"]) if end]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     reach = high - low or high * 0.1 or 1.0
     start = low - 1.5 * reach
     start = start if start > 0.3 * low else 0.0
-    for row in rows:
+    for row in values:
         row["a"] = row["a"] or start
+    for row in values:
+        row["k"] = "\n".join(rows.wrapped(row["k"], COLUMN, 12))
     x: Spec = {
         "field": "k",
         "type": "nominal",
         "sort": None,
-        "axis": {"labelAngle": 0, "labelLimit": 84, "labelColor": "var(--ink)", "labelOverlap": False},
+        "axis": {
+            "labelExpr": "split(datum.label, '\\n')",
+            "labelAngle": 0,
+            "labelLimit": 0,
+            "labelColor": "var(--ink)",
+            "labelOverlap": False,
+        },
     }
-    for row in rows:
+    for row in values:
         row["e"] = max(row["a"], row["b"])
     form = ",.0f" if high - start >= 5 else ",.1f"
     scale = {"zero": False, "nice": False, "domain": [start, high + 0.15 * (high - start)]}
@@ -202,5 +236,5 @@ def cascade(rows: Values) -> Spec:
                 "encoding": {"x": x, "y": {**y, "field": "e"}, "text": {"field": "t", "type": "nominal"}},
             },
         ],
-        rows,
+        values,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from cloud.bi.analyses.decompose import NOTHING, Keys, Part, Sides
 from cloud.bi.semantic.plan import Period
 from cloud.bi.semantic.table import Row
 from cloud.bi.waterfall import BUSY_LOSSES, losses_us
+from cloud.wording.texts import TEXTS
 
 LOSSES: Final[dict[str, tuple[str, ...]]] = {
     "oee": BUSY_LOSSES,
@@ -100,18 +101,5 @@ def _part(keys: Keys, before: Sides, after: Sides, sign: int) -> Part:
 
 
 LOSS_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
-    "unknown": {"ko": "미확인", "en": "unknown"},
-    "down": {"ko": "고장 정지", "en": "down"},
-    "delay": {"ko": "지연", "en": "delay"},
-    "setup": {"ko": "준비 교체", "en": "setup"},
-    "speed_loss": {"ko": "속도 손실", "en": "speed loss"},
-    "scrap": {"ko": "폐기", "en": "scrap"},
-    "rework": {"ko": "재작업", "en": "rework"},
-    "planned_down": {"ko": "계획 정지", "en": "planned downtime"},
-    "not_scheduled": {"ko": "비계획 시간", "en": "not scheduled"},
-    "not_accounted": {"ko": "미집계", "en": "not accounted"},
-    "calendar": {"ko": "전체 시간", "en": "calendar"},
-    "planned_busy": {"ko": "계획 가동", "en": "planned busy"},
-    "production": {"ko": "생산", "en": "production"},
-    "effective": {"ko": "유효 생산", "en": "effective"},
+    name.removeprefix("loss_step."): said for name, said in TEXTS.items() if name.startswith("loss_step.")
 }

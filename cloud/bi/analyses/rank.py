@@ -234,7 +234,7 @@ def _chart(asked: Asked, dimensions: tuple[str, ...], ranked: Sequence[Entry], *
     bad_first = up is not None and down != up
     bars: drawing.Values = []
     for place, entry in enumerate(ranked[: min(SHOWN, asked.plan.limit)]):
-        tone = "var(--down)" if place == 0 and bad_first else "var(--brand)"
+        tone = "var(--down)" if place == 0 and bad_first else "var(--run)"
         name, text = asked.group(dimensions, entry.keys)[asked.language], asked.said(entry.cell.value, asked.language)
         bars.append({"k": name, "n": entry.cell.value, "l": entry.low, "h": entry.high, "t": text, "c": tone})
     return drawing.bars(bars, interval=any(entry.low is not None for entry in ranked))

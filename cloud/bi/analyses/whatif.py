@@ -18,6 +18,7 @@ from cloud.bi.analyses.words import LANGUAGES, Language
 from cloud.bi.kpi import Sums
 from cloud.bi.semantic.plan import Edit
 from cloud.bi.waterfall import Waterfall, waterfall
+from cloud.wording import formats
 
 MIN_SHIFTS: Final = 3
 """Shifts with production that the pace and quality are taken from: one day's three shifts at the least."""
@@ -231,7 +232,7 @@ def edit_text(asked: Asked, edit: Edit) -> dict[str, str]:
     sign = "+" if amount > 0 else "−" if amount < 0 else ""
     size = sign + words.number(abs(amount))
     name = asked.label("stop_reason", edit.value) if edit.what == "stop" and edit.value else names[edit.what]
-    ends = {"ko": "%", "en": "%"} if edit.percent is not None else {"ko": "%p", "en": " points"}
+    ends = {"ko": "%", "en": "%"} if edit.percent is not None else {"ko": "%p", "en": " pp"}
     return {language: f"{name[language]} {size}{ends[language]}" for language in LANGUAGES}
 
 
@@ -264,8 +265,7 @@ def _figure(asked: Asked, row: tuple[Any, ...], language: Language) -> str:
     was, now = words.figure(old, unit, language), words.figure(new, unit, language)
     if gap is None or gap == 0:
         return f"{title} {now}"
-    sign = "+" if gap > 0 else "−"
-    return f"{title} {was} → {now} ({sign}{words.change(gap, unit, language)})"
+    return f"{title} {was} → {now} ({words.signed(gap, unit, language)})"
 
 
 def _chart(falls: tuple[Waterfall, Waterfall], language: Language) -> dict[str, Any]:
@@ -277,13 +277,13 @@ def _chart(falls: tuple[Waterfall, Waterfall], language: Language) -> dict[str, 
     for step in before.steps:
         gap = (step.ms - after.ms(step.name)) / HOUR_MS
         if step.kind == "loss" and gap:
-            tone, sign = ("var(--run)", "+") if gap > 0 else ("var(--down)", "−")
+            tone, size = "var(--run)" if gap > 0 else "var(--down)", words.number(abs(gap), 1)
             rows.append(
                 {
                     "k": LOSS_NAMES[step.name][language],
                     "a": level,
                     "b": level + gap,
-                    "t": sign + words.number(abs(gap), 1),
+                    "t": formats.sign(gap, size) + size,
                     "c": tone,
                 }
             )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
-Language = Literal["ko", "en"]
-LANGUAGES: Final[tuple[Language, ...]] = ("ko", "en")
+from cloud.wording import formats
+from cloud.wording.texts import LANGUAGES, Language
+
 Text = Mapping[str, str]
 """Language → text."""
 
@@ -33,19 +34,18 @@ def number(value: float, digits: int | None = None) -> str:
     if digits is None:
         size = abs(value)
         digits = 0 if value == round(value) or size >= 1000 else 1 if size >= 10 else 2 if size >= 0.1 else 3
-    text = f"{value:,.{digits}f}"
-    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+    return formats.number(value, digits)
 
 
 def percent(share: float) -> str:
     """Give 0.7842 as 78.4%; below 1 % one digit more."""
-    return f"{number(share * 100, 2 if abs(share) < 0.01 and share else 1)}%"
+    return formats.percent(share)
 
 
 def figure(value: float | None, unit: str, language: Language) -> str:
     """Give a value of a metric with its unit; times in the unit a person would choose."""
     if value is None:
-        return "–"
+        return formats.ABSENT
     if unit == "1":
         return percent(value)
     if unit in {"s", "ms"}:
@@ -68,9 +68,14 @@ def duration(seconds: float, language: Language) -> str:
 def change(delta: float, unit: str, language: Language) -> str:
     """Give the size of a change without its sign: percentage points for ratios, else in the unit."""
     if unit == "1":
-        points = number(abs(delta) * 100, 2 if abs(delta) < 0.01 else 1)
-        return f"{points}%p" if language == "ko" else f"{points} points"
+        return formats.points(delta, language)
     return figure(abs(delta), unit, language)
+
+
+def signed(delta: float, unit: str, language: Language) -> str:
+    """Give a change with its sign."""
+    said = change(delta, unit, language)
+    return formats.sign(delta, said) + said
 
 
 def moved(delta: float) -> dict[str, str]:

@@ -87,8 +87,8 @@ def test_oee_that_fell_is_taken_apart_by_loss_and_reason():
     assert parts["down", "jam"] == pytest.approx(-70 / 480)
     assert ("down", "film_roll") not in parts or parts["down", "film_roll"] == 0
     assert ("down", "*") not in parts or parts["down", "*"] == 0
-    assert "down (Jam)" in " ".join(found.sentences["en"])
-    assert "고장 정지 (걸림)" in " ".join(found.sentences["ko"])
+    assert "Down (Jam)" in " ".join(found.sentences["en"])
+    assert "고장·정지 (걸림)" in " ".join(found.sentences["ko"])
 
 
 def test_kinds_of_defects_and_what_has_none_sum_to_the_change():

@@ -41,7 +41,7 @@ def test_figures_are_said_as_people_say_them(value: float | None, unit: str, ko:
 
 def test_changes_have_no_sign_and_zero_has_none_either():
     assert change(-0.032, "1", "ko") == "3.2%p"
-    assert change(-0.032, "1", "en") == "3.2 points"
+    assert change(-0.032, "1", "en") == "3.2 pp"
     assert number(-0.0001, 1) == "0.0"
     assert percent(0.0) == "0.0%"
     assert duration(3.2, "en") == "3.2 s"
