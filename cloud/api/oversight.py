@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -43,7 +44,9 @@ FRESH_S: Final = 1.0
 class Oversight:
     """Reads and asks for one or more tenants; every method names its tenant first."""
 
-    def __init__(self, database: Database, plants: Plants, bus: Bus) -> None:
+    def __init__(self, database: Database, plants: Plants, bus: Bus, now: Callable[[], float] = time.monotonic) -> None:
+        """Take the clock by which an answer is fresh, in s."""
+        self._now = now
         self._database = database
         self._plants = plants
         self._bus = bus
@@ -60,7 +63,7 @@ class Oversight:
         """Give GET /completeness/hours; without a period the last 48 hours, the running one included."""
         usual = (gateway, start, end) == (None, None, None)
         known_at, known_answer = self._recent.get(tenant, (-FRESH_S, {}))
-        if usual and time.monotonic() - known_at < FRESH_S:
+        if usual and self._now() - known_at < FRESH_S:
             return known_answer
         now_ms = times.now_ms()
         period = _period(start, end, now_ms)
@@ -77,7 +80,7 @@ class Oversight:
             "gateways": [_gateway_answer(one) for one in found],
         }
         if usual:
-            self._recent[tenant] = (time.monotonic(), answer)
+            self._recent[tenant] = (self._now(), answer)
         return answer
 
     async def answer(self, tenant: str, work_unit: str, start: datetime | None, end: datetime | None) -> Json:
@@ -202,9 +205,9 @@ class Oversight:
 
     async def watch(self) -> None:
         """Bring the alerts up to date, every few seconds at most; a database that is away is tried again."""
-        if time.monotonic() - self._watched < ALERTS_EVERY_S:
+        if self._now() - self._watched < ALERTS_EVERY_S:
             return
-        self._watched = time.monotonic()
+        self._watched = self._now()
         try:
             for tenant in self._plants.tenants:
                 await self._refresh(tenant)

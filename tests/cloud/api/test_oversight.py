@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from cloud.api import oversight_schemas as shapes
 from cloud.api.answers import Answers
+from cloud.api.oversight import ALERTS_EVERY_S, FRESH_S, Oversight
 from cloud.app import create_app
 from cloud.bus import Bus
 from cloud.database import Database
@@ -325,3 +327,38 @@ async def test_the_marts_do_not_mind_tallies(site: Site) -> None:
         lambda c: c.execute("select stream, first, last from tally order by start, stream")
     )
     assert tallies == [(2, 1, 1), (3, 1, 101), (2, 2, 2), (3, 102, 181), (2, 3, 3), (3, 182, 381)]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_within_a_second_many_readers_of_the_hours_cost_one_look(site: Site) -> None:
+    """By a clock that stands: who asks within FRESH_S gets the same answer, who asks for a period of their own does not."""
+    at = [1000.0]
+    oversight = Oversight(site.database, site.plants, Bus(), now=lambda: at[0])
+
+    async def waiting(start: datetime | None = None) -> int:
+        found = await oversight.hours("demo", None, start, None)
+        return sum(hour["waiting"] for one in found["gateways"] for hour in one["hours"])
+
+    assert await waiting() == 0
+    await three_hours(site)
+    at[0] += FRESH_S - 0.001
+    assert await waiting() == 0  # nobody looked
+    assert await waiting(datetime.fromtimestamp(site.zero / S, UTC)) == 200
+    at[0] += 0.001
+    assert await waiting() == 200
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_alerts_are_brought_up_to_date_every_few_seconds_however_often_something_changes(site: Site) -> None:
+    at = [0.0]
+    oversight = Oversight(site.database, site.plants, Bus(), now=lambda: at[0])
+    await oversight.watch()
+    assert await oversight.alerts("demo") == []
+    await site.database.write(lambda c: c.execute("update gateway set last_seen_ms=1"))
+    for _ in range(5):
+        at[0] += ALERTS_EVERY_S / 5 - 0.01
+        await oversight.watch()
+    assert await oversight.alerts("demo") == []
+    at[0] = ALERTS_EVERY_S
+    await oversight.watch()
+    assert [one["kind"] for one in await oversight.alerts("demo")] == ["silent"]
