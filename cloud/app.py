@@ -13,6 +13,7 @@ from cloud.api import (
     alert_routes,
     bi_routes,
     command_routes,
+    description,
     errors,
     etl_routes,
     exports,
@@ -60,15 +61,20 @@ class SecurityHeaders:
 
 
 def create_app(answers: Answers, registry: CollectorRegistry) -> FastAPI:
-    """Give the application. /openapi.json is served; FastAPI's own /docs loads scripts from elsewhere and is not."""
+    """Give the application. /openapi.json is served; FastAPI's own /docs loads scripts from elsewhere and is not.
+
+    `state.describe` describes the API, which takes a moment the first time.
+    """
     app = FastAPI(
         title="Triflow cloud",
         version="1",
         description="Lines, verdicts, completeness. All times are UTC.",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
     app.state.answers = answers
+    app.state.describe = description.install(app)
     gauges = Gauges(answers, registry)
     errors.install(app)
     app.include_router(routes.router)

@@ -34,6 +34,7 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     from cloud.api.pulse import run_pulse
     from cloud.app import create_app
     from cloud.bus import Bus
+    from cloud.dashboard import render
     from cloud.drawing import charts
     from cloud.etl.auditor import run_auditor
     from cloud.etl.worker import run_worker
@@ -58,16 +59,16 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
             "reports": lambda: run_reports(database, plants),
             "sending": lambda: run_sending(database, settings),
             "chores": lambda: run_chores(database, file_of(settings), plants),
-            "charts": lambda: asyncio.to_thread(charts.warm),
         }
         forever = [tasks.create_task(lasting.keep(name, work), name=name) for name, work in behind.items()]
         if ingest and settings.file.broker is not None:
             flow = _flow(settings, database, plants, bus, registry)
             answers.broker = lambda: flow.broker
             forever.append(tasks.create_task(flow.run(_connect(settings, plants, Shard())), name="ingest"))
+        app = create_app(answers, registry)
         server = _server(
             uvicorn.Config(
-                create_app(answers, registry),
+                app,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -76,6 +77,16 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
             )
         )
         serving = tasks.create_task(server.serve([listening]), name="http")
+
+        async def warm() -> None:
+            """Make what takes a moment the first time, off the loop, once people are served."""
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await asyncio.sleep(0.05)
+            await asyncio.to_thread(render.warm)
+            await asyncio.to_thread(charts.warm)
+            await app.state.describe()
+
+        forever.append(tasks.create_task(lasting.keep("warming", warm), name="warming"))
         log.info("serving on http://%s:%d", *listening.getsockname()[:2])
         stopping = asyncio.create_task(stop.wait(), name="stop")
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

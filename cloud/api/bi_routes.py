@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
 from cloud.api import bi_schemas as shapes
@@ -86,27 +85,34 @@ async def ask_by_address(
     return _answer(await source.bi.ask(Scope(tenant), plan_of(plan), language=language), known)
 
 
-@router.get("/ask.csv", response_class=StreamingResponse, responses={200: {"content": {"text/csv": {}}}})
+@router.get("/ask.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
 async def ask_csv(source: Source, tenant: Tenant, plan: Asked, language: Language = "ko") -> Response:
     """Give the rows of an answer as CSV."""
-    sheet = _sheet((await source.bi.ask(Scope(tenant), plan_of(plan), language=language)).data, language)
-    return StreamingResponse(
-        csv_lines(sheet),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{sheet.name}.csv"'},
-    )
+    found = await source.bi.ask(Scope(tenant), plan_of(plan), language=language)
+
+    def made() -> tuple[str, str]:
+        sheet = _sheet(found.data, language)
+        return sheet.name, "".join(csv_lines(sheet))
+
+    name, text = await asyncio.to_thread(made)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.get("/ask.xlsx", response_class=Response, responses={200: {"content": {XLSX: {}}}})
 async def ask_xlsx(source: Source, tenant: Tenant, plan: Asked, language: Language = "ko") -> Response:
     """Give an answer as a spreadsheet: its rows, and when and by which definitions it was read."""
-    said = (await source.bi.ask(Scope(tenant), plan_of(plan), language=language)).data
-    sheet = _sheet(said, language)
-    notes = [("as of", str(said["as_of"])), ("plan", str(said["plan_hash"]))]
-    notes += [(one["title"][language], one["formula"][language]) for one in said["definitions"].values()]
-    made = await asyncio.to_thread(xlsx, [sheet], title=said["analysis"], notes=notes)
-    headers = {"Content-Disposition": f'attachment; filename="{sheet.name}.xlsx"'}
-    return Response(made, media_type=XLSX, headers=headers)
+    found = await source.bi.ask(Scope(tenant), plan_of(plan), language=language)
+
+    def made() -> tuple[str, bytes]:
+        said = found.data
+        sheet = _sheet(said, language)
+        notes = [("as of", str(said["as_of"])), ("plan", str(said["plan_hash"]))]
+        notes += [(one["title"][language], one["formula"][language]) for one in said["definitions"].values()]
+        return sheet.name, xlsx([sheet], title=said["analysis"], notes=notes)
+
+    name, book = await asyncio.to_thread(made)
+    return Response(book, media_type=XLSX, headers={"Content-Disposition": f'attachment; filename="{name}.xlsx"'})
 
 
 def _sheet(said: dict[str, Any], language: Language) -> Sheet:

@@ -110,6 +110,12 @@ def _environment() -> Environment:
 _PAGES: Final = _environment()
 
 
+def warm() -> None:
+    """Compile every page, which takes half a second; otherwise each one's first reader waits, and all others with it."""
+    for name in _PAGES.list_templates():
+        _PAGES.get_template(name)
+
+
 def render(page: str, reader: Reader, **model: Any) -> str:
     """Give the page (a file in pages/) for this reader.
 
