@@ -117,6 +117,19 @@ async def test_a_mix_of_products_is_weighed_with_the_time_each_takes(hall: Hall)
     assert await hall.rows(sql) == [(pytest.approx(0.8333, abs=1e-4), 1, 1, pytest.approx(0.8333, abs=1e-4), pytest.approx(83.33, abs=0.01))]  # fmt: skip
 
 
+async def test_faster_than_ideal_is_shown_as_full_speed_and_flagged(hall: Hall) -> None:
+    start = MORNING + 8 * HOUR
+    await hall.tell(
+        state(start * MS, "EXECUTE"),
+        made(start + HOUR, 120, 120, minutes=60, cycle_ms=60_000.0),
+        state((start + HOUR) * MS, "STOPPED", "no_order"),
+        state((start + 8 * HOUR) * MS, "STOPPED", "no_order"),
+    )
+    await hall.settle()
+    rows = await hall.rows("select performance, effectiveness, implausible from mv_oee_daily where shift='B'")
+    assert rows == [(1.0, 2.0, 1)]
+
+
 async def test_setup_is_a_loss_of_availability_everywhere_and_both_figures_are_told(hall: Hall) -> None:
     """F4: one definition; what availability were without setup stands beside it under a name of its own."""
     start = MORNING + 8 * HOUR

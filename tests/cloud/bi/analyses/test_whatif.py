@@ -164,6 +164,9 @@ def test_too_little_to_go_by_is_refused_and_no_coefficient_is_invented():
     """Scenario 47: insufficient data."""
     little = Plant(grid(lambda *_: shift_of(), count=1, shifts=("A",)))
     assert ask(little, Edit(what="speed", percent=5)).refused == "insufficient_data"
+    for shifts, refused in ((2, "insufficient_data"), (3, None)):
+        few = Plant(grid(lambda *_: shift_of(), count=shifts, shifts=("A",), lines=("L1",)))
+        assert ask(few, Edit(what="speed", percent=5)).refused == refused
     unrated = Plant(grid(lambda *_: shift_of() | {"unrated": 3}, count=14))
     assert ask(unrated, Edit(what="speed", percent=5)).refused == "no_ideal_cycle"
     stopped = Plant(grid(lambda *_: shift_of(minutes=480, down=480, pieces=0, bad=0), count=14))

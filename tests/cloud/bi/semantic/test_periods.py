@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,9 +11,11 @@ from cloud.bi.semantic.errors import PlanError
 from cloud.bi.semantic.periods import against, dated, span
 from cloud.bi.semantic.plan import Period
 from cloud.config import Shift, Site
+from cloud.database import Database
 from cloud.marts.calendar import Calendar
-from cloud.plant import Plant
+from cloud.plant import Plant, Plants
 from sync.settings import Label
+from tests.cloud.bi.semantic.conftest import DAYS, FIRST, NOW, Truth, looked, store
 
 
 def ms(text: str) -> int:
@@ -23,7 +25,7 @@ def ms(text: str) -> int:
 def plant(zone: str, *shifts: tuple[str, str, str]) -> Plant:
     made = [Shift.model_validate({"code": code, "start": start, "end": end}) for code, start, end in shifts]
     site = Site(tenant="t", id="s", name=Label(ko="s", en="s"), timezone=zone, shift=made)  # pyright: ignore[reportCallIssue]
-    return Plant(site, Calendar(site), {}, {})
+    return Plant(site, Calendar(site), {}, {}, {}, frozenset())
 
 
 SEOUL = plant("Asia/Seoul", ("A", "06:00", "14:00"), ("B", "14:00", "22:00"), ("C", "22:00", "06:00"))
@@ -163,3 +165,22 @@ def test_weeks_are_those_of_iso_8601_also_around_new_year() -> None:
         "2026-W14",
     ]
     assert (month("2026-03-29"), weekday("2026-03-29")) == ("2026-03", "7")
+
+
+async def test_one_shift_of_several_days_is_that_shift_alone(database: Database, two: Plants, truth: Truth) -> None:
+    period = Period(first=FIRST, last=FIRST + timedelta(days=DAYS - 1), shift="A")
+    wanted = sum(row["produced"] for row in truth.marts["shift"] if row["shift"] == "A")
+    assert 0 < wanted < sum(row["produced"] for row in truth.marts["shift"])
+    found = await looked(database, two, lambda look: look.table(("produced",), period=period))
+    assert found.rows[0].cells[0].value == wanted
+
+
+async def test_a_count_of_a_stock_stands_for_the_thirty_days_after_it(database: Database, two: Plants) -> None:
+    counted = {"tenant": "demo", "site": "seoul", "material": "sugar", "location": "A1", "business_date": "2026-03-01"}
+    row = counted | {"quantity_micro": 5_000_000, "usage_micro": None, "unit": "EA", "at": 0}
+    await store(database, Truth({"inventory": [row]}))
+    now = NOW + 10 * 86_400_000
+    for day, value in ((date(2026, 3, 31), 5), (date(2026, 4, 1), None)):
+        period = Period(first=day, last=day)
+        told = await looked(database, two, lambda look, p=period: look.table(("inventory",), period=p), now=now)
+        assert [one.cells[0].value for one in told.rows] == ([] if value is None else [value]), day
