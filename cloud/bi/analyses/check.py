@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
+from cloud.aims import Kpi
 from cloud.bi.analyses import drawing, words
 from cloud.bi.analyses.asked import Asked, refusal
 from cloud.bi.analyses.look import Target
@@ -66,7 +67,13 @@ def check(asked: Asked) -> Result:
         subject = asked.subject(name)
         for language in LANGUAGES:
             said[language].append(
-                _sentence(subject[language], (value, known.unit), target, (found, rows[-1][-1]), language)
+                _sentence(
+                    subject[language],
+                    (value, known.unit),
+                    target,
+                    (found, rows[-1][-1]),
+                    (_untold(asked, name, language), language),
+                )
             )
     drawn = [(row, asked.look.metric(name).unit) for row, name in zip(rows, asked.plan.metrics, strict=True)]
     same = {unit for _, unit in drawn}
@@ -130,9 +137,7 @@ def _groups(asked: Asked) -> Result:
     worst.sort(key=lambda one: one[0])
     asking = counts.get("critical", 0) + counts.get("warning", 0)
     begin = asked.subject()
-    ko = f"{begin['ko']}: {len(rows)}개 중 심각 {counts.get('critical', 0)}, 경고 {counts.get('warning', 0)}, 목표 달성 {counts.get('met', 0)}."
-    en = f"{begin['en']}: of {len(rows)}, {counts.get('critical', 0)} critical, {counts.get('warning', 0)} at the warning level, {counts.get('met', 0)} on target."
-    said: dict[Language, list[str]] = {"ko": [ko], "en": [en]}
+    said: dict[Language, list[str]] = {one: [_counted(asked, begin[one], counts, one)] for one in LANGUAGES}
     if worst:
         _, name, value = worst[0]
         said["ko"].append(f"목표에서 가장 먼 곳: {name['ko']}, {asked.said(value, 'ko')}.")
@@ -160,20 +165,52 @@ def _groups(asked: Asked) -> Result:
     )
 
 
+def _counted(asked: Asked, subject: str, counts: dict[Level, int], language: Language) -> str:
+    """Say how many stand how; without a target nothing is on target, and nothing short of it."""
+    total, without, silent = sum(counts.values()), counts.get("no_target", 0), counts.get("no_figure", 0)
+    critical, warning, below, met = (counts.get(one, 0) for one in ("critical", "warning", "below", "met"))
+    ko = language == "ko"
+    if total == silent:
+        return f"{subject}: {total}개 모두 값이 없습니다." if ko else f"{subject}: none of {total} has a figure."
+    if total == silent + without:
+        return f"{subject}: {total}개. {_untold(asked, asked.name, language)}."
+    if ko:
+        said = f"{subject}: {total}개 중 심각 {critical}, 경고 {warning}, 목표 미달 {below}, 목표 달성 {met}"
+        return said + (f", 목표 없음 {without}." if without else ".")
+    said = f"{subject}: of {total}, {critical} critical, {warning} at the warning level, {below} short of the target, {met} on target"
+    return said + (f", {without} without a target." if without else ".")
+
+
+def _untold(asked: Asked, name: str, language: Language) -> str:
+    """Say why there is nothing to hold a figure against, and where a target is set."""
+    if asked.look.metric(name).kind == "sum" and asked.look.target(name, asked.one("line"), asked.one("site")):
+        return {
+            "ko": "목표는 라인 하나, 하루를 기준으로 정해져 있습니다. 하루를 라인별로 물어보십시오",
+            "en": "its target is of one line and one day: ask of one day, by line",
+        }[language]
+    if name not in get_args(Kpi):
+        return {"ko": "이 지표에는 목표를 정할 수 없습니다", "en": "this metric has no target, and none can be set"}[
+            language
+        ]
+    return {
+        "ko": f'설정된 목표가 없습니다. cloud.toml의 [[site.target]]에 kpi = "{name}"으로 정하십시오',
+        "en": f'no target is set; set one in cloud.toml: [[site.target]], kpi = "{name}"',
+    }[language]
+
+
 def _sentence(
     subject: str,
     shown: tuple[float | None, str],
     target: Target | None,
     state: tuple[Level, str | None],
-    language: Language,
+    told: tuple[str, Language],
 ) -> str:
-    (value, unit), (found, why) = shown, state
+    (value, unit), (found, why), (untold, language) = shown, state, told
     if value is None:
         return f"{subject}: {words.reason(why)[language]}."
     figure = words.figure(value, unit, language)
     if target is None:
-        told = {"ko": "설정된 목표가 없습니다", "en": "no target is set"}[language]
-        return f"{subject}: {figure}. {told}." if language == "ko" else f"{subject}: {figure}; {told}."
+        return f"{subject}: {figure}. {untold}." if language == "ko" else f"{subject}: {figure}; {untold}."
     aim = words.figure(target.target, unit, language)
     if language == "ko":
         return f"{subject}: {figure}, 목표 {aim}. {_SAID[found]['ko']}."

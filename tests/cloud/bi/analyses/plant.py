@@ -205,7 +205,7 @@ class Plant:
     def label(self, dimension: str, value: str) -> dict[str, str]:
         return self.names.get((dimension, value), {"ko": value, "en": value})
 
-    def target(self, metric: str, line: str | None = None) -> Aim | None:
+    def target(self, metric: str, line: str | None = None, site: str | None = None) -> Aim | None:
         return self.targets.get((metric, line)) or self.targets.get((metric, None))
 
 

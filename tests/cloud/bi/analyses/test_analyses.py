@@ -265,6 +265,20 @@ def test_a_lower_figure_can_be_the_better_one_and_no_target_is_said():
     assert "no data" in nothing.sentences["en"][0]
 
 
+def test_without_a_target_nothing_is_on_target_and_where_to_set_one_is_said():
+    """A metric nobody set a target of was "0 on target"."""
+    plant = Plant(grid(lambda *_: shift_of(), count=7), targets={("downtime", None): Aim(60_000, 120_000, 180_000)})
+    for found in (ask(plant, "CHECK", "oee"), ask(plant, "CHECK", "oee", dimensions=("line",))):
+        assert 'no target is set; set one in cloud.toml: [[site.target]], kpi = "oee"' in found.sentences["en"][0]
+        assert "on target" not in found.sentences["en"][0]
+        assert '설정된 목표가 없습니다. cloud.toml의 [[site.target]]에 kpi = "oee"' in found.sentences["ko"][0]
+        assert "목표 달성" not in found.sentences["ko"][0]
+    assert "none can be set" in ask(plant, "CHECK", "planned_busy_time").sentences["en"][0]
+    assert "of one line and one day" in ask(plant, "CHECK", "downtime", period=period(7)).sentences["en"][0]
+    one = Plant(grid(lambda *_: shift_of(), count=7), targets={("oee", grid(lambda *_: shift_of(), count=1)[0].line): Aim(0.1, 0.08, 0.05)})  # fmt: skip
+    assert ask(one, "CHECK", "oee", dimensions=("line",)).findings["levels"]["met"] == 1
+
+
 def test_a_trend_is_told_where_there_is_one():
     rng = Random(2)
     rising = Plant(grid(lambda d, *_: shift_of(pieces=800 + 15 * (d.toordinal() % 30) + rng.randint(-20, 20)), count=14, last=date(2026, 11, 17)))  # fmt: skip
