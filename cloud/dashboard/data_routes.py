@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from cloud.api.routes import Source, Tenant
+from cloud.bi.times import iso, now_ms
 from cloud.dashboard import data, restating
 from cloud.dashboard.frame import Whom, answer, banner, fragment
 from cloud.dashboard.render import render
@@ -53,3 +54,13 @@ async def job(
     found = await source.etl.job(tenant, number)
     model = restating.job(found, source.plants, tenant, whom.words)
     return answer(request, render("_job.html", whom, job=model))
+
+
+@router.get("/fragments/facts/{inc}/{stream}/{seq}")
+async def record(
+    request: Request, source: Source, tenant: Tenant, whom: Whom, *, inc: str, stream: int, seq: int
+) -> Response:
+    """A record as it stands, to be put right."""
+    found = await source.etl.revisions(tenant, inc, stream, seq)
+    model = restating.record(found, source.plants, tenant, whom.words)
+    return answer(request, render("_record.html", whom, **model, now=iso(now_ms())))

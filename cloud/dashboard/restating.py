@@ -1,12 +1,14 @@
-"""Models of the form that restates a period, and of what a job found. Pure."""
+"""Models of the forms that put figures right: a period restated, what a job found, a record as it should be. Pure."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from cloud.bi.times import iso_ns
 from cloud.dashboard.data import JOB_ICON, JOB_TONE
 from cloud.plant import Plants
 from cloud.wording import formats
@@ -14,6 +16,8 @@ from cloud.wording.texts import Words
 
 Json = Mapping[str, Any]
 
+COUNTS: Final = ("produced", "good", "scrap", "rework")
+"""What is put right most often."""
 ROWS: Final = 60
 """Of a job's figures; the API has all of them."""
 _LOCAL: Final = "%Y-%m-%dT%H:%M"
@@ -85,3 +89,27 @@ def amount(name: str, value: float, words: Words) -> str:
     if unit == "wh":
         return f"{formats.measured(value / 1e3)} kWh"
     return formats.number(value / 1e6 if unit == "micro" else value)
+
+
+def record(revisions: Json, plants: Plants, tenant: str, words: Words) -> dict[str, Any]:
+    """Give the model of a record that is put right: as it stands, its counts apart, and all of it as text.
+
+    The text is made here: a browser's numbers are too coarse for times in ns.
+    """
+    found = [one for one in revisions["revisions"] if one["body"]]
+    one = next((one for one in reversed(found) if one["state"] == "standing"), found[-1])
+    body: dict[str, Any] = one["body"]
+    unit = str(body.get("work_unit", ""))
+    try:
+        line = words.of(plants[tenant, one["site"]].full_label(unit))
+    except KeyError:
+        line = unit
+    counts = [(name, body.get(name, 0)) for name in COUNTS] if body.get("kind") == "production" else []
+    return {
+        "counts": counts,
+        "line": line,
+        "start": iso_ns(body.get("start")),
+        "end": iso_ns(body.get("at")),
+        "product": (body.get("context") or {}).get("product"),
+        "text": json.dumps(body, ensure_ascii=False, indent=1),
+    }

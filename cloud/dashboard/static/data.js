@@ -4,38 +4,61 @@ import { say } from "./words.js";
 const dialog = document.getElementById("decide");
 const form = document.getElementById("decide-form");
 const told = document.getElementById("decide-answer");
+const place = form.querySelector(".replacement");
 const OFFERS = { release: ["release"], correct: ["correct", "retract"], rebuild: ["rebuild"] };
 let target = {};
 
-function post(path, body) {
-  return fetch(path + location.search.replace(/[?&](letters|page|lang)=[^&]*/g, ""), {
+function asked() {
+  const tenant = new URLSearchParams(location.search).get("tenant");
+  return tenant ? `?tenant=${encodeURIComponent(tenant)}` : "";
+}
+
+function post(path, body, replacement) {
+  // The record goes as the text it is: numbers of scripts are too coarse for its times.
+  const more = replacement === undefined ? "}" : `,"replacement":${replacement}}`;
+  return fetch(path + asked(), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
+    body: JSON.stringify(body).slice(0, -1) + more,
   });
 }
+
+function count(name, value) {
+  const area = form.elements.replacement;
+  const line = new RegExp(`^( "${name}": )[^,\\n]*`, "m");
+  area.value = line.test(area.value)
+    ? area.value.replace(line, `$1${value}`)
+    : area.value.replace(/^ "produced":/m, ` "${name}": ${value},\n "produced":`);
+}
+
+place.addEventListener("input", ({ target: field }) => {
+  if (field.dataset.count && field.validity.valid && field.value !== "") count(field.dataset.count, field.value);
+  if (field.name !== "replacement") return;
+  try {
+    const body = JSON.parse(field.value);
+    for (const one of place.querySelectorAll("[data-count]")) one.value = body[one.dataset.count] ?? 0;
+  } catch {} // still being written
+});
 
 function show(kind, title) {
   told.hidden = true;
   document.getElementById("decide-title").textContent = title;
   document.getElementById("decide-what").textContent = target.said;
   for (const button of form.querySelectorAll("[data-do]")) button.hidden = !OFFERS[kind].includes(button.dataset.do);
-  const label = form.querySelector(".replacement");
-  label.hidden = kind !== "correct";
+  place.hidden = kind !== "correct";
+  if (place.hidden) place.replaceChildren(); // what is not shown bars nobody from sending
   form.elements.by.value ||= localStorage.getItem("actor") ?? "";
   form.elements.reason.value = "";
   dialog.showModal();
 }
 
 async function correct(fact) {
-  const area = form.elements.replacement;
-  area.value = "";
+  place.replaceChildren();
   try {
-    const answer = await fetch(`/api/v1/facts/${fact}/revisions`);
-    const said = await answer.json();
-    if (!answer.ok) throw new Error(said.error.message);
-    const standing = said.revisions.findLast((one) => one.body) ?? said.revisions[0];
-    area.value = JSON.stringify(standing.body, null, 1);
+    const answer = await fetch(`/fragments/facts/${fact}${asked()}`);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!answer.ok) throw new Error(page.body.textContent.trim());
+    if (fact === target.fact) place.replaceChildren(...page.body.childNodes);
   } catch (error) {
     told.hidden = false;
     told.textContent = error.message;
@@ -64,11 +87,10 @@ form.addEventListener("submit", async (event) => {
   localStorage.setItem("actor", by);
   form.setAttribute("aria-busy", "true");
   try {
-    const body = { by, reason };
-    if (kind === "correct") body.replacement = JSON.parse(replacement);
-    if (kind === "retract") body.replacement = null;
+    if (kind === "correct") JSON.parse(replacement); // says where it is none
+    const whole = { correct: replacement, retract: "null" }[kind];
     const path = kind === "rebuild" ? "/api/v1/bi/mv-refresh" : target.fact ? `/api/v1/facts/${target.fact}/correction` : `/api/v1/etl/dead-letters/${target.id}/release`;
-    const answer = await post(path, body);
+    const answer = await post(path, { by, reason }, whole);
     if (!answer.ok) throw new Error((await answer.json()).error.message);
     dialog.close();
     document.getElementById("decided").textContent = say("data.done");

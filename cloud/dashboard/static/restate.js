@@ -9,6 +9,13 @@ const tenant = new URLSearchParams(location.search).get("tenant");
 const asked = tenant ? `?tenant=${encodeURIComponent(tenant)}` : "";
 let turn = 0; // a job that is no longer looked at is not drawn
 
+async function draw(number, place) {
+  const answer = await fetch(`/fragments/jobs/${number}${asked}`);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (!answer.ok) throw new Error(page.body.textContent.trim());
+  return () => place.replaceChildren(...page.body.childNodes);
+}
+
 function clear() {
   turn += 1;
   told.hidden = sure.hidden = true;
@@ -39,11 +46,9 @@ function order(dry) {
 async function follow(number) {
   const mine = (turn += 1);
   while (mine === turn) {
-    const answer = await fetch(`/fragments/jobs/${number}${asked}`);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const show = await draw(number, found);
     if (mine !== turn) return "left";
-    if (!answer.ok) throw new Error(page.body.textContent.trim());
-    found.replaceChildren(...page.body.childNodes);
+    show();
     const { state } = found.firstElementChild.dataset;
     if (state === "done" || state === "failed") {
       said.textContent = found.querySelector(".sentence-of").textContent;
@@ -91,6 +96,13 @@ document.addEventListener("click", (event) => {
     dialog.showModal();
   }
   if (event.target.closest("#restate [data-leave]")) dialog.close();
+  const { job } = event.target.closest("[data-job]")?.dataset ?? {};
+  if (job) {
+    const place = document.getElementById("job-found");
+    place.replaceChildren();
+    document.getElementById("job").showModal();
+    draw(job, place).then((show) => show(), (error) => place.append(error.message));
+  }
 });
 
 dialog.addEventListener("close", clear);
