@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 from cloud.config import Settings
 from cloud.database import Connection, DatabaseError, Postgresql, Sqlite
 from cloud.etl import letters, ordered
-from cloud.etl.recompute import differences, every_bucket
+from cloud.etl.recompute import differences, every_bucket, reaches
 from cloud.ingest import orders
 from cloud.plant import Plants
 from cloud.running import file_of
@@ -113,7 +113,7 @@ def _letters(connection: Connection, tenant: str, what: letters.Filter) -> list[
 
 def _audit(connection: Connection, plants: Plants, tenant: str) -> list[str]:
     now_ms, lines, looked, waiting = time.time_ns() // 1_000_000, list[str](), 0, 0
-    for bucket in every_bucket(connection, plants, tenant):
+    for bucket in every_bucket(plants, tenant, reaches(connection, tenant, now_ms)):
         found = differences(connection, plants, bucket, now_ms)
         looked += found is not None
         waiting += found is None

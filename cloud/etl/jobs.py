@@ -15,6 +15,7 @@ from cloud.bi import kpi
 from cloud.bi.times import iso
 from cloud.database import Connection
 from cloud.etl import deeds
+from cloud.etl.recompute import reaches
 from cloud.marts.calendar import Instance
 from cloud.plant import Place, Plants
 from sync.settings import nearest
@@ -114,7 +115,8 @@ def rebuild(connection: Connection, tenant: str, actor: str, reason: str, now_ms
     )
     if row is not None:
         return int(row[0])
-    asked: dict[str, Any] = {"places": []}
+    # What there is now: what comes while it is carried out, for hours perhaps, is none of its business.
+    asked: dict[str, Any] = {"places": [], "reach": reaches(connection, tenant, now_ms)}
     deed = deeds.Deed(tenant=tenant, actor=actor, action="rebuild", target="", reason=reason)
     return _insert(connection, deed, asked, now_ms, dry_run=True, buckets=0)
 
@@ -128,7 +130,8 @@ def _insert(
         " values(?,?,'queued',?,?,?,?,?,?) returning id",
         (deed.tenant, deed.action, dry_run, said, deed.actor, deed.reason, now_ms, buckets),
     )[0]
-    deeds.note(connection, replace(deed, target=f"job {number}"), {**asked, "dry_run": dry_run}, now_ms)
+    said = {name: value for name, value in asked.items() if name != "reach"} | {"dry_run": dry_run}
+    deeds.note(connection, replace(deed, target=f"job {number}"), said, now_ms)
     return int(number)
 
 

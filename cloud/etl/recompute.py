@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cloud import tables
 from cloud.database import Connection
 from cloud.marts.compute import COLUMNS, TABLES, compute, stored
-from cloud.marts.ledger import ALL, DAY, HOUR, QUALITY, SHIFT, SITE, STOCK, TREND, Bucket, date_ms
+from cloud.marts.ledger import AFTERWARDS, ALL, DAY, DAY_MS, HOUR, QUALITY, SHIFT, SITE, STOCK, TREND, Bucket, date_ms
 from cloud.plant import Place, Plants
 
 NS: Final = 1_000_000
 HOUR_MS: Final = 3_600_000
+AHEAD_MS: Final = 60 * DAY_MS
+"""Figures that a wrong clock dated further ahead than this are looked at when their time has come."""
 OF_LINE: Final = (SHIFT, HOUR, QUALITY, DAY, TREND)
 OF_SITE: Final = (SITE, STOCK, QUALITY)
 _KEYS: Final = {
@@ -54,11 +56,13 @@ def configured(plants: Plants, place: Place) -> bool:
 def pending(connection: Connection, bucket: Bucket) -> bool:
     """Tell whether the ledger names a bucket, or all of its line."""
     place, kind, start_ms = bucket
+    # A day's stock is held against the counts of the days before it, which are marked before it is.
+    first_ms = start_ms - AFTERWARDS * DAY_MS if kind == STOCK else start_ms
     sql = (
-        "select 1 from dirty_bucket where tenant=? and site=? and ((work_unit=? and mart=? and start_ms=?)"
+        "select 1 from dirty_bucket where tenant=? and site=? and ((work_unit=? and mart=? and start_ms between ? and ?)"
         " or (work_unit in (?, '') and mart=?)) limit 1"
     )
-    return connection.one(sql, (*place, kind, start_ms, place[2], ALL)) is not None
+    return connection.one(sql, (*place, kind, first_ms, start_ms, place[2], ALL)) is not None
 
 
 def differences(connection: Connection, plants: Plants, bucket: Bucket, now_ms: int) -> list[Difference] | None:
@@ -179,12 +183,25 @@ def _begin(plants: Plants, place: Place, kind: str, at: int) -> int:
     return instance.start_ms if kind in {SHIFT, QUALITY} else date_ms(instance.business_date)
 
 
-def every_bucket(connection: Connection, plants: Plants, tenant: str) -> list[Bucket]:
-    """Give all buckets of a tenant that may hold anything."""
+Reach = tuple[str, str, int, int]
+"""(site, line or empty for the site, from when, to when in ms)."""
+
+
+def reaches(connection: Connection, tenant: str, now_ms: int) -> list[Reach]:
+    """Give from when to when every line and site of a tenant has records or figures now."""
+    return [
+        (*place[1:], ends[0], max(ends[0], min(ends[1], now_ms + AHEAD_MS)))
+        for place in places(connection, tenant)
+        if (ends := reach(connection, place)) is not None
+    ]
+
+
+def every_bucket(plants: Plants, tenant: str, within: Iterable[Reach]) -> list[Bucket]:
+    """Give all buckets of a tenant that may hold anything. Of the same reaches always the same ones, in one order."""
     found: list[Bucket] = []
-    for place in places(connection, tenant):
-        ends = reach(connection, place)
-        if ends is None or not configured(plants, place):
+    for site, unit, *ends in within:
+        place: Place = (tenant, site, unit)
+        if not configured(plants, place):
             continue
         calendar = plants[place[:2]].calendar
         instances = calendar.between(ends[0], ends[1] + 1)

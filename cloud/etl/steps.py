@@ -13,7 +13,7 @@ from cloud.database import Connection, Database, DatabaseError
 from cloud.etl import mismatches
 from cloud.etl.cycles import Cycle, Cycles
 from cloud.etl.jobs import Job, next_open
-from cloud.etl.recompute import Difference, differences, every_bucket
+from cloud.etl.recompute import Difference, differences, every_bucket, reaches
 from cloud.marts import mark
 from cloud.marts.calendar import Instance
 from cloud.marts.compute import COLUMNS, compute, stored
@@ -82,7 +82,10 @@ class Work:
 
     async def _rebuild(self, job: Job, now_ms: int) -> None:
         if job.id not in self._buckets:
-            self._buckets[job.id] = await self.database.read(lambda c: every_bucket(c, self.plants, job.tenant))
+            within = job.asked.get("reach")
+            if within is None:  # asked of an older version
+                within = await self.database.read(lambda c: reaches(c, job.tenant, now_ms))
+            self._buckets = {job.id: await asyncio.to_thread(every_bucket, self.plants, job.tenant, within)}
         every = self._buckets[job.id]
         part = every[job.done_buckets :][:READ_AT_ONCE]
 
@@ -238,12 +241,12 @@ def _compared(connection: Connection, job: Job, now_ms: int, total: int, part: C
     done, found = part
     mismatches.note(connection, found, now_ms)
     buckets = {(one.place, one.kind, one.start_ms) for one in found}
-    connection.execute(
+    taken = connection.execute(
         "update etl_job set state='running', buckets=?, done_buckets=done_buckets+?, changed=changed+?,"
-        " started_ms=coalesce(started_ms, ?) where id=? and done_buckets=?",
+        " started_ms=coalesce(started_ms, ?) where id=? and done_buckets=? returning id",
         (total, done, len(buckets), now_ms, job.id, job.done_buckets),
     )
-    if job.done_buckets + done >= total:
+    if taken and job.done_buckets + done >= total:  # another process may have done this part
         connection.execute(
             "update etl_job set state='done', ended_ms=?, equal=(changed=0) where id=?", (now_ms, job.id)
         )

@@ -19,6 +19,8 @@ CLOCK_MS: Final = 3_000
 MAX_SPAN_MS: Final = 400 * 86_400_000
 
 DAY_MS: Final = 86_400_000
+AFTERWARDS: Final = 6
+"""Days whose moving figures a day is part of."""
 
 SHIFT: Final = "shift"
 """A shift instance of a line: what it made, how its time was spent, verdicts, orders."""

@@ -18,7 +18,7 @@ from cloud.bus import Bus
 from cloud.database import Connection, Database, DatabaseError, DataError, TryAgainError
 from cloud.marts import dimensions, mark, members, over
 from cloud.marts.compute import COLUMNS, TABLES, compute, replace
-from cloud.marts.ledger import ALL, DAY, DAY_MS, QUALITY, SHIFT, SITE, STOCK, TREND, Bucket, date_ms
+from cloud.marts.ledger import AFTERWARDS, ALL, DAY, DAY_MS, QUALITY, SHIFT, SITE, STOCK, TREND, Bucket, date_ms
 from cloud.marts.shifts import Rows
 from cloud.plant import Place, Plants
 
@@ -28,8 +28,6 @@ AT_ONCE: Final = 32
 IDLE_S: Final = 0.2
 NS: Final = 1_000_000
 POSTPONED_MS: Final = 3_600_000
-AFTERWARDS: Final = 6
-"""Days whose moving figures a day is part of."""
 
 _KEY: Final = "tenant=? and site=? and work_unit=? and mart=? and start_ms=?"
 _DUE: Final = (
@@ -42,9 +40,10 @@ _MARK: Final = (
     " due_ms=least(dirty_bucket.due_ms, excluded.due_ms)"
 )
 _VERSION: Final = (
-    "insert into mart_version(tenant, mart, version, refreshed_ms, took_us) values(?,?,?,?,?) on conflict(tenant, mart)"
-    " do update set version=mart_version.version+excluded.version, refreshed_ms=excluded.refreshed_ms,"
-    " took_us=excluded.took_us"
+    "insert into mart_version(tenant, mart, version, refreshed_ms, took_us, row_count) values(?,?,?,?,?,?)"
+    " on conflict(tenant, mart) do update set version=mart_version.version+excluded.version,"
+    " refreshed_ms=excluded.refreshed_ms, took_us=excluded.took_us,"
+    " row_count=mart_version.row_count+excluded.row_count"
 )
 
 
@@ -58,8 +57,8 @@ class Refresh:
         self._marks: dict[Bucket, int] = {}
         self._sums: set[Bucket] = set()
         """What is summed up from a bucket that changed."""
-        self._spent: dict[tuple[str, str], tuple[int, int]] = {}
-        """(tenant, table) → (how often it changed, us of the latest bucket)."""
+        self._spent: dict[tuple[str, str], tuple[int, int, int]] = {}
+        """(tenant, table) → (how often it changed, us of the latest bucket, rows more than before)."""
         self._members = members.Members()
 
     def run(self, limit: int) -> int:
@@ -120,8 +119,9 @@ class Refresh:
         old, new = replace(self._connection, key, rows)
         took_us = (time.perf_counter_ns() - began) // 1000
         for table in TABLES[kind]:
-            count, _ = self._spent.get((place[0], table), (0, 0))
-            self._spent[place[0], table] = (count + (table in new), took_us)
+            count, _, more = self._spent.get((place[0], table), (0, 0, 0))
+            more += len(new.get(table, ())) - len(old.get(table, ()))
+            self._spent[place[0], table] = (count + (table in new), took_us, more)
         if new:
             self._follow(key, old, new)
             self._members.note(place, old, new)
@@ -166,7 +166,7 @@ class Refresh:
         self._connection.many(_MARK, [(*key[0], *key[1:], due) for key, due in sorted(self._marks.items())])
         self._connection.many(
             _VERSION,
-            [(*key, count, self._now_ms, took_us) for key, (count, took_us) in sorted(self._spent.items())],
+            [(*key, count, self._now_ms, *spent) for key, (count, *spent) in sorted(self._spent.items())],
         )
 
 

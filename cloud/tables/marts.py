@@ -157,4 +157,5 @@ mart_version = sa.Table(
     whole("refreshed_ms"),
     whole("took_us", 0),  # for one bucket, at the latest refresh
     text("error", ""),  # why the latest refresh failed
+    whole("row_count", 0),
 )

@@ -6,7 +6,7 @@ import pytest
 
 from cloud.bi.alerts import Watch, found
 from cloud.etl.auditor import BUSY, Auditor
-from cloud.etl.recompute import differences, every_bucket
+from cloud.etl.recompute import differences, every_bucket, reaches
 from cloud.plant import Plants
 from sync import facts as f
 from tests.cloud.etl.conftest import HOUR, MS, Cloud, now_ms
@@ -38,7 +38,7 @@ async def day(cloud: Cloud) -> Cloud:
 
 async def all_differences(cloud: Cloud):
     def look(connection):
-        buckets = every_bucket(connection, cloud.plants, "demo")
+        buckets = every_bucket(cloud.plants, "demo", reaches(connection, "demo", now_ms()))
         return [one for bucket in buckets for one in differences(connection, cloud.plants, bucket, now_ms()) or ()]
 
     return await cloud.database.read(look)
@@ -132,7 +132,9 @@ async def test_a_bucket_that_waits_to_be_refreshed_is_no_alarm(day: Cloud) -> No
 async def test_what_is_right_when_it_is_looked_at_again_is_no_difference(day: Cloud, plants: Plants) -> None:
     """A bucket that a refresh wrote between two looks: nobody is told."""
     bucket = next(
-        one for one in await day.database.read(lambda c: every_bucket(c, plants, "demo")) if one.kind == "day"
+        one
+        for one in await day.database.read(lambda c: every_bucket(plants, "demo", reaches(c, "demo", now_ms())))
+        if one.kind == "day"
     )
     before = await day.marts()
     await day.do(lambda c: c.execute("update mart_day set good=good+1"))

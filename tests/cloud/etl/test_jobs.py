@@ -8,6 +8,7 @@ from cloud.bi import kpi
 from cloud.etl.jobs import JobError, Restatement, detail, rebuild, restate
 from cloud.etl.steps import Work
 from cloud.plant import Plants
+from sync import facts as f
 from tests.cloud.etl.conftest import HOUR, MS, Cloud, now_ms
 from tests.cloud.etl.test_auditor import day  # noqa: F401 - a fixture
 from tests.cloud.gateway import LINE, LINE_2, produced, state
@@ -81,6 +82,25 @@ async def test_a_restatement_mends_what_an_audit_found(day: Cloud, plants: Plant
     await day.work()
     found = await day.database.read(lambda c: detail(c, "demo", number))
     assert (found["equal"], found["changed"], found["error"]) == (True, 0, "")
+
+
+async def test_what_comes_during_a_rebuild_is_none_of_its_business(day: Cloud, plants: Plants) -> None:  # noqa: F811
+    number = await day.do(lambda c: rebuild(c, "demo", "kim", "monthly", now_ms()))
+    await Work(day.database, plants).step(now_ms())
+    begun = await day.database.read(lambda c: detail(c, "demo", number))
+    at = (now_ms() - 45 * HOUR) * MS
+    stock = {"material": "M1", "location": "A", "quantity": 50.0, "unit": "EA", "daily_usage": 90.0}
+    await day.send(
+        produced(at - 90 * HOUR * MS, at - 89 * HOUR * MS, 5, 5), produced(at, at + 60_000 * MS, 7, 7),
+        state(at, "HELD", "jam"), f.InventoryCounted(at=at, **stock),
+    )  # fmt: skip
+    after = Work(day.database, plants)  # another process goes on, and the refresher is far behind
+    while await after.step(now_ms()):
+        pass
+    done = await day.database.read(lambda c: detail(c, "demo", number))
+    assert (done["equal"], done["changed"], done["error"]) == (True, 0, "")
+    assert done["done_buckets"] == done["buckets"] == begun["buckets"]
+    assert await day.rows("select count(*) from mart_mismatch") == [(0,)]
 
 
 async def test_a_job_goes_on_where_it_was(day: Cloud, plants: Plants) -> None:  # noqa: F811

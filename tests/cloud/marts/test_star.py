@@ -332,6 +332,8 @@ def compare(connection: Connection, plants: Plants, site: str, rng: random.Rando
         assert [row[:9] for row in found] == [row[:9] for row in wanted], table
         for one, other in zip(found, wanted, strict=True):
             assert same(one, other), (table, dict(zip(COLUMNS[table], zip(one, other, strict=True), strict=True)))
+    for table, told in connection.execute("select mart, row_count from mart_version"):
+        assert connection.execute(f"select count(*) from {table}") == [(told,)], table
     versions = connection.execute("select mart, version from mart_version order by mart")
     with connection.transaction():
         marked = sum(mark.everything(connection, plants, ("demo", site, line), now + 4_000) for line in (*LINES, ""))
