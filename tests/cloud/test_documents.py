@@ -105,6 +105,7 @@ def test_every_page_of_the_dashboard_is_told_of():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_part_of_cloud_toml_loads(page):
+    loaded: list[set[str]] = []
     for block in blocks(page, "toml"):
         given = tomllib.loads(block)
         if not given.keys() & {"broker", "database", "site", "mail", "webhook", "keep", "safe"}:
@@ -113,7 +114,17 @@ def test_every_part_of_cloud_toml_loads(page):
             given["site"] = [
                 {"tenant": "t", "id": "s", "name": {"ko": "s", "en": "s"}, "timezone": "UTC"} | given["site"]
             ]
-        CloudFile.model_validate({"safe": "stored"} | given)
+        file = CloudFile.model_validate({"safe": "stored"} | given)
+        assert file.model_dump(by_alias=True, exclude_unset=True).keys() >= given.keys(), (
+            "each part of it is a part that is read"
+        )
+        loaded.append(set(given))
+    assert bool(loaded) == (page.stem in {"figures", "reports", "integrator"}), "pages that show parts of cloud.toml"
+
+
+def test_a_part_that_is_none_is_found_out():
+    with pytest.raises(ValueError, match="nonsense"):
+        CloudFile.model_validate({"safe": "stored", "nonsense": 1})
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
@@ -121,4 +132,11 @@ def test_every_command_can_be_said(page):
     text = page.read_text("utf-8").replace("\\\n", " ")
     for words in re.findall(r"^triflow cloud (.*)$", text, re.MULTILINE):
         said = shlex.split(words, comments=True)
-        _parser().parse_args(said[: said.index("&&")] if "&&" in said else said)
+        asked = _parser().parse_args(said[: said.index("&&")] if "&&" in said else said)
+        assert asked.command == said[0], words
+
+
+def test_a_command_that_is_none_is_found_out(capsys):
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["sede", "--init", "plant"])
+    assert "sede" in capsys.readouterr().err

@@ -6,6 +6,7 @@ Whatever says a figure (hall, line, page, answer, CSV, a report) is held against
 from __future__ import annotations
 
 import json
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -19,13 +20,16 @@ from typing import Any
 import httpx
 import pytest
 
+from cloud.bi.analyses.result import Result
 from cloud.config import load
 from cloud.plant import Plants
 from cloud.seed import example
+from tests.cloud.bi.analyses.truth import unfounded
 from tests.servers import ROOT, free_port, listens, process, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 LINE = "assembly/line-a/eq-501"
+SEOUL = [{"dimension": "site", "values": ["seoul"]}]
 SITES = {"seoul": "Asia/Seoul", "newyork": "America/New_York"}
 DAYS = 6
 
@@ -35,6 +39,9 @@ class World:
 
     again: list[int]
     """How many rows of each table a second seeding added."""
+    told: str
+    """What the first seeding said."""
+    service: subprocess.Popen[bytes]
 
     def __init__(self, folder: Path) -> None:
         self.path = example.write(folder)
@@ -94,11 +101,11 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("bi")
     made = World(folder)
-    assert "differ" in made.seed()
+    made.told = made.seed()
     before = made.counts()
     made.seed()
     made.again = [new - old for old, new in zip(before, made.counts(), strict=True)]
-    with process("triflow", "cloud", "run", str(made.path), log=folder / "cloud.log"):
+    with process("triflow", "cloud", "run", str(made.path), log=folder / "cloud.log") as made.service:
         wait_until(lambda: listens(made.port), "the cloud listens", 60)
         yield made
 
@@ -113,16 +120,28 @@ def test_seeding_twice_changes_nothing_and_the_stories_are_found(world: World) -
     assert world.again[0] == 0
     assert all(0 <= more < 400 for more in world.again), "at most an hour that ended meanwhile is told, too"
     period = {"relative": "last_7_days"}
-    seoul = [{"dimension": "site", "values": ["seoul"]}]
-    ranked = world.ask(analysis="RANK", metrics=["defect_rate"], dimensions=["line"], filters=seoul, period=period)
+    ranked = world.ask(analysis="RANK", metrics=["defect_rate"], dimensions=["line"], filters=SEOUL, period=period)
     assert column(ranked, "line")[0] == f"seoul:{LINE}"
     causes = {
         split: column(
-            world.ask(analysis="RANK", metrics=["defect_rate"], dimensions=[split], filters=seoul, period=period), split
+            world.ask(analysis="RANK", metrics=["defect_rate"], dimensions=[split], filters=SEOUL, period=period), split
         )[0]
         for split in ("product", "shift")
     }
     assert causes == {"product": "PROD-X", "shift": "C"}
+    day = world.yesterday("seoul")
+    why = world.ask(
+        analysis="FIND_CAUSE",
+        metrics=["defect_rate"],
+        filters=SEOUL,
+        period=period,
+        against={"first": day, "last": day},
+    )
+    named = [one["keys"] for one in why["findings"]["standing_out"]]
+    assert "PROD-X" in named[0]
+    assert ["C"] in named
+    assert "holds  0 < OEE ≤ 1" in world.told
+    assert "BROKEN" not in world.told
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -201,4 +220,99 @@ def test_what_is_no_question_is_refused_and_nothing_is_touched(world: World, cha
     answer = world.post("bi/ask", {"analysis": "RANK", "metrics": ["oee"], "dimensions": ["line"]} | change)
     assert answer.status_code == code, answer.text
     assert "sql" not in answer.text.lower()
+    assert world.counts() == before
+
+
+QUESTIONS: tuple[dict[str, Any], ...] = (
+    {"analysis": "CHECK", "metrics": ["oee", "defect_rate", "mtbf"]},
+    {"analysis": "CHECK", "metrics": ["oee"], "dimensions": ["line"]},
+    {"analysis": "TREND", "metrics": ["produced"], "grain": "shift"},
+    {"analysis": "COMPARE", "metrics": ["produced"], "dimensions": ["line"], "against": "previous"},
+    {"analysis": "RANK", "metrics": ["defect_rate"], "dimensions": ["product"]},
+    {"analysis": "FIND_CAUSE", "metrics": ["oee"]},
+    {"analysis": "CORRELATE", "metrics": ["defect_rate", "effectiveness"], "grain": "shift", "period": {"relative": "last_7_days"}},
+    {"analysis": "DETECT_ANOMALY", "metrics": ["defect_rate"], "grain": "hour"},
+    {"analysis": "PREDICT", "metrics": ["produced"], "grain": "shift", "horizon": 3, "period": {"relative": "last_7_days"}},
+    {"analysis": "WHAT_IF", "metrics": ["oee"], "edits": [{"what": "setup", "percent": -30}, {"what": "scrap", "points": -1}]},
+)  # fmt: skip
+
+
+def test_no_sentence_says_a_number_that_its_answer_does_not_hold(world: World) -> None:
+    """Scenario 49, as far as answers go: complete in Korean and English without any model, and nothing invented."""
+    told = world.get("/api/v1/bi/catalogue").json()["analyses"]
+    assert {one["analysis"] for one in QUESTIONS} == set(told)
+    for question in QUESTIONS:
+        days = [date.fromisoformat(world.yesterday("seoul")) - timedelta(days=back) for back in (1, 0)]
+        period = {"first": days[0].isoformat(), "last": days[1].isoformat()}
+        answer = world.ask(**{"period": period, "filters": SEOUL, **question})
+        assert answer["refused"] in {None, "worse_than_naive"}, question
+        assert answer["as_of"]
+        assert answer["definitions"].keys() >= set(question["metrics"])
+        said = {name: tuple(texts) for name, texts in answer["sentences"].items()}
+        whole = Result(columns=(), rows=tuple(answer["rows"]), findings=answer["findings"] | question, sentences=said)
+        assert len(said["ko"]) == len(said["en"]) > 0
+        assert unfounded(whole) == [], question
+
+
+def test_what_cannot_be_told_is_refused_with_the_reason_and_the_least_that_is_needed(world: World) -> None:
+    """Scenario 47: too short a history has no forecast, a period without production no what-if."""
+    day = world.yesterday("seoul")
+    two = {"first": (date.fromisoformat(day) - timedelta(days=1)).isoformat(), "last": day}
+    short = world.ask(analysis="PREDICT", metrics=["oee"], grain="day", period=two, filters=SEOUL)
+    assert (short["refused"], short["rows"], short["findings"]["least_points"]) == ("not_enough_history", [], 7)
+    before = {"first": "2020-01-01", "last": "2020-01-02"}
+    edits = [{"what": "setup", "percent": -30}]
+    nothing = world.ask(analysis="WHAT_IF", metrics=["oee"], period=before, filters=SEOUL, edits=edits)
+    assert (nothing["refused"], nothing["rows"]) == ("insufficient_data", [])
+    for refused in (short, nothing):
+        assert all(refused["sentences"][language] for language in ("ko", "en"))
+    empty = world.ask(analysis="CHECK", metrics=["oee"], period=before, filters=SEOUL)
+    assert (column(empty, "value"), column(empty, "level")) == ([None], ["no_figure"])
+    assert column(empty, "reason")[0]
+
+
+def test_every_lot_has_its_trace_without_a_hole(world: World) -> None:
+    """Scenario 63: measurements, limits, judgments and versions of any lot, counted from the base rows."""
+    lots = [name for (name,) in world.rows("select distinct lot from mart_order where lot<>'' order by lot")]
+    assert len(lots) > 20
+    for lot in lots[:: len(lots) // 6]:
+        trace = world.get(f"/api/v1/quality/lots/{urllib.parse.quote(lot)}").json()
+        made = world.rows("select sum(produced), sum(good) from production where lot=?", lot)[0]
+        assert tuple(sum(one[name] for one in trace["made"]) for name in ("produced", "good")) == made
+        measured = world.rows("select count(*) from quality_measurement where lot=?", lot)[0][0]
+        judged = world.rows("select count(*) from judgment where lot=?", lot)[0][0]
+        assert len(trace["measurements"]) == measured
+        assert all(one["low"] <= one["value"] <= one["high"] for one in trace["measurements"] if one["passed"])
+        assert all(point["high"] is not None and point["within"] is not None for point in trace["ccp"])
+        assert sum(sum(one["decisions"].values()) for one in trace["judgments"]) == judged
+        assert sum(v["judgments"] for one in trace["judgments"] for v in one["by_version"]) == judged
+        assert not trace["truncated"]
+        assert all(one["state"] in {"complete", "running"} or one["gaps"] for one in trace["completeness"]), lot
+    assert world.get("/api/v1/quality/lots/LOT-NOBODY-MADE").status_code == 404
+
+
+def test_a_database_that_takes_nothing_is_said_and_no_order_reports_success(world: World) -> None:
+    """Scenario 65: no file may grow by a byte; what is asked still has its answer, what is ordered fails loudly."""
+    fact = world.rows("select i.inc, p.stream, p.seq from production p join incarnation i on i.id=p.inc limit 1")[0]
+    orders = {
+        f"facts/{fact[0]}/{fact[1]}/{fact[2]}/correction": {"by": "kim", "reason": "test", "replacement": None},
+        "watches": {
+            "name": "w", "metric": "oee", "site": "seoul", "period": "this_shift", "side": "below", "against": "value",
+            "level": 0.5, "severity": "warning", "by": "kim",
+        },
+    }  # fmt: skip
+    before = world.counts()
+    resource.prlimit(world.service.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    try:
+        for path, body in orders.items():
+            answer = world.post(path, body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE"), (
+                path,
+                answer.text,
+            )
+            assert "Traceback" not in answer.text
+        assert column(world.ask(analysis="CHECK", metrics=["produced"], filters=SEOUL), "value")[0] > 0
+    finally:
+        resource.prlimit(world.service.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert world.post("watches", orders["watches"]).is_success, "and goes on as soon as it can be written again"
     assert world.counts() == before
