@@ -94,7 +94,7 @@ def answer(draft: Draft, said: Json, sort: str, reader: Reader) -> dict[str, Any
         **table,
         "waterfall": said["findings"].get("waterfall") if said["analysis"] == "WHAT_IF" else None,
         "definitions": [_definition(name, one, words) for name, one in said["definitions"].items()],
-        "drills": [_drill(one, words) for one in said["drill"]],
+        "drills": list({drill["title"]: drill for drill in (_drill(one, words) for one in said["drill"])}.values()),
         "csv": f"/api/v1/bi/ask.csv?plan={quote(plan)}",
         "xlsx": f"/api/v1/bi/ask.xlsx?plan={quote(plan)}&language={words.language}",
         "plan_text": plan,

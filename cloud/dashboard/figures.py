@@ -32,6 +32,8 @@ class Shown:
     kind: str
     """number, name, level, time or text."""
     absent: bool = False
+    why: str = ""
+    """Why there is no figure."""
     narrow: str | None = None
     """The address of the same question about this value alone."""
     tone: str = ""
@@ -48,9 +50,12 @@ def table(draft: Draft, said: Json, sort: str, words: Words) -> dict[str, Any]:
         for part in parts.get("parts", ())
         if "name" in part
     }
-    table = _Table(draft, columns, said["rows"], found.get("labels", {}), groups, words)
+    numbers = frozenset(place for place in range(len(columns)) if any(_number(row[place]) for row in said["rows"]))
+    table = _Table(draft, columns, said["rows"], found.get("labels", {}), groups, words, numbers)
     places = [place for place, column in enumerate(columns) if table.worth(place, column["name"])]
     rows = _sorted(said["rows"], columns, sort)
+    if said["analysis"] == "PREDICT" and not sort:
+        rows.reverse()  # what comes first, then the newest of what was
     return {
         "heads": [table.head(place, sort) for place in places],
         "rows": [[table.cell(row, place) for place in places] for row in rows[:SHOWN]],
@@ -69,6 +74,8 @@ class _Table:
     groups: Mapping[tuple[str, str], str]
     """(along what, codes of a group) → its name."""
     words: Words
+    numbers: frozenset[int]
+    """Places of columns that hold numbers."""
 
     def worth(self, place: int, name: str) -> bool:
         """Tell whether a column says anything. A unit stands behind its figure instead of beside it."""
@@ -77,7 +84,7 @@ class _Table:
     def head(self, place: int, sort: str) -> Json:
         """Give a column's head; a click sorts the largest figure first, names and times from the beginning."""
         column, (name, _, direction) = self.columns[place], sort.partition(":")
-        here, number = name == column["name"], any(_number(row[place]) for row in self.rows)
+        here, number = name == column["name"], place in self.numbers
         down = here and direction == "desc"
         return {
             "title": self.words.of(column["title"]),
@@ -98,7 +105,7 @@ class _Table:
             text = value_name(name, value, self.labels, self.words)
             return Shown(text, "name", narrow=_narrowed(self.draft, name, value) if value else None)
         if value is None or value is False or kind == "time":
-            return Shown(value or "", kind)
+            return Shown(value or "", "number" if place in self.numbers else kind)
         if value is True:
             tone, sign = ("warning", "triangle") if name == "anomaly" else ("", "")
             return Shown(self.words("ask.yes"), "level" if tone else "text", tone=tone, sign=sign)
@@ -109,7 +116,10 @@ class _Table:
     def _figure(self, row: Sequence[Any], place: int) -> Shown:
         column, value = self.columns[place], row[place]
         if value is None:
-            return Shown(ABSENT, "number", absent=True)
+            if self.draft.analysis == "PREDICT":  # what has happened has no forecast, and what has not no figure
+                return Shown("", "number")
+            why = spoken.reason(self._beside(row, "reason"))[self.words.language]
+            return Shown(ABSENT, "number", absent=True, why=why)
         if not _number(value):
             return Shown(str(value), "text")
         unit = column["unit"] or str(self._beside(row, "unit") or "")

@@ -49,7 +49,7 @@ def control(chart: Json, zone: tzinfo, width: int, *, percent: bool = False) -> 
     points = chart["points"]
     specified = chart.get("specification") or {}
     x = _places(points, zone, width)
-    axis: Spec = {"tickCount": 5, "format": ".2%"} if percent else {"tickCount": 5}
+    axis: Spec = {"tickCount": 5, "format": ".0%" if _reach(points) > 0.05 else ".1%"} if percent else {"tickCount": 5}
     y: Spec = {"type": "quantitative", "scale": {"zero": False, "nice": True}, "axis": axis}
     rows = [
         {"i": i, "v": p["value"], "l": p["lower"], "u": p["upper"], "s": bool(p["signals"])}
@@ -102,6 +102,11 @@ def control(chart: Json, zone: tzinfo, width: int, *, percent: bool = False) -> 
             },
         ],
     }
+
+
+def _reach(points: Sequence[Json]) -> float:
+    """Give how high the points and their limits go."""
+    return max((p[name] or 0.0 for p in points for name in ("value", "upper")), default=0.0)
 
 
 def _limits(center: float, x: Spec, y: Spec, count: int) -> list[Spec]:
@@ -236,7 +241,7 @@ def yields(days: Sequence[Json], width: int) -> Spec:
         "field": "v",
         "type": "quantitative",
         "scale": {"zero": False, "nice": True},
-        "axis": {"tickCount": 4, "format": ".2%"},
+        "axis": {"tickCount": 4, "format": ".1%"},
     }
     return {
         "width": width,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -76,6 +77,9 @@ def report(head: Json, data: Json, words: Words) -> dict[str, Any]:
     def svg(spec: dict[str, Any], label: str) -> Any:
         return screen.svg(spec, label)
 
+    def both(draw: Callable[[int], dict[str, Any]], label: str, most: int = wide) -> dict[str, Any]:
+        return {"wide": svg(draw(most), label), "narrow": svg(draw(screen.NARROW), label)}
+
     shown = [name for name in BY_LINE if name != "produced"]
     stops = [
         (telling.stop(one, words), one["values"][0], telling.figure(one["values"][0], "s", words))
@@ -122,7 +126,7 @@ def report(head: Json, data: Json, words: Words) -> dict[str, Any]:
             }
             for line in data["lines"]
         ],
-        "waterfall": svg(charts.waterfall(data, words, wide), words("report.losses")) if steps else None,
+        "waterfall": both(partial(charts.waterfall, data, words), words("report.losses")) if steps else None,
         "timelines": [
             (
                 words.of(one["name"]),
@@ -138,9 +142,9 @@ def report(head: Json, data: Json, words: Words) -> dict[str, Any]:
             )
             for one in data["hours"]
         ],
-        "days": svg(charts.days(data, words, wide), words("report.days")) if data["days"] else None,
-        "stops": svg(charts.pareto(stops, "var(--down)", narrow), words("report.stops")) if stops else None,
-        "defects": svg(charts.pareto(defects, "var(--warn-mark)", narrow), words("report.defects"))
+        "days": both(partial(charts.days, data, words), words("report.days")) if data["days"] else None,
+        "stops": both(partial(charts.pareto, stops, "var(--down)"), words("report.stops"), narrow) if stops else None,
+        "defects": both(partial(charts.pareto, defects, "var(--warn-mark)"), words("report.defects"), narrow)
         if defects
         else None,
         "noted": [

@@ -94,6 +94,7 @@ def line(
         "every": EVERY_MS.get(period, 5_000),
         "decision": decision,
         "captions": charts.captions(words),
+        "shares_s": (charts.shares_of(detail, charts.WIDE) or 0) / 1000,
         "steps": line_charts.steps(detail["waterfall"], words),
         "daily": daily,
         "parts": parts,

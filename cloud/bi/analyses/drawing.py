@@ -30,6 +30,8 @@ MARKS: Final = 45
 LABELS: Final = 10
 LEAST: Final = 40
 """Bars have at least this to grow in, px, whatever is said beside them."""
+MILLIONS: Final = 1e7
+"""From here on an axis counts in millions instead of writing them out."""
 COLUMN: Final = 76
 """Room of a column's name, px."""
 
@@ -67,8 +69,9 @@ def height_axis(
     known = [value for value in values if value is not None]
     narrow = bool(known) and max(known) - min(known) < 0.05
     form = (".2%" if narrow and max(known) < 0.02 else ".1%" if narrow else ".0%") if unit == "1" else "~s"
-    if unit != "1" and known and max(abs(value) for value in known) < 1000:
-        form = "~g"
+    most = max((abs(value) for value in known), default=0.0)
+    if unit != "1" and most < MILLIONS:
+        form = "~g" if most < 1000 else ",.0f"
     axis: Spec = {"tickCount": 5, "format": form}
     if title:
         axis["title"] = title
