@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloud.config import Label, Settings, Site
 from cloud.marts.calendar import Calendar
@@ -22,9 +22,9 @@ class Plant:
     names: dict[str, Label]
     """Work unit → name; only those the file names."""
     order: dict[str, int]
-    known_as: dict[str, str]
+    known_as: dict[str, str] = field(default_factory=dict[str, str])
     """What the site is called beside the tenant's others, in both languages; empty where it is the only one."""
-    elsewhere: frozenset[str]
+    elsewhere: frozenset[str] = frozenset()
     """Names of lines of the tenant's other sites."""
 
     def label(self, work_unit: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ def completeness(hours: Json, ledger: Json, words: Words, zone: tzinfo) -> dict[
     """Give the model of the page of completeness."""
     marks = views.marks([*hours["gateways"], *ledger["findings"], *ledger["requests"], *ledger["conflicts"]], "gateway")
     rows = [
-        _row(gateway | {"mark": marks[gateway["site"], gateway["gateway"]]}, words, zone, ledger)
+        _row(gateway | {"called": marks[gateway["site"], gateway["gateway"]]}, words, zone, ledger)
         for gateway in hours["gateways"]
     ]
     table = [part for row in rows for part in _joined(row["cells"], words)]
@@ -74,7 +74,7 @@ def _row(gateway: Json, words: Words, zone: tzinfo, ledger: Json) -> dict[str, A
     )
     return {
         "gateway": gateway["gateway"],
-        "mark": gateway["mark"],
+        "called": gateway["called"],
         "site": gateway["site"],
         "heard": gateway["heard"],
         "state": health["state"] if health else "never",
@@ -118,16 +118,16 @@ def _cell(gateway: Json, hour: Json, words: Words, zone: tzinfo) -> dict[str, An
     return {
         **hour,
         "gateway": gateway["gateway"],
-        "mark": gateway["mark"],
+        "called": gateway["called"],
         "site": gateway["site"],
         "end": end.isoformat().replace("+00:00", "Z"),
-        "id": f"hour-{gateway['mark']}-{at:%m%d%H}",
+        "id": f"hour-{gateway['called']}-{at:%m%d%H}",
         "name": name,
         "clock": f"{at:%H}",
         "hour": at.hour,
         "day": f"{at:%m-%d}",
         "why": reasons,
-        "title": " · ".join([f"{gateway['mark']} {name}", words.label("hour_state", hour["state"]), *reasons]),
+        "title": " · ".join([f"{gateway['called']} {name}", words.label("hour_state", hour["state"]), *reasons]),
         "opens": hour["state"] in LOOK_AT,
     }
 

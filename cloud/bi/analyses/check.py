@@ -104,7 +104,7 @@ def check(asked: Asked) -> Result:
 def _aim(asked: Asked, name: str, line: str | None, site: str | None) -> Target | None:
     """Give the target; that of a sum is of one line and day, and nothing else is held against it."""
     if asked.look.metric(name).kind != "sum":
-        return asked.look.target(name, line, site)
+        return asked.look.target(name, line, site) if line or site else asked.look.common(name)
     one_day = asked.period.first == asked.period.last and asked.period.shift is None
     return asked.look.target(name, line, site) if one_day and line is not None else None
 

@@ -85,5 +85,9 @@ class Look(Protocol):
         ...
 
     def target(self, metric: str, line: str | None = None, site: str | None = None) -> Target | None:
-        """Give the target in force, of one line, of one site, or of all; None where nobody set one, or sites differ."""
+        """Give the target in force, of one line or of one site; None where nobody set one."""
+        ...
+
+    def common(self, metric: str) -> Target | None:
+        """Give the target in force at every site; None where sites differ."""
         ...

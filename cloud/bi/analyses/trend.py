@@ -148,7 +148,8 @@ def _chart(asked: Asked, rows: Sequence[Row], average: Sequence[float | None]) -
     plain = drawing.line(x, y, len(rows), colour="var(--brand)")
     smooth = drawing.line(x, {**y, "field": "m"}, drawing.MARKS + 1, colour="var(--muted)", dash=True)
     layers = [smooth, plain]
-    target = asked.look.target(asked.name, asked.one("line"), asked.one("site"))
+    line, site = asked.one("line"), asked.one("site")
+    target = asked.look.target(asked.name, line, site) if line or site else asked.look.common(asked.name)
     if target is not None:
         layers.insert(0, drawing.rule(y, target.target, "var(--ok)"))
     return drawing.chart(layers, values)

@@ -336,18 +336,19 @@ class Snapshot:
     def target(self, metric: str, line: str | None = None, site: str | None = None) -> Aimed | None:
         """Give the target in force: the line's own, else its site's, else the catalogue's; None where nobody set one.
 
-        Without a line and a site it is of all sites within the scope; None where theirs differ.
+        Without a line and a site it is the first site's within the scope: see `common`.
         """
         name = catalogue.metric(metric).id
         place = None if line is None else self.places.line(line)
-        if place is not None:
-            sites, tried = [place[0]], [(name, *place)]
-        else:
-            sites, tried = self.places.sites(site), list[tuple[str, str, str]]()
-        own = next((self.aims[key] for key in tried if key in self.aims), None)
-        found = {own or self.aims.get((name, one, ""), self.aims.get((name, "", ""))) for one in sites}
-        aim = found.pop() if len(found) == 1 else None
-        return None if aim is None else Aimed(*aim)
+        own, unit = place or (next(iter(self.places.sites(site)), ""), "")
+        tried = ((name, own, unit), (name, own, ""), (name, "", ""))
+        found = next((self.aims[key] for key in tried if key in self.aims), None)
+        return None if found is None else Aimed(*found)
+
+    def common(self, metric: str) -> Aimed | None:
+        """Give the target that is in force at every site within the scope; None where sites differ."""
+        found = {self.target(metric, site=site) for site in self.places.sites(None)}
+        return found.pop() if len(found) == 1 else None
 
 
 def _at(field: str, look: Callable[[str], T], name: str) -> T:

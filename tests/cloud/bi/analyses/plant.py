@@ -208,6 +208,9 @@ class Plant:
     def target(self, metric: str, line: str | None = None, site: str | None = None) -> Aim | None:
         return self.targets.get((metric, line)) or self.targets.get((metric, None))
 
+    def common(self, metric: str) -> Aim | None:
+        return self.target(metric)
+
 
 def _label(fact: Fact, grain: Grain | None) -> str:
     match grain:
