@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cloud.alerting import telling
+from cloud.alerting import digest, telling
 from cloud.config import Settings, load
 from cloud.database import Connection, Database
 from cloud.outgoing import queue
@@ -188,3 +188,12 @@ async def test_readers_of_their_own_get_a_letter_of_their_own_in_their_language(
         "shift@plant.example": "[Warning] gw-1 is silent",
         "boss@plant.example": "[경고] b의 소식이 끊겼습니다",
     }
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+def test_an_alarm_that_comes_back_and_stays_is_told_ten_minutes_after_it_was_told(severity: str) -> None:
+    times: dict[str, Any] = {"raised_ms": T0 + MIN, "cleared_ms": None, "told_ms": None, "same_told_ms": T0}
+    back = digest.Alert(number=2, same="a", severity=severity, acked=False, silent_until_ms=0, row={}, **times)
+    assert digest.decide([back], None, T0 + 10 * MIN - 1).letter == ()
+    (said,) = digest.decide([back], None, T0 + 10 * MIN).letter
+    assert (said.alert.number, said.why, said.late) == (2, "new", False)

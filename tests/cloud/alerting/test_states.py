@@ -48,6 +48,14 @@ def test_every_state_knows_every_figure() -> None:
     assert set(NEXT) == {(state, what) for state in get_args(State) for what in known}
 
 
+def test_one_step_back_into_the_margin_begins_the_way_out_anew() -> None:
+    """Clear for 50 s, between for 10 s, clear again: a minute clear from there, not a minute in all."""
+    firing, _ = run(LOW, every("over", MIN, 6))
+    at = [(7 * MIN + k * 10 * SECOND, "between" if k == 5 else "clear") for k in range(13)]
+    _, happened = run(LOW, at, firing)
+    assert happened == [(7 * MIN + 120 * SECOND, "cleared")]
+
+
 @pytest.mark.parametrize(
     ("side", "value", "expected"),
     [
