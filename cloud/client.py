@@ -9,6 +9,7 @@
         for row in cloud.csv("verdicts", decision="critical"):
             ...
 
+A line is named by its path, or by `site:path` where two sites have the same: `cloud.line("busan:bottling/line-1/filler")`.
 Times are aware datetimes, lists are walked page by page, and what the cloud refuses is an `ApiFailure` that says what
 was wrong and what to check. Answers are what /openapi.json says they are, as plain dictionaries.
 """

@@ -66,7 +66,7 @@ class BatchOrder(BaseModel):
     end: Annotated[datetime | None, Field(alias="to")] = None
     """… and before this."""
     line: Text | None = None
-    """Work unit."""
+    """Work unit; `site:path` where several sites have the same."""
     decision: Literal["normal", "warning", "critical", "unknown"] | None = None
     ruleset: Text | None = None
     """Name of the ruleset that judged."""

@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     for command in (many, day):
         command.add_argument("--from", dest="begin", type=_time, metavar="TIME", help="ISO 8601, UTC without an offset")
         command.add_argument("--to", dest="end", type=_time, metavar="TIME")
-        command.add_argument("--line", metavar="WORK_UNIT")
+        command.add_argument("--line", metavar="LINE", help="path, or site:path")
         command.add_argument("--decision", choices=("normal", "warning", "critical", "unknown"))
         command.add_argument("--ruleset", metavar="NAME")
         command.add_argument("--product")
