@@ -24,6 +24,8 @@ Drawn = Mapping[str, Any]
 
 HALF: Final = 620
 """Drawn width of a chart that shares its row, px."""
+BESIDE: Final = 2
+"""Measurements that share a row; of more, each has a quarter of it."""
 _RANK: Final = {"warning": 1, "critical": 2}
 
 PERIODS: Final = {
@@ -131,7 +133,11 @@ def line_drawn(detail: Mapping[str, Any], reader: Reader) -> Drawn:
         if made
         else None,
         "trends": [
-            _both(partial(charts.trend, series, detail, zone), words.label("tag", short(series["tag"])), HALF)
+            _both(
+                partial(charts.trend, series, detail, zone),
+                words.label("tag", short(series["tag"])),
+                HALF if len(detail["trends"]) <= BESIDE else charts.NARROW,
+            )
             if last(series) is not None
             else None
             for series in detail["trends"]
