@@ -49,6 +49,7 @@ class World:
         text = self.path.read_text().replace("port = 8080", f"port = {self.port}")
         head, site = text[: text.index("[[gateway]]")], text[text.index("[[gateway]]") :]
         other = site.replace('"seoul"', '"newyork"').replace("Asia/Seoul", SITES["newyork"])
+        other = other.replace("서울 공장", "뉴욕 공장").replace("Seoul plant", "New York plant")
         self.path.write_text(head + site + other)
         self.plants = Plants(load(self.path))
 
@@ -175,6 +176,27 @@ def test_lines_of_one_path_have_a_page_each(world: World) -> None:
     for site in SITES:
         assert f"/lines/{urllib.parse.quote(f'{site}:{LINE}')}" in hall
     assert world.get(f"/lines/nowhere:{LINE}").status_code == 404
+
+
+def test_reports_files_and_orders_of_one_site_keep_to_it(world: World) -> None:
+    day, key = world.yesterday("newyork"), f"newyork:{LINE}"
+    order = {"kind": "shift", "site": "newyork", "business_date": day, "shift": "A", "by": "kim"}
+    made = world.post("reports", order)
+    assert made.is_success, made.text
+    page = world.get(f"/reports/{made.json()['id']}").text
+    assert f"/lines/{urllib.parse.quote(key)}" in page
+    assert "seoul" not in page.lower().replace("asia/seoul", "")
+    for path in (f"quality/ccp.csv?work_unit={key}", f"verdicts.csv?work_unit={key}&from={day}T00:00:00Z"):
+        head, *rows = world.get(f"/api/v1/{path}").text.lstrip("\ufeff").splitlines()
+        place = head.split(",").index("site")
+        assert {row.split(",")[place] for row in rows} == {"newyork"}, path
+    for path, body in (
+        ("etl/restatements", {"from": f"{day}T00:00:00Z", "to": f"{day}T08:00:00Z", "lines": [LINE], "dry_run": True, "by": "kim", "reason": "to see"}),
+        ("replay/batch", {"rules": (ROOT / "demo/rules/filler.toml").read_text(), "line": LINE}),
+    ):  # fmt: skip
+        refused = world.post(path, body)
+        assert refused.status_code == 400, refused.text
+        assert key in refused.text
 
 
 def test_a_correction_of_a_correction_is_in_every_figure_at_once(world: World) -> None:
