@@ -22,6 +22,7 @@ function tell(id, text) {
   const told = document.getElementById(id);
   told.hidden = false;
   told.textContent = text;
+  told.scrollIntoView({ block: "nearest" });
 }
 
 function done(name) {

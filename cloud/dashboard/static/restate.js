@@ -51,6 +51,7 @@ async function follow(number) {
     show();
     const { state } = found.firstElementChild.dataset;
     if (state === "done" || state === "failed") {
+      found.firstElementChild.scrollIntoView({ block: "nearest" });
       said.textContent = found.querySelector(".sentence-of").textContent;
       return state;
     }
@@ -78,6 +79,7 @@ async function run(dry) {
   } catch (error) {
     told.hidden = false;
     told.textContent = error.message;
+    told.scrollIntoView({ block: "nearest" });
   }
   form.removeAttribute("aria-busy");
 }
