@@ -246,3 +246,20 @@ async def test_a_report_that_cannot_be_read_fails_by_name_and_holds_up_no_other(
     )
     assert {state for state, _ in states} == {"failed"}, states
     assert all(why for _, why in states)
+
+
+async def test_a_record_that_is_held_keeps_its_shifts_report_from_being_complete(
+    worked: Database, plants: Plants
+) -> None:
+    (shift,) = [one for one in plants["demo", "seoul"].calendar.day(SHIFT.business_date) if one.shift == SHIFT.shift]
+    values = {
+        "tenant": "demo", "site": "seoul", "work_unit": "", "gateway": 1, "code": "negative", "severity": "error",
+        "held": True, "subject": "x", "inc": 1, "stream": 2, "seq": 1, "rev": 0, "kind": "production", "times": 1,
+        "at": shift.start_ms * 1_000_000, "detail": "{}", "recorded_ms": NOW_MS, "last_ms": NOW_MS, "state": "open",
+    }  # fmt: skip
+    sql = f"insert into finding({', '.join(values)}) values({', '.join('?' * len(values))})"
+    await worked.write(lambda c: c.execute(sql, tuple(values.values())))
+    lacking = (await made(worked, plants)).report["lacks"]
+    assert (lacking["held"], lacking["complete"]) == (1, False)
+    other = Subject(tenant="demo", site="seoul", kind="shift", business_date=SHIFT.business_date, shift="C")
+    assert (await made(worked, plants, other)).report["lacks"]["complete"]
