@@ -30,6 +30,8 @@ from tests.servers import ROOT, listens, wait_until
 
 READERS = 8
 STREAMS = 500
+WARM_S = 5.0
+"""A cloud that has just begun compiles its pages behind the first readers."""
 _AS_OF = re.compile(rb'data: {"as_of":"([^"]+)"')
 
 
@@ -61,7 +63,8 @@ async def served(folder: Path, database: Database, plants: Plants, port: int, *,
         await asyncio.to_thread(wait_until, lambda: listens(port) or child.poll() is not None, "the cloud listens", 60)
         if child.poll() is not None:
             raise RuntimeError((folder / "cloud.log").read_text()[-2000:])
-        await _reader(port, [_address(_plan(0, 30))] * 20)  # warm
+        await asyncio.sleep(WARM_S)
+        await _reader(port, [_address(_plan(0, 30))] * 20)
         plans = [_address(_window(plants, shift, line)) for shift in range(1, 26) for line in LINES]
         asked = await _closed_loop(port, plans)
         one = _address(_plan(0, 30))

@@ -107,6 +107,10 @@ async def fill(database: Database, plants: Plants, facts: int, days: int) -> Fil
             await database.write(lambda c, rows=defects: _bulk(c, "production_defect", [_defect(row) for row in rows]))
             states = list(_states(inc, 10**9 + (day * len(LINES) + number) * 10, line, number, begin))
             await database.write(lambda c, rows=states: _bulk(c, "equipment_state", rows))
+            measured = list(_measured(inc, 2 * 10**9 + (day * len(LINES) + number) * 100, line, begin))
+            await database.write(lambda c, rows=measured: _bulk(c, "quality_measurement", rows))
+        stock = list(_stock(inc, 3 * 10**9 + day * 100, first + day * DAY_MS))
+        await database.write(lambda c, rows=stock: _bulk(c, "inventory", rows))
     at = (first + days * DAY_MS) * NS
     units = [(TENANT, SITE, line, 1, at, at, "EXECUTE") for line in LINES]
     await database.write(
@@ -163,6 +167,27 @@ def _states(inc: int, seq: int, line: str, number: int, begin: int) -> Iterator[
         yield (inc, 2, seq + place, TENANT, SITE, line, at, state, reason, 0, None, f"P{number:02}", None)
 
 
+def _measured(inc: int, seq: int, line: str, begin: int) -> Iterator[tuple[Any, ...]]:
+    """Two characteristics of a sample every hour; one in fifty fails."""
+    for hour in range(24):
+        for place, (name, middle, unit) in enumerate((("brix", 10.0, "Bx"), ("torque", 1.5, "Nm"))):
+            number = seq + 2 * hour + place
+            value = round(middle * (1 + (number * 37 % 21 - 10) / 500), 6)
+            at, passed = (begin + hour * 3_600_000 + 60_000) * NS, number % 50 != 0
+            told = (name, value, unit, middle * 0.97, middle * 1.03, passed, f"S-{number}", round(value * 1_000_000))
+            yield (inc, 2, number, TENANT, SITE, line, at, *told)
+
+
+def _stock(inc: int, seq: int, begin: int) -> Iterator[tuple[Any, ...]]:
+    """Eight materials, counted every morning."""
+    for number in range(8):
+        usage = 1_000.0 + 100 * number
+        count = usage * (2 + (begin // DAY_MS + number) % 5)
+        micro = (round(count * 1_000_000), round(usage * 1_000_000))
+        at = (begin + 3_600_000) * NS
+        yield (inc, 2, seq + number, TENANT, SITE, f"M-{number}", "store", at, count, "kg", usage, *micro)
+
+
 _KEY = ("inc", "stream", "seq")
 _COLUMNS = {
     "production": (
@@ -175,13 +200,34 @@ _COLUMNS = {
         *_KEY,
         *("tenant", "site", "work_unit", "at", "state", "reason", "status", "job_order", "product", "lot"),
     ),
+    "quality_measurement": (
+        *_KEY,
+        *("tenant", "site", "work_unit", "at", "characteristic", "value", "unit", "low", "high", "passed", "sample"),
+        "value_micro",
+    ),
+    "inventory": (
+        *_KEY,
+        *("tenant", "site", "material", "location", "at", "quantity", "unit", "daily_usage"),
+        *("quantity_micro", "usage_micro"),
+    ),
 }
-_TEXT = frozenset({"tenant", "site", "work_unit", "defect", "product", "state", "reason", "job_order", "lot"})
+_TEXT = (
+    *("tenant", "site", "work_unit", "defect", "product", "state", "reason", "job_order", "lot"),
+    *("characteristic", "unit", "sample", "material", "location"),
+)
+_TYPE = {
+    **dict.fromkeys(_TEXT, "text"),
+    **dict.fromkeys(("value", "low", "high", "quantity", "daily_usage"), "float8"),
+    "stream": "int2",
+    "passed": "bool",
+}
 
 
 def _bulk(connection: Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
     columns = _COLUMNS[table]
-    types = ["text" if name in _TEXT else "int2" if name == "stream" else "int8" for name in columns]
+    types = [_TYPE.get(name, "int8") for name in columns]
+    if table == "production_defect":
+        types[columns.index("quantity")] = "int8"
     connection.bulk(table, columns, types, rows)
 
 
