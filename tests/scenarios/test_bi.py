@@ -161,6 +161,8 @@ def test_every_place_that_says_a_figure_says_the_same(world: World, site: str) -
     told = world.get(f"/api/v1/lines/{urllib.parse.quote(key)}?from={span[0]}&to={span[1]}").json()
     assert (told["pieces"]["produced"], told["pieces"]["good"]) == (produced, good)
     assert told["line"]["site"] == site
+    judged = column(world.ask(analysis="CHECK", metrics=["judgments"], **where), "value")[0]
+    assert sum(told["decisions"].values()) == judged > 0
     oee = column(world.ask(analysis="CHECK", metrics=["oee"], **where), "value")[0]
     assert told["oee"]["oee"] == pytest.approx(oee, abs=1e-12)
     page = world.get(f"/lines/{urllib.parse.quote(key)}?first={day}&last={day}")
