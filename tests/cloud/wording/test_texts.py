@@ -21,7 +21,7 @@ LOOKED_UP |= {f"ask_{name}" for name in ("kind", "says", "period", "grain", "aga
 LOOKED_UP |= {"ask_group", "ask_level", "ask_gallery"}
 LOOKED_UP |= {"mart", "mart_status", "mart_kind", "letter_state", "letter_severity", "job_kind", "job_state"}
 LOOKED_UP |= {"alert_kind", "watch_state", "watch_period", "watch_against", "watch_side", "figure_reason", "level"}
-LOOKED_UP |= {"report_kind", "due_state", "outgoing_state"}
+LOOKED_UP |= {"report_kind", "due_state", "outgoing_state", "sum"}
 """Sections whose keys are codes of the data; everything else is named in a template or a module."""
 
 SAID_BY_CODE = {f"gateway.{state}" for state in ("connected", "connecting", "offline", "never", "lost", "down")}
@@ -34,7 +34,10 @@ SAID_BY_CODE |= {f"card.{card.id}" for card in CARDS}
 SAID_BY_CODE |= {f"alerts.{side}" for side in ("below", "above")} | {
     f"watch.rule_{side}" for side in ("below", "above")
 }
-SAID_BY_CODE |= {f"alerts.mail_{why}" for why in ("new", "again", "over")} | {"alert.kpi", "alert.kpi_no_data"}
+SAID_BY_CODE |= {f"alerts.mail_{why}" for why in ("new", "again", "over", "unseen")} | {
+    "alert.kpi",
+    "alert.kpi_no_data",
+}
 SAID_BY_CODE |= {"line.availability", "line.effectiveness", "line.quality_ratio"}
 
 
