@@ -61,10 +61,10 @@ def data(status: Json, letters: Json, state: str, words: Words) -> dict[str, Any
 
 
 def _letter(one: Json) -> dict[str, Any]:
-    fact = one["seq"] is not None and str(one["id"]).startswith("f")
+    fact = bool(one["seq"]) and str(one["id"]).startswith("f")
     return dict(one) | {
         "tone": SEVERITY_TONE.get(one["severity"], "unknown"),
-        "record": f"{one['gateway']}/{one['stream']}/{one['seq']}",
+        "record": f"{one['gateway']}/{one['stream']}/{one['seq']}" if one["seq"] else "",
         "fact": f"{one['inc']}/{one['stream']}/{one['seq']}" if fact else "",
         "details": [
             (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -6,9 +6,10 @@ on what was said and never on when it arrived. What cannot hold is refused, with
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ KINDS: Final = tuple(str(kind.__struct_config__.tag) for kind in CORRECTABLE)
 MOST_BYTES: Final = 64 * 1024
 """Of a replacement as JSON."""
 LAST_REV: Final = 1_000_000
+AT_ONCE: Final = 500
+"""Times that are looked up in one statement."""
 LONGEST: Final = 500
 """Characters of a name or a reason that are kept."""
 
@@ -230,6 +233,26 @@ def stored(connection: Connection, target: Target, *, lock: bool = False) -> lis
         if redate.dates(fact) and (step := redate.step(connection, inc)) is not None:
             fact = redate.fact(fact, step)
         found.append(Record((int(inc), target.stream, target.seq), target.inc, target.tenant, site, int(gateway), fact))
+    return found
+
+
+def righted(
+    connection: Connection, tenant: str, times: Collection[int]
+) -> dict[tuple[str, int], list[tuple[Key, Fact]]]:
+    """Give the records of these times (ns) that were put right or taken back, as they came: (site, time) → them."""
+    found: dict[tuple[str, int], list[tuple[Key, Fact]]] = {}
+    every = sorted(times)
+    for begin in range(0, len(every), AT_ONCE):
+        some = every[begin : begin + AT_ONCE]
+        for inc, stream, seq, site, at, body in connection.execute(
+            "select f.inc, f.stream, f.seq, g.site, f.at, f.body from fact f join incarnation i on i.id=f.inc"  # noqa: S608
+            f" join gateway g on g.id=i.gateway where f.tenant=? and f.at in ({','.join('?' * len(some))})"
+            " and exists (select 1 from correction c where c.tenant=f.tenant and c.inc=i.inc and c.stream=f.stream"
+            " and c.seq=f.seq and c.state='standing')",
+            (tenant, *some),
+        ):
+            with contextlib.suppress(msgspec.MsgspecError):  # of a kind we do not know
+                found.setdefault((site, int(at)), []).append(((int(inc), int(stream), int(seq)), _fact.decode(body)))
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cloud.database import Connection
 from cloud.etl.checks import MS, Found, check
-from cloud.etl.corrections import Key, Record
+from cloud.etl.corrections import CORRECTABLE, Key, Record, righted
 from cloud.etl.cycles import Cycles
 from cloud.etl.rules import RULES
 from cloud.ingest.project import Projection, is_line
@@ -36,6 +36,8 @@ class Candidate:
     fact: Fact
     released: bool = False
     """A person said that it counts as it is."""
+    anew: bool = False
+    """It came before and is decided anew."""
     found: list[Found] = field(default_factory=list[Found])
 
     @property
@@ -87,6 +89,7 @@ class Gate:
         for place, mine in made.items():
             if is_line(place[2]):
                 self._neighbours(place, mine)
+        self._again([one for one in candidates if one.rev == 0 and isinstance(one.fact, CORRECTABLE)])
         self._members(lines, made)
         for one in candidates:
             record = one.record
@@ -106,6 +109,32 @@ class Gate:
         good = isinstance(fact, StateChanged) and fact.status >> 30 == 0
         if (good or (isinstance(fact, Produced) and fact.produced > 0)) and is_line(fact.work_unit):
             self._projection.data((record.tenant, record.site, fact.work_unit), fact.at, record.gateway)
+
+    # --- said before ---
+
+    def _again(self, mine: Sequence[Candidate]) -> None:
+        """Find what says the very same as a record that was put right since, as it came: its source asked once more.
+
+        What had come before the other was put right is none of these, whenever it is looked at again.
+        """
+        by_tenant: dict[str, list[Candidate]] = {}
+        for one in mine:
+            by_tenant.setdefault(one.record.tenant, []).append(one)
+        for tenant, some in by_tenant.items():
+            if self._connection.one("select 1 from correction where tenant=? and state='standing' limit 1", (tenant,)):
+                originals = righted(self._connection, tenant, {one.record.fact.at for one in some})
+                for one in some:
+                    twins = [
+                        key
+                        for key, fact in originals.get((one.record.site, one.record.fact.at), ())
+                        if key != one.record.key and fact == one.record.fact
+                    ]
+                    if twins and (not one.anew or self._said_again(one.record.key)):
+                        one.found.append(Found("corrected_again", {"of": _spelled(min(twins))}))
+
+    def _said_again(self, key: Key) -> bool:
+        sql = "select 1 from finding where inc=? and stream=? and seq=? and code='corrected_again'"
+        return self._connection.one(sql, key) is not None
 
     # --- beside each other ---
 

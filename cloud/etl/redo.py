@@ -73,7 +73,8 @@ class Redo:
                     continue
                 self._touch(record, now.fact)
                 released = _released(self._connection, record, now.rev)
-                candidates.append(Candidate(record, now.rev, now.fact, released=released))
+                anew = target not in fresh
+                candidates.append(Candidate(record, now.rev, now.fact, released=released, anew=anew))
         return candidates
 
     def _take_back(self, record: Record, fact: Fact) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from cloud.bus import Bus
 from cloud.database import Connection, Database, DatabaseError, DataError, TryAgainError
-from cloud.marts import dimensions, mark, members, over
+from cloud.marts import dimensions, excess, mark, members, over
 from cloud.marts.compute import COLUMNS, TABLES, compute, replace
 from cloud.marts.ledger import AFTERWARDS, ALL, DAY, DAY_MS, QUALITY, SHIFT, SITE, STOCK, TREND, Bucket, date_ms
 from cloud.marts.shifts import Rows
@@ -127,6 +127,8 @@ class Refresh:
             self._members.note(place, old, new)
         if kind == SHIFT:
             end_ms = calendar.at(start_ms).end_ms
+            if end_ms <= self._now_ms:
+                excess.note(self._connection, place, rows["mart_shift"], old.get("mart_shift", ()), self._now_ms)
             return end_ms + 1_000 if end_ms > self._now_ms and rows["mart_shift"] else None
         return None
 

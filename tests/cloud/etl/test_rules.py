@@ -9,9 +9,10 @@ import pytest
 from cloud.etl.checks import check
 from cloud.etl.letters import Filter, LetterError, counted, page, release, retry
 from cloud.etl.rules import RULES, SEVERITIES
+from cloud.marts import mark
 from cloud.plant import Plants
 from sync import facts as f
-from tests.cloud.etl.conftest import HOUR, MS, Cloud, marts, now_ms, plainly
+from tests.cloud.etl.conftest import HOUR, MS, Cloud, corrected, marts, now_ms, plainly
 from tests.cloud.gateway import LINE, S, Start, produced, state
 
 NOW = 1_790_000_000 * S
@@ -248,7 +249,7 @@ async def test_a_thousand_rows_late_doubled_and_invalid_come_to_the_plain_sum(
 
 async def test_what_counters_say_when_they_are_read_one_after_the_other_counts_to_the_last_piece(cloud: Cloud) -> None:
     """Scrap before its pieces, pieces before their verdicts, and after a silence all of it at once: nothing is held."""
-    at = (now_ms() - 30 * HOUR) * MS
+    at = (cloud.plants["demo", "seoul"].calendar.at(now_ms() - 30 * HOUR).start_ms + HOUR) * MS
     five = 5 * S
     facts = [
         produced(at, at + five, 0, 0, scrap=16, defects={"scratch": 16}, cycle_ms=250.0),
@@ -261,9 +262,11 @@ async def test_what_counters_say_when_they_are_read_one_after_the_other_counts_t
     assert await cloud.rows("select sum(produced), sum(good), sum(scrap) from mart_shift") == [(260, 231, 30)]
     assert await cloud.rows("select count(*) from finding where held") == [(0,)]
     items, _ = await letters(cloud, severity="warning")
+    exceeds = next((one["subject"], one["count"]) for one in items if one["code"] == "shift_exceeds")
     assert {(one["code"], one["subject"], one["count"]) for one in items} == {
         ("counters_apart", LINE, 2),
         ("fast_rate", "P1", 1),
+        ("shift_exceeds", *exceeds),  # by the last piece, nothing evened it out
     }
 
 
@@ -279,3 +282,55 @@ async def test_who_asks_again_often_enough_has_looked_at_all_that_is_held(
     looked = await cloud.rows("select seq, last_ms from finding where held order by last_ms")
     assert [seq for seq, _ in looked] == [1, 2, 3]
     assert len({last for _, last in looked}) == 3
+
+
+async def test_a_shift_that_sorted_more_than_it_made_is_warned_of_until_it_fits(cloud: Cloud) -> None:
+    at = (cloud.plants["demo", "seoul"].calendar.at(now_ms() - 30 * HOUR).start_ms + HOUR) * MS
+    odd = msgspec.structs.replace(produced(at, at + MINUTE, 100, 100), good=99, scrap=1, rework=1)
+    await cloud.send(odd, produced(at + MINUTE, at + 2 * MINUTE, 10, 10))  # a piece ahead in the whole shift
+    for _ in range(2):  # computed twice, it is one shift
+        await cloud.do(lambda c: mark.everything(c, cloud.plants, ("demo", "seoul", LINE), now_ms()))
+        await cloud.refresh()
+    assert await cloud.rows("select sum(good+scrap+rework-produced) from mart_shift") == [(1,)]  # and it counts
+    items, total = await letters(cloud, code="shift_exceeds")
+    assert (total, items[0]["state"], items[0]["held"], items[0]["count"]) == (1, "open", False, 1)
+    assert items[0]["why"]["en"].startswith(f"{LINE} ")
+    assert items[0]["why"]["en"].endswith("109 good, 1 scrap and 1 rework of 110 produced")
+    await cloud.send(msgspec.structs.replace(produced(at, at + MINUTE // 2, 1, 1), good=0))
+    await cloud.refresh()
+    items, total = await letters(cloud, code="shift_exceeds")
+    assert (total, items[0]["state"]) == (1, "passed")
+
+
+async def test_an_old_value_said_again_does_not_undo_what_was_put_right(cloud: Cloud) -> None:
+    at = (now_ms() - 30 * HOUR) * MS
+    said = [
+        produced(at, at + MINUTE, 10, 10),
+        state(at, "HELD", "jam"),
+        f.QualityMeasured(at=at, work_unit=LINE, characteristic="fill", value=5.0, unit="GRM", passed=True),
+        f.InventoryCounted(at=at, material="M1", location="A", quantity=100.0, unit="H87", daily_usage=9.0),
+    ]
+    right = [
+        msgspec.structs.replace(said[0], good=8),
+        msgspec.structs.replace(said[1], reason="starved"),
+        None,
+        msgspec.structs.replace(said[3], quantity=80.0),
+    ]
+    await cloud.send(*said, *(corrected(cloud.start, seq, 1, fact) for seq, fact in enumerate(right, 1)))
+    await cloud.refresh()
+    before = await cloud.marts()
+    await cloud.send(*said)  # the same again, with other numbers
+    await cloud.refresh()
+    assert await cloud.marts() == before
+    items, total = await letters(cloud, code="corrected_again", held=True)
+    assert (total, {one["seq"] for one in items}) == (4, {9, 10, 11, 12})
+    assert all("was put right since" in one["why"]["en"] for one in items)
+    done = await cloud.do(lambda c: retry(c, cloud.plants, "demo", None, actor="kim", reason="r", now_ns=now_ms() * MS))
+    assert done == (0, 4)
+    newer = msgspec.structs.replace(said[3], at=at + HOUR * MS)
+    await cloud.send(newer)  # another count at another time is news
+    assert (await letters(cloud, code="corrected_again"))[1] == 4
+    number = next(one["id"] for one in items if one["kind"] == "production")
+    await cloud.do(lambda c: release(c, cloud.plants, "demo", number, actor="kim", reason="r", now_ns=now_ms() * MS))
+    await cloud.refresh()
+    assert await cloud.rows("select sum(produced), sum(good) from mart_shift") == [(20, 18)]
