@@ -21,6 +21,7 @@ export function morph(from, to) {
     if (from.nodeValue !== to.nodeValue) from.nodeValue = to.nodeValue;
     return;
   }
+  if (from.dataset?.kept !== undefined) return; // what a script said there is not unsaid by the next drawing
   attributes(from, to);
   children(from, to);
 }
