@@ -16,6 +16,7 @@ import socket
 import sqlite3
 import tempfile
 import threading
+import traceback
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,8 @@ Row = tuple[Any, ...]
 
 READERS: Final = 3
 BUSY_MS: Final = 10_000
+CONNECT_S = 5
+"""How long a server may take to let us in."""
 STATEMENT_S: Final = 30
 """PostgreSQL gives up a statement after this."""
 PATIENCE_S: Final = 60.0
@@ -171,9 +174,12 @@ class Postgresql(Connection):
 
     def __init__(self, url: URL, *, writer: bool) -> None:
         self.writes = writer
-        self._raw = psycopg.connect(
-            url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True, connect_timeout=5
-        )
+        whole = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        try:
+            self._raw = psycopg.connect(whole, autocommit=True, connect_timeout=CONNECT_S)
+        except psycopg.OperationalError as error:
+            traceback.clear_frames(error.__traceback__)  # they hold the socket of one that came too late
+            raise
         self._raw.execute(b"set statement_timeout = %d" % (STATEMENT_S * 1000))
         if not writer:
             self._raw.execute("set default_transaction_read_only = on")
