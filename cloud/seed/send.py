@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, TypeVar
 
+import numpy as np
+
 from cloud.config import Site
 from cloud.database import Connection, Database
 from cloud.ingest.items import Gone, Item
@@ -160,8 +162,9 @@ class _Sender:
             for start_ms in past.hours(day):
                 if start_ms + HOUR_MS <= now_ms:
                     readings = machine.hour(seed, start_ms, past.around(start_ms))
-                    body = encode_readings(readings, version)
-                    found.append(self._chunk(body, len(readings), f.Stream.FACT))
+                    for rows in _parts(range(len(readings)), MAX_RECORDS):  # one chunk, but of a hall of many lines
+                        part = readings.take(np.array(rows, np.intp))
+                        found.append(self._chunk(encode_readings(part, version), len(part), f.Stream.FACT))
         if not found:
             raise SeedError(f"no shift of site {site.id!r} has passed between {days[0]} and {days[1]}")
         return found
