@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Final
 
 import orjson
 
 GATHER_S: Final = 0.1
 """How long a listener's frame waits for more."""
+PIECE: Final = 65_536
+"""Bytes that are handed to a connection at once; the next piece waits until it has taken the last."""
 
 Value = tuple[float | str | int | None, int, int]
 """(value, StatusCode, source time in ms)."""
@@ -89,9 +91,19 @@ class Bus:
             listener.overview(body)
 
 
-def frame(event: str, body: bytes, number: int) -> bytes:
-    """Give one server-sent event. The body is JSON on one line."""
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, event.encode(), body)
+def frame(event: str, body: bytes, number: int) -> Iterator[bytes]:
+    """Give one server-sent event, a piece at a time. The body is JSON on one line.
+
+    Of an overview of many lines a listener that does not read has one piece in its connection, and not the whole.
+    """
+    head = b"id: %d\nevent: %s\ndata: " % (number, event.encode())
+    if len(body) <= PIECE:
+        yield head + body + b"\n\n"
+        return
+    yield head
+    for start in range(0, len(body), PIECE):
+        yield body[start : start + PIECE]
+    yield b"\n\n"
 
 
 async def events(
@@ -102,7 +114,8 @@ async def events(
     with bus.listen(tenant) as listener:
         for event, body in first:
             number += 1
-            yield frame(event, body, number)
+            for piece in frame(event, body, number):
+                yield piece
         closing = asyncio.ensure_future(bus.closing.wait())
         try:
             while not closing.done():
@@ -114,7 +127,8 @@ async def events(
                         continue
                     for event, body in taking.result():
                         number += 1
-                        yield frame(event, body, number)
+                        for piece in frame(event, body, number):
+                            yield piece
                 finally:
                     taking.cancel()
         finally:

@@ -45,9 +45,12 @@ def main() -> None:
             kind, body = b"", WORK[kind](text)
         except Exception as error:  # noqa: BLE001 - whatever a renderer raises is told, and the next one is drawn
             kind, body = b"fault", str(error).encode()
-        for part in (kind, body):
-            said.write(LENGTH.pack(len(part)) + part)
-        said.flush()
+        try:
+            for part in (kind, body):
+                said.write(LENGTH.pack(len(part)) + part)
+            said.flush()
+        except BrokenPipeError:  # the cloud was killed meanwhile
+            os._exit(0)  # without a word of what could not be said
 
 
 def _frame(asked: BinaryIO) -> bytes | None:
