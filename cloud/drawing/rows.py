@@ -11,7 +11,7 @@ from typing import Any, Final
 
 Spec = dict[str, Any]
 
-ROOM: Final = 134
+ROOM: Final = 158
 """Most that names take, px; what is longer stands in two lines, and ends in … where that is not enough."""
 GAP: Final = 10
 _NARROW: Final = frozenset(" .,:;·'|!()[]ijltfrI-")

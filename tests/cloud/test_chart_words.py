@@ -76,7 +76,7 @@ def test_bars(width: int, *, below: bool) -> None:
     said = _drawn(drawing.bars(values, interval=not below, mark_at=None) | {"width": width})
     assert {"LINE-A assembly", "Housing X", "B"} <= set(said)
     assert set(NAMES[1].split()) <= _words(said)
-    assert [text for text in said if "…" in text] == ["packaging/line-17…"]
+    assert [text for text in said if "…" in text] == ["packaging/line-17/lab…"]
 
 
 def test_columns() -> None:

@@ -28,7 +28,7 @@ TONES: Final = (
 MARKS: Final = 45
 """With more points than this a line has no dots."""
 LABELS: Final = 10
-LEAST: Final = 40
+LEAST: Final = 30
 """Bars have at least this to grow in, px, whatever is said beside them."""
 MILLIONS: Final = 1e7
 """From here on an axis counts in millions instead of writing them out."""

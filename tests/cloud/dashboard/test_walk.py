@@ -14,6 +14,7 @@ LIVE = (
     f"/lines/{LINE_1}?range=30d",
     f"/quality?line={LINE_1}",
     "/analysis",
+    "/analysis?analysis=RANK&metric=produced&by=line&by=product&period=today",
     "/alerts",
     "/fleet",
     "/completeness",
@@ -22,9 +23,25 @@ LIVE = (
 STILL = ("/quality/lots", f"/quality/lots/{LOT}", "/reports", "/actions", "/audit", "/wall", f"/verdicts/{'b' * 32}")
 
 
+UNTOLD = """() => {
+  const found = [];
+  for (const place of document.querySelectorAll(".figure, dd"))
+    if (place.offsetParent && place.textContent.trim() === "–" && !place.querySelector("[aria-hidden]"))
+      found.push(`a dash without a reason: ${place.dataset.field ?? place.previousElementSibling?.textContent}`);
+  for (const picture of document.querySelectorAll("svg[role=img]")) {
+    const box = picture.getBoundingClientRect();
+    for (const text of box.width ? picture.querySelectorAll("text:not([opacity='0'])") : []) {
+      const { left, right, width } = text.getBoundingClientRect();
+      if (width && (left < box.left - 1 || right > box.right + 1)) found.push(`cut off: ${text.textContent}`);
+    }
+  }
+  return found;
+}"""
+
+
 async def held_up(page: Page, width: int) -> list[str]:
-    """Give what would bar somebody from the page that is open."""
-    found = await audited(page)
+    """Give what would bar somebody from the page that is open, words cut off and figures that say not why they lack."""
+    found = [*await audited(page), *await page.evaluate(UNTOLD)]
     wide = await page.evaluate("document.documentElement.scrollWidth")
     return found if wide <= width else [*found, f"{wide} px wide"]
 
