@@ -19,7 +19,7 @@ demo: $(VENV)/.demo  ## the whole system on the simulated plant, dashboard at ht
 test: $(VENV)/.dev  ## all checks and all tests, against real servers
 	bash tests/install_parts.sh
 	$(MAKE) -j2 lint imported  # the type checker has one core, this the other
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder  # they wait more than they compute; what shares a server stays in one process
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder  # they wait more than they compute; what shares a server stays in one process
 	$(BIN)/python -m tests.campaign --short
 
 lint: $(VENV)/.dev
@@ -43,7 +43,7 @@ bench: $(VENV)/.dev  ## measure, print the table of goals; exits 0 either way
 	bash tests/install_parts.sh
 	$(BIN)/python -m bench
 
-bench-bi: $(VENV)/.dev  ## figures over 0.1, 1 and 10 million production facts, both databases: about an hour
+bench-bi: $(VENV)/.dev  ## figures over 0.1, 1 and 10 million production facts, both databases: about twenty minutes
 	bash tests/install_parts.sh
 	$(BIN)/python -m bench bi_long bi_superset
 

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from sync.mqtt import Mqtt
 
 log = logging.getLogger("cloud")
 
+SWITCH_S: Final = 0.001
+"""How long one thread computes before another may: with Python's 5 ms the loop waits for every answer being made."""
 PAGES_REST_S: Final = 0.05
 """Between two pages that are compiled before anybody asks for them: each takes 10 ms, and readers wait meanwhile."""
 
@@ -46,6 +49,7 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     from cloud.outgoing.sending import run_sending
     from cloud.reports.making import run_reports
 
+    sys.setswitchinterval(SWITCH_S)
     listening = _listen(settings.file.http.host, settings.file.http.port)
     registry, plants, bus = CollectorRegistry(), Plants(settings), Bus()
     stop = _stop()
