@@ -24,7 +24,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("triflow")
 
 
-LONGEST = ("tests/scenarios", "tests/campaign", "tests/demo", "tests/cloud/test_workers.py", "tests/edge/store")
+LONGEST = (
+    "tests/scenarios",
+    "tests/campaign",
+    "tests/demo",
+    "tests/cloud/test_workers.py",
+    "tests/cloud/etl/test_process.py",
+    "tests/edge/acting",
+    "tests/edge/store",
+    "tests/cloud/dashboard",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
