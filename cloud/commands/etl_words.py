@@ -22,7 +22,9 @@ def add(command: Callable[[str, str], argparse.ArgumentParser]) -> None:
     restate = _about(command("restate", "compute shifts anew and say which figures changed"))
     restate.add_argument("--from", dest="start", type=_time, required=True, metavar="TIME", help="ISO 8601")
     restate.add_argument("--to", dest="end", type=_time, required=True, metavar="TIME")
-    restate.add_argument("--line", action="append", default=[], metavar="LINE", help="path, or site:path; may be given again (all)")
+    restate.add_argument(
+        "--line", action="append", default=[], metavar="LINE", help="path, or site:path; may be given again (all)"
+    )
     restate.add_argument("--product", metavar="CODE", help="rate its pieces of this time by …")
     restate.add_argument("--cycle-ms", type=float, metavar="MS", help="… this ideal cycle")
     restate.add_argument("--dry-run", action="store_true", help="only say what would change")

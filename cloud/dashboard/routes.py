@@ -46,7 +46,6 @@ from cloud.dashboard.render import STATIC, VERSION, render
 from cloud.database import DatabaseError
 from cloud.drawing.charts import WIDE
 
-
 RETRY_S: Final = 5
 FILTERS: Final = ("gateway", "actor", "action", "target", "text", "from", "to")
 AUDIT_ROWS: Final = 50

@@ -24,15 +24,16 @@ MOST_MEASURED: Final = 6
 
 
 def verdicts(connection: Connection, plant: Plant, subject: Subject, span: tuple[int, int]) -> Json:
+    """Give the verdicts on what was made in a span: a window that ends with it lies in it, as the marts have it."""
     counted = {
         decision: int(count)
         for decision, count in connection.execute(
-            "select decision, count(*) from judgment where tenant=? and site=? and at>=? and at<? group by decision",
+            "select decision, count(*) from judgment where tenant=? and site=? and at>? and at<=? group by decision",
             (subject.tenant, subject.site, *(ms * 1_000_000 for ms in span)),
         )
     }
     rows = connection.execute(
-        "select verdict_id, work_unit, decision, at, summary from judgment where tenant=? and site=? and at>=? and at<?"
+        "select verdict_id, work_unit, decision, at, summary from judgment where tenant=? and site=? and at>? and at<=?"
         " and decision in ('critical', 'warning') order by case decision when 'critical' then 0 else 1 end, at desc,"
         " verdict_id limit ?",
         (subject.tenant, subject.site, *(ms * 1_000_000 for ms in span), MOST_VERDICTS),
