@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, Final
 
@@ -23,8 +23,6 @@ from sync.mqtt import Mqtt
 
 log = logging.getLogger("cloud")
 
-SWITCH_S: Final = 0.001
-"""How long one thread computes before another may: with Python's 5 ms the loop waits for every answer being made."""
 PAGES_REST_S: Final = 0.05
 """Between two pages that are compiled before anybody asks for them: each takes 10 ms, and readers wait meanwhile."""
 
@@ -49,7 +47,6 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
     from cloud.outgoing.sending import run_sending
     from cloud.reports.making import run_reports
 
-    sys.setswitchinterval(SWITCH_S)
     listening = _listen(settings.file.http.host, settings.file.http.port)
     registry, plants, bus = CollectorRegistry(), Plants(settings), Bus()
     stop = _stop()
@@ -73,6 +70,7 @@ async def serve(settings: Settings, *, ingest: bool = True) -> None:
             answers.broker = lambda: flow.broker
             forever.append(tasks.create_task(flow.run(_connect(settings, plants, Shard())), name="ingest"))
         app = create_app(answers, registry)
+        gc.freeze()  # what was imported stays for good: no collection has to walk it again
         server = _server(
             uvicorn.Config(
                 app,

@@ -95,6 +95,8 @@ def lacks(connection: Connection, plants: Plants, subject: Subject, whole: Table
     """Say what the figures lack: records on their way or lost, silent gateways, buckets to recompute, facts held back."""
     start_ms, end_ms, now_ms = times
     gateways: list[Json] = []
+    enrolled = [one.gateway for one in plants.gateways(subject.tenant) if one.site == subject.site]
+    unheard: list[str] = []
     offline_ms = plants.file.offline_after_s * 1000
     for one in by_hour(connection, subject.tenant, (start_ms, end_ms), now_ms=now_ms, offline_ms=offline_ms):
         if one.accounts.site != subject.site:
@@ -105,6 +107,9 @@ def lacks(connection: Connection, plants: Plants, subject: Subject, whole: Table
             for name in ("produced", "stored", "waiting", "lost", "unaccounted")
         }
         gateways.append({"gateway": one.accounts.gateway, **counted})
+        if one.accounts.as_of_ms is None or any(hour.state == "unknown" for hour in one.hours):
+            unheard.append(one.accounts.gateway)
+    unheard += [name for name in enrolled if name not in {one["gateway"] for one in gateways}]  # never came in
     held = connection.execute(
         "select count(*) from finding where tenant=? and site=? and state='open' and held and at>=? and at<?",
         (subject.tenant, subject.site, start_ms * 1_000_000, end_ms * 1_000_000),
@@ -116,7 +121,9 @@ def lacks(connection: Connection, plants: Plants, subject: Subject, whole: Table
         "data_at": None if fresh.data_at_ms is None else iso(fresh.data_at_ms),
         "held": int(held[0][0]),
         "gateways": gateways,
+        "unheard": unheard,
         "complete": not any(one["waiting"] or one["lost"] or one["unaccounted"] for one in gateways)
+        and not unheard
         and not fresh.pending_buckets
         and not held[0][0],
     }

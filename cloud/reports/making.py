@@ -86,7 +86,7 @@ class Makers:
         settled = {
             (day, shift)
             for day, shift, state, until, tries, _ in known
-            if state == "made" or until > now_ms or tries >= TRIES
+            if state == "made" or until > now_ms or (state == "failed" and tries >= TRIES)
         }
         made = 0
         for one in due(plant, report, now_ms, begun):
@@ -155,7 +155,11 @@ class Makers:
                     (*key, one.due_ms, self._holder, now_ms + LEASE_MS),
                 )
             )
-        if row[0] == "made" or row[1] > now_ms or row[2] >= TRIES:
+        if row[0] == "made" or row[1] > now_ms:
+            return False
+        if row[2] >= TRIES:
+            if row[0] == "making":  # whoever made it ended in the middle, each time
+                _end(c, key, "failed", now_ms=now_ms, why=f"begun {TRIES} times and never finished; see the log")
             return False
         c.execute(
             "update report_due set state='making', holder=?, until_ms=?, attempts=attempts+1 where tenant=? and site=? and"

@@ -127,6 +127,8 @@ def lacks(report: Json, words: Words) -> list[str]:
         for one in told["gateways"]
         if one["waiting"] or one["lost"] or one["unaccounted"]
     ]
+    if told.get("unheard"):  # reports kept before this was told have none
+        said.append(words("report.lack_unheard", names=", ".join(told["unheard"])))
     if told["silent"]:
         said.append(words("report.lack_silent", names=", ".join(told["silent"])))
     return said

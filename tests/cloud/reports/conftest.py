@@ -59,8 +59,9 @@ class Still:
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, office: PostOffice) -> Settings:  # noqa: F811 - the fixture
     path = write_cloud_toml(tmp_path, database_url, MAIL.format(port=office.port))
-    text = path.read_text().replace("[[site]]", f"{KEY}[[site]]", 1)
-    path.write_text(text + REPORTS)
+    text = path.read_text()
+    gateways, site = text.index("[[gateway]]"), text.index("[[site]]")
+    path.write_text(text[:gateways] + KEY + text[site:] + REPORTS)  # the one gateway that spoke
     return load(path)
 
 

@@ -21,6 +21,7 @@ from cloud.reports import documents, figures, keep, making, press, telling
 from cloud.reports.keep import Kept, Maker
 from cloud.reports.making import Makers
 from cloud.reports.subject import NoSuchShiftError, Subject
+from cloud.wording.texts import Words
 from tests.cloud.outgoing.conftest import PostOffice
 from tests.cloud.reports.conftest import NOW_MS
 
@@ -263,3 +264,31 @@ async def test_a_record_that_is_held_keeps_its_shifts_report_from_being_complete
     assert (lacking["held"], lacking["complete"]) == (1, False)
     other = Subject(tenant="demo", site="seoul", kind="shift", business_date=SHIFT.business_date, shift="C")
     assert (await made(worked, plants, other)).report["lacks"]["complete"]
+
+
+async def test_a_gateway_that_was_not_heard_of_since_leaves_its_reports_open(worked: Database, plants: Plants) -> None:
+    await worked.write(lambda c: c.execute("update gateway set holdings_ms=null"))
+    kept = await made(worked, plants)
+    assert kept.report["lacks"]["unheard"]
+    assert not kept.report["lacks"]["complete"]
+    for language in ("ko", "en"):
+        said = telling.lacks(kept.report, Words(language))
+        assert said[0] == Words(language)("report.incomplete")
+        assert any(kept.report["lacks"]["unheard"][0] in one for one in said[1:])
+
+
+async def test_a_report_whose_makers_all_ended_in_the_middle_is_failed_in_the_end(
+    worked: Database, plants: Plants
+) -> None:
+    makers = Makers(worked, plants)
+    assert await makers.once(NOW_MS - 30 * 60 * MIN) == 0
+    assert await makers.once(NOW_MS) > 0
+    await worked.write(
+        lambda c: c.execute(
+            "update report_due set state='making', attempts=?, until_ms=0 where business_date<>''", (making.TRIES,)
+        )
+    )
+    assert await makers.once(NOW_MS) == 0
+    ended = await worked.read(lambda c: c.execute("select state, why from report_due where business_date<>''"))
+    assert {state for state, _ in ended} == {"failed"}
+    assert all("never finished" in why for _, why in ended)
