@@ -193,6 +193,7 @@ async def test_the_trace_of_a_lot_has_everything_and_says_what_is_missing(
     assert (made["produced"], made["orders"], made["products"]) == (2400, ["WO-7"], ["water"])
     assert (len(trace["measurements"]), len(trace["ccp"])) == (72, 24)
     assert trace["control_points"][0] | {"unit": None} == {
+        "site": "seoul",
         "work_unit": LINE,
         "ccp": "temperature",
         "unit": None,
