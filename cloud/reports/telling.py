@@ -47,16 +47,17 @@ def at(text: str, zone: tzinfo) -> str:
     return f"{formats.instant(text).astimezone(zone):%Y-%m-%d %H:%M}"
 
 
+SECONDS: Final = {"s": 1, "min": 60, "h": 3600}
+
+
 def figure(value: float | None, unit: str, words: Words) -> str:
     """Give a figure as a report says it: times as people count them."""
     if value is None:
         return formats.ABSENT
     if unit == "1":
         return formats.percent(value)
-    if unit == "s":
-        return formats.duration(value, words)
-    if unit == "min":
-        return formats.duration(value * 60, words)
+    if unit in SECONDS:
+        return formats.duration(value * SECONDS[unit], words)
     shown = formats.number(value) if unit in {"pieces", "times"} else formats.measured(value)
     said = UNITS.get(unit, {}).get(words.language, unit)
     return f"{shown} {said}" if said else shown
