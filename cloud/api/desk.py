@@ -153,12 +153,16 @@ class Desk:
         site = self._site(tenant, wanted.site or None)
         lines = self._plants[tenant, site].names
         if wanted.work_unit and wanted.work_unit not in lines:
-            raise not_found(f"there is no line {wanted.work_unit!r}", nearest(wanted.work_unit, list(lines)))
+            raise not_found(
+                f"there is no line {wanted.work_unit!r}", nearest(wanted.work_unit, list(lines)), "work_unit"
+            )
         if (wanted.against == "value") != (wanted.level is not None):
-            raise invalid("`level` goes with against = value, and only with it", "give one or the other")
+            raise invalid("`level` goes with against = value, and only with it", "give one or the other", "level")
         if wanted.readers and self._plants.file.mail is None:
             raise invalid(
-                "there is no [mail] to write to readers with", "add [mail] to cloud.toml, or leave readers out"
+                "there is no [mail] to write to readers with",
+                "add [mail] to cloud.toml, or leave readers out",
+                "readers",
             )
         watch = replace(wanted, tenant=tenant, site=site, metric=metric.id, changed_ms=times.now_ms())
 
@@ -222,7 +226,7 @@ class Desk:
             )
         except (NoSuchShiftError, PlanError) as error:
             raise not_found(
-                str(error), "see the site's shifts in cloud.toml, and choose a period that has begun"
+                str(error), "see the site's shifts in cloud.toml, and choose a period that has begun", "business_date"
             ) from error
         head, _ = await self._found(tenant, kept.number)
         return head | {"again": kept.again}

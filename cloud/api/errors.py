@@ -30,12 +30,17 @@ class ApiError(Exception):
         self.status, self.code, self.message, self.check, self.fields = status, code, message, check, list(fields)
 
 
-def not_found(what: str, check: str) -> ApiError:
-    return ApiError(404, "NOT_FOUND", what, check)
+def not_found(what: str, check: str, field: str = "") -> ApiError:
+    return ApiError(404, "NOT_FOUND", what, check, named(what, field))
 
 
-def invalid(what: str, check: str) -> ApiError:
-    return ApiError(400, "ERR_VALIDATION", what, check)
+def invalid(what: str, check: str, field: str = "") -> ApiError:
+    return ApiError(400, "ERR_VALIDATION", what, check, named(what, field))
+
+
+def named(what: str, field: str) -> list[Field]:
+    """Give the field at fault, by which pages say it in their language; none where it is not one field."""
+    return [{"field": field, "message": what}] if field else []
 
 
 def unusable(fields: Sequence[Field]) -> ApiError:
@@ -68,7 +73,12 @@ def _http_error(request: Request, error: Exception) -> Response:
 def _bad_input(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
     faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-    return _answer(400, "ERR_VALIDATION", faults, "see /openapi.json for names and types of the parameters")
+    fields = [
+        {"field": ".".join(map(str, fault["loc"][1:])), "message": fault["msg"]}
+        for fault in error.errors()
+        if len(fault["loc"]) > 1
+    ]
+    return _answer(400, "ERR_VALIDATION", faults, "see /openapi.json for names and types of the parameters", fields)
 
 
 class Outage:

@@ -123,7 +123,9 @@ class Etl:
         except correct.OvertakenError as error:
             raise ApiError(409, "CONFLICT", str(error), "look at the fact's revisions and decide again") from error
         except CorrectionError as error:
-            raise invalid(str(error), "GET /api/v1/facts shows facts as they came; send a whole one") from error
+            raise invalid(
+                str(error), "GET /api/v1/facts shows facts as they came; send a whole one", "replacement"
+            ) from error
         return {"rev": done.rev, "state": done.state, "new": done.new, "buckets": done.buckets}
 
     async def release(self, tenant: str, letter: str, actor: str, reason: str) -> Json:
@@ -152,7 +154,7 @@ class Etl:
         try:
             number = await self._write(lambda c: jobs.restate(c, self._plants, tenant, order, times.now_ms()))
         except jobs.JobError as error:
-            raise invalid(str(error), "see /openapi.json, and GET /api/v1/overview for the lines") from error
+            raise invalid(str(error), "GET /api/v1/overview lists the lines", error.field) from error
         return await self.job(tenant, number)
 
     async def rebuild(self, tenant: str, actor: str, reason: str) -> Json:

@@ -157,7 +157,9 @@ async def restate(source: Source, tenant: Tenant, order: shapes.RestateOrder) ->
     try:
         zone = ZoneInfo(order.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise invalid(f"there is no time zone {order.timezone!r}", "give an IANA name such as Asia/Seoul") from error
+        raise invalid(
+            f"there is no time zone {order.timezone!r}", "give an IANA name such as Asia/Seoul", "timezone"
+        ) from error
     asked = Restatement(
         from_ms=_local_ms(order.start, zone),
         to_ms=_local_ms(order.end, zone),

@@ -28,7 +28,7 @@ class AuditLog:
         """Give the total and what it is made of."""
         return await self._database.read(lambda c: audit.stats(c, tenant, what))
 
-    async def choices(self, tenant: str) -> dict[str, list[str]]:
+    async def choices(self, tenant: str) -> dict[str, list[Any]]:
         """Give what the log can be filtered by."""
         return await self._database.read(lambda c: audit.choices(c, tenant))
 

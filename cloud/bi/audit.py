@@ -35,6 +35,7 @@ class Filter:
     action: str | None = None
     target: str | None = None
     gateway: str | None = None
+    """`site:id` where two sites have a gateway of one id; the id alone means those of all sites."""
     text: str | None = None
     """Words anywhere in actor, action, target or detail; each must be there, in any case of letters."""
     start_ms: int | None = None
@@ -42,9 +43,12 @@ class Filter:
 
     def where(self, tenant: str) -> tuple[str, list[Any]]:
         """Give the condition and its values."""
-        named = {"actor": self.actor, "action": self.action, "target": self.target, "gateway": self.gateway}
+        site, _, gateway = (self.gateway or "").rpartition(":")  # ids have no colon
+        named = {"actor": self.actor, "action": self.action, "target": self.target, "gateway": gateway or self.gateway}
         conditions: list[tuple[str, Any]] = [("e.tenant=?", tenant)]
         conditions += [(f"e.{column}=?", value) for column, value in named.items() if value is not None]
+        if site:
+            conditions.append(("e.site=?", site))
         if self.start_ms is not None:
             conditions.append(("e.at>=?", self.start_ms * NS))
         if self.end_ms is not None:
@@ -102,9 +106,12 @@ def stats(connection: Connection, tenant: str, what: Filter) -> dict[str, Any]:
     return {"total": total, **sums}
 
 
-def choices(connection: Connection, tenant: str) -> dict[str, list[str]]:
-    """Give what can be filtered by: actors, actions and gateways that are in the log."""
-    return {
+def choices(connection: Connection, tenant: str) -> dict[str, list[Any]]:
+    """Give what can be filtered by: actors, actions and gateways ({site, gateway}) that are in the log."""
+    gateways = connection.execute(
+        "select distinct site, gateway from audit_entry where tenant=? order by gateway, site limit 500", (tenant,)
+    )
+    return {"gateway": [{"site": site, "gateway": gateway} for site, gateway in gateways]} | {
         column: [
             row[0]
             for row in connection.execute(
@@ -112,7 +119,7 @@ def choices(connection: Connection, tenant: str) -> dict[str, list[str]]:
                 (tenant,),
             )
         ]
-        for column in ("actor", "action", "gateway")
+        for column in ("actor", "action")
     }
 
 

@@ -48,6 +48,7 @@ def data(status: Json, letters: Json, state: str, words: Words) -> dict[str, Any
         "ingest": status["ingest"],
         "marks": views.marks(status["ingest"], "gateway"),
         "counts": counts,
+        "warned": counts["open"] - counts["held"],
         "rules": [one for one in counts["by_rule"] if one["open"] or one["total"]],
         "auditor": auditor,
         "standing": standing,

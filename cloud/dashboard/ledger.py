@@ -166,11 +166,13 @@ def banner(standing: Sequence[Json], words: Words, *, whole: bool = False) -> di
     }
 
 
-def audit(page: Json, choices: Mapping[str, Sequence[str]], asked: Mapping[str, str], words: Words) -> dict[str, Any]:
+def audit(page: Json, choices: Mapping[str, Sequence[Any]], asked: Mapping[str, str], words: Words) -> dict[str, Any]:
     """Give the model of the audit page. asked: the filters as they stand in the address."""
+    marks = views.marks(choices["gateway"], "gateway")
     items = [
         item
         | {
+            "called": marks.get((item["site"], item["gateway"]), item["gateway"]),
             "name": f"{item['gateway']}/{item['ord']}/{words.label('stream', str(item['stream']))}/{item['seq']}",
             "details": [(key, _plain(value)) for key, value in item["detail"].items()],
         }
@@ -179,7 +181,7 @@ def audit(page: Json, choices: Mapping[str, Sequence[str]], asked: Mapping[str, 
     return {
         "found": page,
         "items": items,
-        "choices": choices,
+        "choices": {**choices, "gateway": list(marks.values())},
         "asked": asked,
         "filtered": any(asked.values()),
         "first": (page["page"] - 1) * page["page_size"] + 1 if items else 0,

@@ -45,6 +45,7 @@ LIVE_WORDS: Final = (
     "acts.asked",
     "data.done",
     *(f"ask.{name}" for name in ("pinned", "saved", "unpinned")),
+    *(key for key in TEXTS if key.startswith("refused.")),
 )
 """What the scripts say themselves."""
 

@@ -28,7 +28,11 @@ MEASURES: Final = tuple(kpi.Sums.__dataclass_fields__)
 
 
 class JobError(ValueError):
-    """A job that cannot be done as asked; says why."""
+    """A job that cannot be done as asked; says why, and which field of the order is at fault."""
+
+    def __init__(self, why: str, field: str) -> None:
+        super().__init__(why)
+        self.field = field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +79,11 @@ class Job:
 def restate(connection: Connection, plants: Plants, tenant: str, order: Restatement, now_ms: int) -> int:
     """Take a restatement in; gives its number. Raises JobError."""
     if not EARLIEST_MS <= order.from_ms < order.to_ms <= LATEST_MS:
-        raise JobError("the period has to begin before it ends, between 2000 and 2100")
+        raise JobError("the period has to begin before it ends, between 2000 and 2100", "to")
     if (order.product is None) != (order.cycle_ms is None):
-        raise JobError("a product and its ideal cycle go together")
+        raise JobError("a product and its ideal cycle go together", "product")
     if order.cycle_ms is not None and not 0 < order.cycle_ms < 1e9:
-        raise JobError(f"an ideal cycle of {order.cycle_ms} ms cannot be")
+        raise JobError(f"an ideal cycle of {order.cycle_ms} ms cannot be", "ideal_cycle_ms")
     places = _places(connection, tenant, order.lines)
     asked = {
         "from_ms": order.from_ms,
@@ -91,11 +95,11 @@ def restate(connection: Connection, plants: Plants, tenant: str, order: Restatem
     }
     days = (order.to_ms - order.from_ms) // 86_400_000 + 1
     if days * len(places) > MOST_BUCKETS:
-        raise JobError(f"{days} days of {len(places)} lines are too much at once; restate a part")
+        raise JobError(f"{days} days of {len(places)} lines are too much at once; restate a part", "period")
     try:
         buckets = len(Job(0, tenant, "restate", "", order.dry_run, asked, 0).shifts(plants))
     except KeyError as error:
-        raise JobError(f"the site of a line is not configured any more: {error}") from error
+        raise JobError(f"the site of a line is not configured any more: {error}", "lines") from error
     deed = deeds.Deed(tenant=tenant, actor=order.actor, action="restate", target="", reason=order.reason)
     number = _insert(connection, deed, asked, now_ms, dry_run=order.dry_run, buckets=buckets)
     if order.product is not None and not order.dry_run:
@@ -144,7 +148,7 @@ def _places(connection: Connection, tenant: str, lines: Sequence[str]) -> list[P
     ]
     chosen = known if not lines else list(dict.fromkeys(_place(line, known) for line in lines))
     if not chosen:
-        raise JobError("nothing ever came from any line; there is nothing to restate")
+        raise JobError("nothing ever came from any line; there is nothing to restate", "lines")
     return chosen
 
 
@@ -153,10 +157,10 @@ def _place(line: str, known: Sequence[Place]) -> Place:
     whole = [place for place in known if f"{place[1]}:{place[2]}" == line]
     found = whole or [place for place in known if place[2] == line]
     if not found:
-        raise JobError(f"there is no line {line!r}; {nearest(line, [place[2] for place in known])}")
+        raise JobError(f"there is no line {line!r}; {nearest(line, [place[2] for place in known])}", "lines")
     if len(found) > 1:
         meant = " or ".join(f"{place[1]}:{place[2]}" for place in found)
-        raise JobError(f"{len(found)} sites have a line {line!r}; say which: {meant}")
+        raise JobError(f"{len(found)} sites have a line {line!r}; say which: {meant}", "lines")
     return found[0]
 
 

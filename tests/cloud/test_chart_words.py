@@ -79,6 +79,13 @@ def test_bars(width: int, *, below: bool) -> None:
     assert [text for text in said if "…" in text] == ["packaging/line-17/lab…"]
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_bars_that_a_target_is_marked_at(width: int) -> None:
+    told = "72.0% · target 85.0%"
+    values = [{"k": name, "n": 0.72, "m": 0.85, "t": told, "c": "red"} for name in NAMES]
+    assert _drawn(drawing.bars(values, mark_at="m") | {"width": width}).count(told) == len(NAMES)
+
+
 def test_columns() -> None:
     values = [{"k": name, "a": 0.0, "b": 5.0 + place, "t": "+1.0", "c": "red"} for place, name in enumerate(NAMES[:3])]
     assert "+1.0" in _drawn(drawing.cascade(values) | {"width": charts.NARROW})

@@ -78,7 +78,7 @@ def check(asked: Asked) -> Result:
     drawn = [(row, asked.look.metric(name).unit) for row, name in zip(rows, asked.plan.metrics, strict=True)]
     same = {unit for _, unit in drawn}
     bars = [
-        _bar(row[0], words.figure(row[1], unit, asked.language), row[1], row[2], row[5])
+        _bar(row[0], _beside(row[1], row[2], unit, asked.language), row[1], row[2], row[5])
         for row, unit in drawn
         if row[1] is not None
     ]
@@ -128,7 +128,13 @@ def _groups(asked: Asked) -> Result:
         rows.append((*row.keys, cell.value, *_limits(target), found, cell.reason))
         if cell.value is not None:
             bars.append(
-                _bar(name[asked.language], asked.said(cell.value, asked.language), cell.value, rows[-1][-5], found)
+                _bar(
+                    name[asked.language],
+                    _beside(cell.value, rows[-1][-5], asked.unit, asked.language),
+                    cell.value,
+                    rows[-1][-5],
+                    found,
+                )
             )
             if found in {"warning", "critical"} and target is not None:
                 worst.append(((1 if up else -1) * (cell.value - target.target), name, cell.value))
@@ -215,6 +221,14 @@ def _sentence(
     if language == "ko":
         return f"{subject}: {figure}, 목표 {aim}. {_SAID[found]['ko']}."
     return f"{subject}: {figure} against a target of {aim}; {_SAID[found]['en']}."
+
+
+def _beside(value: float, target: float | None, unit: str, language: Language) -> str:
+    """Give what stands behind a bar: its figure and, named as such, the target that its pin marks."""
+    said = words.figure(value, unit, language)
+    if target is None:
+        return said
+    return f"{said} · {'목표' if language == 'ko' else 'target'} {words.figure(target, unit, language)}"
 
 
 def _bar(name: str, text: str, value: float, target: float | None, found: Level) -> dict[str, Any]:

@@ -172,13 +172,14 @@ def bars(values: Values, *, interval: bool = False, mark_at: str | None = None) 
             }
             for tone, wide in (("var(--card)", 5), ("var(--ink)", 1.6))
         ]
-    if mark_at is not None:
-        layers.append(
-            {
-                "mark": {"type": "tick", "thickness": 2.5, "height": 22, "color": "var(--ink)"},
-                "encoding": {"y": y, "x": {**x, "field": mark_at}},
-            }
+    if mark_at is not None:  # a pin over the row, on a light seam: nobody takes it for the end of the bar
+        pins: tuple[Spec, ...] = (
+            {"type": "tick", "thickness": 6, "height": 17, "color": "var(--card)"},
+            {"type": "tick", "thickness": 2, "height": 20, "color": "var(--ink)"},
+            {"type": "point", "shape": "triangle-down", "filled": True, "size": 55, "opacity": 1, "yOffset": -11}
+            | {"color": "var(--ink)"},
         )
+        layers += [{"mark": pin, "encoding": {"y": y, "x": {**x, "field": mark_at}}} for pin in pins]
     for row in values:
         value = row.get("n") or 0.0
         row["e"] = (

@@ -1,4 +1,6 @@
 // Acknowledge an alert; add, change or remove a watch. Ratios are written in per cent and sent as 0 to 1.
+import { request } from "./refused.js";
+
 const dialogs = Object.fromEntries(["watch", "gone", "seen"].map((id) => [id, document.getElementById(id)]));
 const forms = Object.fromEntries(Object.keys(dialogs).map((id) => [id, document.getElementById(`${id}-form`)]));
 const watchForm = forms.watch;
@@ -7,15 +9,12 @@ const FIELDS = { for_s: "minutes", site: "place", work_unit: "place" }; // where
 let target = null; // the watch or the alert that a dialog is about
 
 async function send(path, method, body) {
-  const said = await fetch(path + (tenant ? `${path.includes("?") ? "&" : "?"}tenant=${encodeURIComponent(tenant)}` : ""), {
+  const said = await request(path + (tenant ? `${path.includes("?") ? "&" : "?"}tenant=${encodeURIComponent(tenant)}` : ""), {
     method,
     headers: body ? { "Content-Type": "application/json" } : {},
     body: body && JSON.stringify(body),
   });
-  const json = await said.json();
-  if (said.ok) return json;
-  const error = new Error(`${json.error.message}; ${json.error.check}`);
-  throw Object.assign(error, { status: said.status, fields: json.error.fields ?? [] });
+  return said.json();
 }
 
 function tell(id, text) {

@@ -1,6 +1,7 @@
 // A question in chips: whatever is changed is asked at once, stands in the address, and the back button takes it back.
 // Without this script the same form is sent by its button.
 import { children } from "./morph.js";
+import { request } from "./refused.js";
 import { say } from "./words.js";
 
 const main = document.querySelector("main");
@@ -62,12 +63,11 @@ function soon(event) {
 }
 
 async function send(path, method, body) {
-  const answer = await fetch(path, {
+  await request(path, {
     method,
     headers: body ? { "Content-Type": "application/json" } : {},
     body: body && JSON.stringify(body),
   });
-  if (!answer.ok) throw new Error((await answer.json()).error.message);
 }
 
 async function pinned(work, told) {

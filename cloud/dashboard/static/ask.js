@@ -1,4 +1,5 @@
 // Ask a gateway again for what is missing in an hour.
+import { post } from "./refused.js";
 import { say } from "./words.js";
 
 async function ask(button) {
@@ -6,13 +7,7 @@ async function ask(button) {
   const told = document.getElementById("asked");
   button.setAttribute("aria-busy", "true");
   try {
-    const answer = await fetch("/api/v1/completeness/request" + location.search, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ gateway, site, from, to, by: "dashboard" }),
-    });
-    const said = await answer.json();
-    if (!answer.ok) throw new Error(said.error.message);
+    const said = await (await post("/api/v1/completeness/request" + location.search, { gateway, site, from, to, by: "dashboard" })).json();
     told.textContent = said.asked ? say("hours.asked", { n: said.records.toLocaleString("en-US") }) : say("hours.asked_none");
     document.dispatchEvent(new Event("triflow:changed"));
   } catch (error) {

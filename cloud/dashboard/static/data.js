@@ -1,4 +1,5 @@
 // A record that was held: release it as it is, put it right, or take it back. Who decides and why is on record.
+import { reach, request } from "./refused.js";
 import { say } from "./words.js";
 
 const dialog = document.getElementById("decide");
@@ -16,11 +17,19 @@ function asked() {
 function post(path, body, replacement) {
   // The record goes as the text it is: numbers of scripts are too coarse for its times.
   const more = replacement === undefined ? "}" : `,"replacement":${replacement}}`;
-  return fetch(path + asked(), {
+  return request(path + asked(), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body).slice(0, -1) + more,
   });
+}
+
+function readable(text) {
+  try {
+    JSON.parse(text);
+  } catch (error) {
+    throw new Error(say("refused.replacement", { why: error.message })); // which says where
+  }
 }
 
 function count(name, value) {
@@ -55,7 +64,7 @@ function show(kind, title) {
 async function correct(fact) {
   place.replaceChildren();
   try {
-    const answer = await fetch(`/fragments/facts/${fact}${asked()}`);
+    const answer = await reach(`/fragments/facts/${fact}${asked()}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (!answer.ok) throw new Error(page.body.textContent.trim());
     if (fact === target.fact) place.replaceChildren(...page.body.childNodes);
@@ -87,11 +96,10 @@ form.addEventListener("submit", async (event) => {
   localStorage.setItem("actor", by);
   form.setAttribute("aria-busy", "true");
   try {
-    if (kind === "correct") JSON.parse(replacement); // says where it is none
+    if (kind === "correct") readable(replacement);
     const whole = { correct: replacement, retract: "null" }[kind];
     const path = kind === "rebuild" ? "/api/v1/bi/mv-refresh" : target.fact ? `/api/v1/facts/${target.fact}/correction` : `/api/v1/etl/dead-letters/${target.id}/release`;
-    const answer = await post(path, { by, reason }, whole);
-    if (!answer.ok) throw new Error((await answer.json()).error.message);
+    await post(path, { by, reason }, whole);
     dialog.close();
     document.getElementById("decided").textContent = say("data.done");
     document.dispatchEvent(new Event("triflow:changed"));

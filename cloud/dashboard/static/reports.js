@@ -1,4 +1,6 @@
 // Ask for a report now, and go to it.
+import { post } from "./refused.js";
+
 const form = document.getElementById("make");
 const told = document.getElementById("make-answer");
 const tenant = new URLSearchParams(location.search).get("tenant");
@@ -20,13 +22,7 @@ form.addEventListener("submit", async (event) => {
   form.setAttribute("aria-busy", "true");
   told.hidden = true;
   try {
-    const answer = await fetch(`/api/v1/reports${asked}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(order),
-    });
-    const said = await answer.json();
-    if (!answer.ok) throw new Error(`${said.error.message}; ${said.error.check}`);
+    const said = await (await post(`/api/v1/reports${asked}`, order)).json();
     location.assign(`/reports/${said.id}${asked}`);
   } catch (error) {
     told.hidden = false;

@@ -1,4 +1,6 @@
 // Restate a period: look first at what would change, then do just that. A job is drawn by the server while it goes on.
+import { post, reach } from "./refused.js";
+
 const dialog = document.getElementById("restate");
 const form = document.getElementById("restate-form");
 const found = document.getElementById("restate-found");
@@ -10,7 +12,7 @@ const asked = tenant ? `?tenant=${encodeURIComponent(tenant)}` : "";
 let turn = 0; // a job that is no longer looked at is not drawn
 
 async function draw(number, place) {
-  const answer = await fetch(`/fragments/jobs/${number}${asked}`);
+  const answer = await reach(`/fragments/jobs/${number}${asked}`);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (!answer.ok) throw new Error(page.body.textContent.trim());
   return () => place.replaceChildren(...page.body.childNodes);
@@ -65,13 +67,7 @@ async function run(dry) {
   localStorage.setItem("actor", form.elements.by.value);
   form.setAttribute("aria-busy", "true");
   try {
-    const answer = await fetch(`/api/v1/etl/restatements${asked}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(order(dry)),
-    });
-    const json = await answer.json();
-    if (!answer.ok) throw new Error(`${json.error.message}; ${json.error.check}`);
+    const json = await (await post(`/api/v1/etl/restatements${asked}`, order(dry))).json();
     const state = await follow(json.id);
     if (state === "left") return;
     sure.hidden = !dry || state !== "done" || found.querySelector("tbody") === null;
@@ -79,6 +75,7 @@ async function run(dry) {
   } catch (error) {
     told.hidden = false;
     told.textContent = error.message;
+    for (const one of error.fields ?? []) form.elements[one.field]?.setAttribute("aria-invalid", "true");
     told.scrollIntoView({ block: "nearest" });
   }
   form.removeAttribute("aria-busy");

@@ -1,19 +1,13 @@
 // One verdict: is it the same when judged again, what if an input had been another, what would other rules say; and what
 // people say of it. Everything here but a person's word is a dry run.
+import { post } from "./refused.js";
 import { say } from "./words.js";
 
 const TYPING_MS = 300;
 const percent = (ratio) => `${Math.round(ratio * 100)}%`;
 
 async function ask(path, body) {
-  const answer = await fetch(path, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  const said = await answer.json();
-  if (!answer.ok) throw Object.assign(new Error(said.error.message), { fields: said.error.fields ?? [] });
-  return said;
+  return (await post(path, body)).json();
 }
 
 function show(node, tone, ...parts) {

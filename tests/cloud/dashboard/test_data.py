@@ -59,6 +59,39 @@ async def compare(cloud: Hall, door: Door, words: Words) -> None:
         visitor.check()
 
 
+async def test_warnings_are_told_apart_from_what_is_held(cloud: Hall, door: Door) -> None:
+    words = Words("en")
+    await say_nonsense(cloud)
+    await cloud.database.write(lambda c: c.execute("update finding set held=?", (False,)))
+    async with door.visitor() as visitor:
+        page = await visitor.open("/data")
+        sentence = await page.locator(".sentence").inner_text()
+        assert words("data.held_none") in sentence
+        assert words("data.warned_n", n=1) in sentence
+        assert await page.locator(".letters > li").count() == 1
+
+
+async def test_what_the_api_refuses_is_said_in_the_readers_language(cloud: Hall, door: Door) -> None:
+    words = Words("ko")
+    await say_nonsense(cloud)
+    async with door.visitor(language="ko-KR") as visitor:
+        page = await visitor.open("/data")
+        await page.locator("[data-release]").click()
+        form, told = page.locator("#decide-form"), page.locator("#decide-answer")
+        await form.locator("[name=by]").fill("김")
+        await form.locator("[name=reason]").fill(" ")  # the browser lets it pass, the API does not
+        await form.locator("[data-do=release]").click()
+        await expect(told).to_have_text(words("refused.reason"))
+        await form.locator("[name=reason]").fill("다시 세었음")
+        await visitor.context.set_offline(True)
+        await form.locator("[data-do=release]").click()
+        await expect(told).to_have_text(words("refused.network"))
+        await visitor.context.set_offline(False)
+        await cloud.database.write(lambda c: c.execute("alter table finding rename to elsewhere"))
+        await form.locator("[data-do=release]").click()
+        await expect(told).to_contain_text(words("refused.away", why="").removesuffix("()"))
+
+
 async def test_a_held_record_is_released_by_keyboard_and_counts(cloud: Hall, door: Door) -> None:
     await say_nonsense(cloud)
     async with door.visitor() as visitor:

@@ -13,7 +13,7 @@ from playwright.async_api import Page, expect
 from cloud.dashboard.restating import amount
 from cloud.etl.worker import run_worker
 from cloud.marts.refresh import run_refresher
-from cloud.wording.texts import Words
+from cloud.wording.texts import TEXTS, Words
 from tests.cloud.dashboard.conftest import LINE_1, Door, Hall, shift_of_work
 
 ZONE = ZoneInfo("Asia/Seoul")
@@ -87,7 +87,7 @@ async def test_a_period_that_cannot_be_is_said_in_the_dialog(cloud: Hall, door: 
         await fill(page, cycle="800")
         await page.locator("#restate-form [name=to]").fill("2020-01-01T00:00")
         await page.keyboard.press("Enter")
-        await expect(page.locator("#restate-answer")).to_contain_text("has to begin before it ends")
+        await expect(page.locator("#restate-answer")).to_have_text(TEXTS["refused.to"]["en"])
         assert (await cloud.get("/api/v1/etl/jobs"))["items"] == []
         wrong = await page.request.post(
             f"{cloud.url}/api/v1/etl/restatements",
