@@ -109,7 +109,8 @@ def _restate(connection: Connection, plants: Plants, job: Job, part: list[Shift]
             _rate(connection, place, instance, product, cycles)
         was, is_ = _sums(connection, plants, place, instance, now_ms)
         figures += _figures(job, place, instance, was, is_)
-        mark.span(connection, plants, place, (instance.start_ms, instance.end_ms), now_ms)
+        for where in (place, (*place[:2], "")):  # of the site, too: with other shifts a count is another day's
+            mark.span(connection, plants, where, (instance.start_ms, instance.end_ms), now_ms)
     _advance(connection, job, now_ms, len(part), figures, last=len(part) < AT_ONCE)
 
 

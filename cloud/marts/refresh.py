@@ -17,6 +17,7 @@ from typing import Final
 from cloud.bus import Bus
 from cloud.database import Connection, Database, DatabaseError, DataError, TryAgainError
 from cloud.marts import dimensions, excess, mark, members, over
+from cloud.marts.calendar import Calendar
 from cloud.marts.compute import COLUMNS, TABLES, compute, replace
 from cloud.marts.ledger import AFTERWARDS, ALL, DAY, DAY_MS, QUALITY, SHIFT, SITE, STOCK, TREND, Bucket, date_ms
 from cloud.marts.shifts import Rows
@@ -39,6 +40,12 @@ _MARK: Final = (
     " on conflict(tenant, site, work_unit, mart, start_ms) do update set gen=dirty_bucket.gen+1,"
     " due_ms=least(dirty_bucket.due_ms, excluded.due_ms)"
 )
+_FORMER: Final = {
+    kind: f"select distinct start_ms from {table} where tenant=? and site=? and work_unit=? and start_ms>?"  # noqa: S608 - ours
+    f" and start_ms<? and start_ms<>? and {end}>?"
+    for kind, table, end in ((SHIFT, "mart_shift", "end_ms"), (QUALITY, "mart_quality", "start_ms"))
+}
+"""Kind → the buckets that reach into a shift and do not begin with it."""
 _VERSION: Final = (
     "insert into mart_version(tenant, mart, version, refreshed_ms, took_us, row_count) values(?,?,?,?,?,?)"
     " on conflict(tenant, mart) do update set version=mart_version.version+excluded.version,"
@@ -125,12 +132,34 @@ class Refresh:
         if new:
             self._follow(key, old, new)
             self._members.note(place, old, new)
+        if kind in _FORMER:
+            self._supersede(key, calendar)
         if kind == SHIFT:
             end_ms = calendar.at(start_ms).end_ms
             if end_ms <= self._now_ms:
                 excess.note(self._connection, place, rows["mart_shift"], old.get("mart_shift", ()), self._now_ms)
             return end_ms + 1_000 if end_ms > self._now_ms and rows["mart_shift"] else None
         return None
+
+    def _supersede(self, key: Bucket, calendar: Calendar) -> None:
+        """Take away shifts of a former calendar that this one overlaps: their time is its own now, and counts once."""
+        place, kind, start_ms = key
+        instance = calendar.at(start_ms)
+        if instance.start_ms != start_ms:
+            return
+        for (former,) in self._connection.execute(
+            _FORMER[kind], (*place, start_ms - 2 * DAY_MS, instance.end_ms, start_ms, start_ms)
+        ):
+            if calendar.at(former).start_ms == former:
+                continue
+            gone = Bucket(place, kind, former)
+            if self._lock(gone):
+                self._work(gone)
+            else:
+                self._marks[gone] = self._now_ms
+            if kind == SHIFT:
+                for begin in (former, start_ms):
+                    self._marks[Bucket(place, QUALITY, begin)] = self._now_ms
 
     def _follow(self, key: Bucket, old: Rows, new: Rows) -> None:
         """Note what is summed up from a bucket that changed."""

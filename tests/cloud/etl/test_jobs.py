@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from cloud.bi import kpi
+from cloud.config import load
 from cloud.etl.jobs import JobError, Restatement, detail, rebuild, restate
 from cloud.etl.steps import Work
+from cloud.ingest.store import Ingest
 from cloud.plant import Plants
 from sync import facts as f
 from tests.cloud.etl.conftest import HOUR, MS, Cloud, now_ms
-from tests.cloud.etl.test_auditor import day  # noqa: F401 - a fixture
+from tests.cloud.etl.test_auditor import all_differences, day  # noqa: F401 - a fixture
 from tests.cloud.gateway import LINE, LINE_2, produced, state
 
 
@@ -135,6 +139,33 @@ async def test_what_cannot_be_restated_is_said(cloud: Cloud, plants: Plants) -> 
         with pytest.raises(JobError, match=why):
             await cloud.do(lambda c, wrong=wrong: restate(c, plants, "demo", order(**wrong), now_ms()))
     assert await cloud.rows("select count(*) from etl_job") == [(0,)]
+
+
+def an_hour_later(cloud_toml: Path) -> Plants:
+    """Give the same plant with every shift begun an hour later."""
+    text = cloud_toml.read_text()
+    for was, is_ in (("06:00:00", "07:00:00"), ("14:00:00", "15:00:00"), ("22:00:00", "23:00:00")):
+        text = text.replace(was, is_)
+    cloud_toml.write_text(text)
+    return Plants(load(cloud_toml))
+
+
+async def test_with_other_shifts_no_time_counts_twice_and_a_restated_past_is_as_if_they_had_always_been(
+    day: Cloud,  # noqa: F811
+    cloud_toml: Path,
+) -> None:
+    ((made,),) = await day.rows("select sum(produced) from mart_day")
+    day.plants = an_hour_later(cloud_toml)
+    day.ingest = Ingest(day.plants)
+    # What comes late touches a shift that reaches into two of the shifts there were.
+    at = (now_ms() - 40 * HOUR) * MS
+    await day.send(produced(at, at + 1_000 * MS, 7, 7))
+    await day.refresh()
+    spans = await day.rows("select distinct start_ms, end_ms from mart_shift order by start_ms")
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    assert (await ask(day, order()))["state"] == "done"
+    assert await all_differences(day) == []
+    assert await day.rows("select sum(produced) from mart_day") == [(made + 7,)]
 
 
 async def test_a_job_that_meets_a_bug_fails_alone(day: Cloud) -> None:  # noqa: F811
