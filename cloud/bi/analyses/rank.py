@@ -6,6 +6,8 @@ rank has a range: one below those that are surely ahead of it, above those that 
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -94,8 +96,9 @@ def rank(asked: Asked) -> Result:
     places = _places(ranked)
     ranges = _ranges(ranked, down=down)
     rows: list[tuple[Any, ...]] = []
+    rising = sorted(entry.exact for entry in ranked)
     for place, entry in enumerate(ranked):
-        share = 100 * sum(other.exact <= entry.exact for other in ranked) / len(ranked)
+        share = 100 * bisect_right(rising, entry.exact) / len(ranked)
         count = entry.known.denominator if entry.known and asked.is_proportion else None
         shifts = entry.known.samples if entry.known else None
         rows.append(
@@ -222,7 +225,7 @@ def _findings(
         "first": {"keys": ranked[0].keys, "value": ranked[0].cell.value},
         "last": {"keys": ranked[-1].keys, "value": ranked[-1].cell.value},
         "range": max(values) - min(values),
-        "ties": sum(places.count(place) > 1 for place in places),
+        "ties": sum(many for many in Counter(places).values() if many > 1),
         "not_distinguishable_from_first": [ranked[place].keys for place in _alike(ranges)],
         "minimum": {"shifts": MIN_SHIFTS, "pieces": MIN_PIECES},
         "confidence": 95,
