@@ -34,7 +34,11 @@ def data(status: Json, letters: Json, state: str, words: Words) -> dict[str, Any
         for one in status["marts"]
     ]
     counts, auditor = status["dead_letters"], status["auditor"]
-    standing = [one for one in auditor["mismatches"] if one["mended"] is None]
+    standing = [
+        dict(one) | {key: _figure(one[key]) for key in ("stored", "recomputed")}
+        for one in auditor["mismatches"]
+        if one["mended"] is None
+    ]
     return {
         "now": now,
         "groups": [
@@ -72,6 +76,14 @@ def _letter(one: Json) -> dict[str, Any]:
             for key, value in one["detail"].items()
         ],
     }
+
+
+def _figure(kept: str | None) -> str:
+    """Give a figure or a word of a mart, as people read it. kept: its JSON; None where there is none."""
+    value = None if kept is None else json.loads(kept)
+    if isinstance(value, str):
+        return value
+    return formats.even(value) if isinstance(value, float) else formats.number(value)
 
 
 def _job(one: Json) -> dict[str, Any]:

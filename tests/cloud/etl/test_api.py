@@ -14,6 +14,8 @@ from cloud.api.answers import Answers
 from cloud.app import create_app
 from cloud.bus import Bus
 from cloud.database import Database
+from cloud.etl import mismatches
+from cloud.etl.recompute import Difference
 from cloud.plant import Plants
 from tests.cloud.etl.conftest import HOUR, MS, Cloud, now_ms
 from tests.cloud.gateway import LINE, produced, state
@@ -139,3 +141,21 @@ async def test_what_cannot_be_is_said_and_changes_nothing(cloud: Cloud, web: htt
         assert error["check"]
     assert await cloud.rows("select count(*) from deed") == [(0,)]
     assert await cloud.rows("select count(*) from correction") == [(0,)]
+
+
+async def test_what_differs_and_is_no_number_is_said_on_the_data_page_too(cloud: Cloud, web: httpx.AsyncClient) -> None:
+    where = {
+        "place": ("demo", "seoul", LINE),
+        "kind": "shift",
+        "start_ms": now_ms(),
+        "mart": "mart_shift",
+        "line": "{}",
+    }
+    wrong = [
+        Difference(**where, measure="shift", stored='"night"', recomputed='"morning"'),
+        Difference(**where, measure="produced", stored="12345", recomputed=None),
+    ]
+    await cloud.do(lambda c: mismatches.note(c, wrong, now_ms()))
+    page = await web.get("http://cloud/data")
+    assert page.status_code == 200
+    assert all(said in page.text for said in (">night<", ">morning<", ">12,345<"))
