@@ -82,6 +82,7 @@ async def test_a_watch_is_changed_and_removed_by_keyboard_and_what_another_did_m
         ]  # fmt: skip
         assert (await Axe().run(page)).response["violations"] == []
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await expect(page.get_by_role("button", name="Show it as it is now")).to_be_hidden()
         changed = await api.put(f"/api/v1/watches/{number}", json=WATCH | {"level": 0.5, "by": "Lee"})
         await form.locator("[name=by]").fill("Kim")
         await form.locator("[name=level]").fill("70")

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
+from cloud.bi.audit import Filter
+from cloud.dashboard import ledger
 from cloud.ingest.items import Item
 from cloud.ingest.store import Ingest
 from cloud.wording import formats
@@ -176,6 +178,19 @@ async def test_a_database_that_is_away_is_no_empty_log(cloud: Hall) -> None:
     async with httpx.AsyncClient(base_url=cloud.url) as client:
         answer = await client.get("/audit", headers={"accept": "text/html"})
         assert answer.status_code == 503
+
+
+def test_gateways_of_one_name_at_two_sites_are_told_apart_in_the_audit_log() -> None:
+    gateways = [
+        {"site": site, "gateway": name} for site, name in (("busan", "gw-1"), ("seoul", "gw-1"), ("seoul", "gw-2"))
+    ]
+    more = {"ord": 1, "stream": 1, "seq": 7, "detail": {}}
+    page = {"items": [one | more for one in gateways], "page": 1, "page_size": 50, "total": 3}
+    model = ledger.audit(page, {"actor": [], "action": [], "gateway": gateways}, {}, Words("en"))
+    assert model["choices"]["gateway"] == ["busan:gw-1", "seoul:gw-1", "gw-2"]
+    assert [one["called"] for one in model["items"]] == model["choices"]["gateway"]
+    assert Filter(gateway="seoul:gw-1").where("demo")[1] == ["demo", "gw-1", "seoul"]
+    assert Filter(gateway="gw-2").where("demo")[1] == ["demo", "gw-2"]
 
 
 async def test_the_audit_log_is_filtered_paged_and_taken_along(cloud: Hall, door: Door) -> None:
