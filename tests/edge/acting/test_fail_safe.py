@@ -37,9 +37,9 @@ async def test_an_interlock_lost_while_the_tag_is_held_writes_the_fail_safe_valu
 
 
 async def test_a_line_that_is_not_judged_any_more_falls_back(modbus, tmp_path):  # noqa: F811
-    async with gateway(modbus.site(tmp_path, acting=AUTO, permit=f"{PERMIT}\nwatchdog_s = 2")) as made:
+    async with gateway(modbus.site(tmp_path, acting=AUTO, permit=f"{PERMIT}\nwatchdog_s = 4")) as made:
         await written(made)
-        for window in range(12):  # judged on for longer than the watchdog waits, it is left alone
+        for window in range(18):  # judged on for longer than the watchdog waits, it is left alone
             await made.judge(f"on {window}", ("speed_setpoint", 50.0))
             await asyncio.sleep(0.25)
         assert modbus.writes == 1
