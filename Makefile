@@ -43,7 +43,7 @@ bench: $(VENV)/.dev  ## measure, print the table of goals; exits 0 either way
 	bash tests/install_parts.sh
 	$(BIN)/python -m bench
 
-bench-bi: $(VENV)/.dev  ## figures over 0.1, 1 and 10 million production facts, both databases: about twenty minutes
+bench-bi: $(VENV)/.dev  ## figures over 0.1, 1 and 10 million production facts, both databases: about seventeen minutes
 	bash tests/install_parts.sh
 	$(BIN)/python -m bench bi_long bi_superset
 

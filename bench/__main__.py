@@ -1,4 +1,4 @@
-"""`make bench`: every goal measured, beside its alternative, in about eight minutes; exits 0 either way.
+"""`make bench`: every goal measured, beside its alternative, in some ten minutes; exits 0 either way.
 
 `python -m bench NAME …` runs some of them only.
 """
