@@ -105,5 +105,9 @@ def test_where_the_time_went(width: int, language: Any) -> None:
 
 @pytest.mark.parametrize("width", [500, charts.NARROW])
 def test_rankings(width: int) -> None:
-    _drawn(paper.pareto([(name, 60.0 - place, "12시간 30분") for place, name in enumerate(NAMES)], "red", width))
-    _drawn(charts.ranking([(name, 0.5, "0.5, 12 checks", "red") for name in NAMES]))
+    drawn = _drawn(
+        paper.pareto([(name, 60.0 - place, "12시간 30분") for place, name in enumerate(NAMES)], "red", width)
+    )
+    assert sum("12시간 30분" in text for text in drawn) == len(NAMES)
+    drawn = _drawn(charts.ranking([(name, 0.5, "0.5, 12 checks", "red") for name in NAMES]))
+    assert drawn.count("0.5, 12 checks") == len(NAMES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +49,6 @@ after_min = 120
 readers = ["manager@plant.example"]
 """
 CRITICAL: dict[str, Any] = {"severity": "critical", "kind": "chain", "detail": '{"count": 1, "why": ""}'}
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    await made.open()
-    yield made
-    await made.close()
 
 
 @pytest.fixture

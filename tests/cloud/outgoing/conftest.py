@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
+from tests.cloud.outgoing.receiver import Receiver
 from tests.servers import free_port
 
 
@@ -76,6 +77,14 @@ class PostOffice:
 @pytest.fixture
 async def office() -> AsyncIterator[PostOffice]:
     made = PostOffice()
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    made = Receiver()
     await made.open()
     yield made
     await made.close()

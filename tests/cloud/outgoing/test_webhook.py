@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -48,14 +47,6 @@ def configured(folder: Path, url: str, *parts: str) -> Settings:
 
 def hook(receiver: Receiver, *, timeout: float = 5.0, more: str = SIGNED) -> str:
     return HOOK.format(url=f'"{receiver.url}"', timeout=timeout, more=more)
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    made = Receiver()
-    await made.open()
-    yield made
-    await made.close()
 
 
 @pytest.fixture
